@@ -1,0 +1,1 @@
+//! The packwright command and the facade library over all crates.

@@ -1,0 +1,1 @@
+//! Graph passes, plan passes, packet emission and bounds.

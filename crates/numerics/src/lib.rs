@@ -1,0 +1,1 @@
+//! Arithmetic of the machine, specified to the bit.

@@ -1,0 +1,1 @@
+//! ONNX front end: decode, external data, bindings, constant folding, operator registry.

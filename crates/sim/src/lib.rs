@@ -1,0 +1,1 @@
+//! Simulator: what packets do to bytes and what they cost.

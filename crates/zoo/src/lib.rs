@@ -1,0 +1,1 @@
+//! The small language models, embedded: real exports without their weights.

@@ -1,0 +1,1 @@
+//! The test harness over text files.
