@@ -1,0 +1,69 @@
+//! Constants: stored data, with or without values.
+//!
+//! A constant is inline, mapped from a file, synthetic or absent, or it is derived from others. Only
+//! the stages that need values ask for them; everything else works from type and identity.
+
+use bytes::Bytes;
+
+use crate::id::ConstId;
+use crate::ty::Type;
+
+/// Stored data of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Const {
+    /// Name in the model; identity where there are no values.
+    pub name: String,
+    pub ty: Type,
+    pub source: Source,
+}
+
+/// Where the values of a constant come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Little-endian elements, row-major; a view of the model file where it came from there.
+    Bytes(Bytes),
+    /// Made on demand by a rule.
+    Synthetic(Fill),
+    /// Declared without values.
+    Absent,
+    /// Made from other constants.
+    Derived(Derivation),
+}
+
+/// A rule that makes values, defined to the bit (see `fill`): a function of seed, name and index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fill {
+    /// The name whose hash seeds the generator.
+    pub name: String,
+    pub seed: u64,
+    pub kind: FillKind,
+}
+
+/// What values a rule makes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FillKind {
+    /// Sum of four uniform lanes, mean 0.
+    Normal { std: f64 },
+    Constant { value: f64 },
+    Uniform { low: f64, high: f64 },
+    UniformInt { low: i64, high: i64 },
+    /// 0, 1, 2, …
+    Arange,
+    /// Lower triangle of ones.
+    Tril,
+}
+
+/// How a constant is made from others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Derivation {
+    /// Axes exchanged: axis i of the result is axis `perm[i]` of the operand.
+    Transpose { of: ConstId, perm: Vec<usize> },
+    /// Same elements in another shape.
+    Reshape { of: ConstId },
+    /// Joined along an axis.
+    Concat { of: Vec<ConstId>, axis: usize },
+    /// Quantised to i8 with a scale for each index along the axis of the result's `Quant::Channel`.
+    Quantize { of: ConstId },
+    /// Every element multiplied by a number.
+    Scale { of: ConstId, factor: f32 },
+}

@@ -1,0 +1,143 @@
+//! Types of tensors: element, shape, quantisation.
+
+use std::fmt;
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Elem {
+    Bool,
+    I8,
+    U8,
+    I32,
+    I64,
+    F16,
+    F32,
+    F64,
+}
+
+impl Elem {
+    /// Every element type.
+    pub const ALL: [Elem; 8] = [
+        Elem::Bool, Elem::I8, Elem::U8, Elem::I32, Elem::I64, Elem::F16, Elem::F32, Elem::F64,
+    ];
+
+    /// Size of one element in bytes.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Elem::Bool | Elem::I8 | Elem::U8 => 1,
+            Elem::F16 => 2,
+            Elem::I32 | Elem::F32 => 4,
+            Elem::I64 | Elem::F64 => 8,
+        }
+    }
+
+    /// Whether the elements are floating-point numbers.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Elem::F16 | Elem::F32 | Elem::F64)
+    }
+
+    /// Name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Elem::Bool => "bool",
+            Elem::I8 => "i8",
+            Elem::U8 => "u8",
+            Elem::I32 => "i32",
+            Elem::I64 => "i64",
+            Elem::F16 => "f16",
+            Elem::F32 => "f32",
+            Elem::F64 => "f64",
+        }
+    }
+}
+
+impl fmt::Display for Elem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How the integers of a tensor stand for real numbers. Always symmetric: real = integer · scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Quant {
+    /// One scale for the whole tensor, fixed by calibration.
+    Tensor {
+        /// The scale; positive and finite.
+        scale: f32,
+    },
+    /// A scale for each `group` consecutive elements of the last axis, found at run time. The scales
+    /// travel with the value: `[rows, last / group]` of f32.
+    Row {
+        /// Elements that share a scale; divides the last axis.
+        group: usize,
+    },
+    /// A scale for each index along `axis`; for constants, whose scales are derived from their values.
+    Channel {
+        /// The axis whose indices have a scale each.
+        axis: usize,
+    },
+}
+
+/// The type of a tensor. Shapes are static: axes are bound before a graph exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Type {
+    pub elem: Elem,
+    pub shape: Vec<usize>,
+    pub quant: Option<Quant>,
+}
+
+impl Type {
+    /// A tensor that is not quantised.
+    pub fn new(elem: Elem, shape: impl Into<Vec<usize>>) -> Self {
+        Self { elem, shape: shape.into(), quant: None }
+    }
+
+    /// A quantised tensor of i8.
+    pub fn quantized(shape: impl Into<Vec<usize>>, quant: Quant) -> Self {
+        Self { elem: Elem::I8, shape: shape.into(), quant: Some(quant) }
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of the elements, without scales.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.elem.bytes()
+    }
+
+    /// Length of the last axis; 1 for a scalar.
+    pub fn columns(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Number of rows: the product of all axes but the last.
+    pub fn rows(&self) -> usize {
+        self.shape.split_last().map_or(1, |(_, outer)| outer.iter().product())
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[", self.elem)?;
+        for (i, n) in self.shape.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{n}")?;
+        }
+        f.write_str("]")?;
+        match self.quant {
+            None => Ok(()),
+            Some(Quant::Tensor { scale }) => write!(f, " scale({scale:?})"),
+            Some(Quant::Row { group }) => write!(f, " row({group})"),
+            Some(Quant::Channel { axis }) => write!(f, " channel({axis})"),
+        }
+    }
+}
