@@ -5,7 +5,7 @@
 //! target. [`eval`] is the slow oracle that says what a graph means, in f32 and in int8.
 //!
 //! Read in this order: [`id`], [`ty`], [`tensor`], [`konst`], [`op`], [`graph`], [`order`],
-//! [`infer`], [`verify`], [`text`], [`eval`], [`diag`].
+//! [`infer`], [`work`], [`verify`], [`text`], [`eval`], [`diag`], [`codes`].
 
 pub mod id;
 pub mod ty;
@@ -14,6 +14,8 @@ pub mod konst;
 pub mod op;
 pub mod graph;
 pub mod order;
+pub mod infer;
+pub mod work;
 pub mod diag;
 
 pub use graph::Graph;

@@ -1,44 +1,170 @@
 //! The table of commands. Encoding, assembler, disassembler and `docs/packets.md` follow from it.
 
+use crate::asm::Fields;
+use crate::decode::DecodeError;
+use crate::field::{Field, Visitor};
 use crate::operand::{
     Affine, BinaryFn, Block, DramRef, Elem, Hold, NormKind, ReduceKind, RotaryLayout, UnaryFn, View,
 };
+use crate::varint::{Reader, put};
 
 /// Which unit executes a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
+    /// A DMA engine, between DRAM and SRAM.
     Dma,
+    /// A matrix array.
     Matrix,
+    /// A vector unit.
     Vector,
 }
 
 /// One field of a command, for the generated documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldDef {
+    /// Name of the field, also in the text form.
     pub name: &'static str,
+    /// Its Rust type.
     pub ty: &'static str,
+    /// The value that is left out in text and bytes, as an expression over earlier fields.
+    pub default: Option<&'static str>,
+    /// What it means; may be empty.
     pub doc: &'static str,
 }
 
 /// One command, for the generated documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandDef {
+    /// Its name in the text form.
     pub mnemonic: &'static str,
+    /// The first byte of its encoding.
     pub opcode: u8,
+    /// What executes it.
     pub unit: Unit,
+    /// What it does.
     pub doc: &'static str,
+    /// Its fields, in the order of the encoding.
     pub fields: &'static [FieldDef],
 }
 
-/// Declares all commands: a struct each, the enum over them, and the documentation table.
+/// Which of a command's fields with defaults differ from them: one bit each, in table order.
+#[derive(Default)]
+struct Mask {
+    bits: u32,
+    next: u32,
+}
+
+impl Mask {
+    /// Notes whether the next field differs.
+    fn push(&mut self, differs: bool) {
+        self.bits |= u32::from(differs) << self.next;
+        self.next += 1;
+    }
+
+    /// Appends the mask, and starts again at the first field; a command without defaults has none.
+    fn encode(&mut self, out: &mut Vec<u8>) {
+        if self.next > 0 {
+            put(out, u128::from(self.bits));
+        }
+        self.next = 0;
+    }
+
+    /// Takes the mask of a command that has `count` fields with defaults.
+    fn decode(input: &mut Reader<'_>, count: u32) -> Result<Self, DecodeError> {
+        let at = input.position();
+        let bits = if count > 0 { input.number()? } else { 0 };
+        if bits >> count != 0 {
+            return Err(DecodeError::Number { at });
+        }
+        Ok(Self { bits, next: 0 })
+    }
+
+    /// Whether the next field differs.
+    fn pop(&mut self) -> bool {
+        let differs = self.bits >> self.next & 1 == 1;
+        self.next += 1;
+        differs
+    }
+}
+
+/// What becomes of one field, with and without a default.
+macro_rules! field {
+    (encode $out:ident $mask:ident $field:ident) => { Field::encode($field, $out); };
+    (encode $out:ident $mask:ident $field:ident $default:expr) => {
+        if $mask.pop() { Field::encode($field, $out); }
+    };
+    (decode $input:ident $mask:ident $ty:ty) => { <$ty as Field>::decode($input)? };
+    (decode $input:ident $mask:ident $ty:ty; $default:expr) => {
+        if $mask.pop() { <$ty as Field>::decode($input)? } else { $default }
+    };
+    (print $out:ident $field:ident) => { print_field(stringify!($field), $field, $out); };
+    (print $out:ident $field:ident $default:expr) => {
+        if !Field::same($field, &$default) { print_field(stringify!($field), $field, $out); }
+    };
+    (parse $fields:ident $field:ident) => { $fields.required(stringify!($field)) };
+    (parse $fields:ident $field:ident $default:expr) => { $fields.optional(stringify!($field)) };
+    (parsed $field:ident) => { $field? };
+    (parsed $field:ident $default:expr) => { match $field { Some(value) => value, None => $default } };
+    (default) => { None };
+    (default $default:expr) => { Some(stringify!($default)) };
+}
+
+/// Appends ` name=value`.
+fn print_field<T: Field>(name: &str, value: &T, out: &mut String) {
+    out.push(' ');
+    out.push_str(name);
+    out.push('=');
+    value.print(name, out);
+}
+
+/// Declares all commands: a struct each, the enum over them, what follows from the order and the
+/// types of their fields (encoding, text, operands), and the documentation table.
+///
+/// A field may have a default, an expression that may use earlier fields by reference; a field
+/// that equals it is left out in text and bytes.
 macro_rules! commands {
     ($( $(#[doc = $cdoc:literal])* $name:ident = $opcode:literal $mnemonic:literal on $unit:ident {
-        $( $(#[doc = $fdoc:literal])* $field:ident : $ty:ty, )*
+        $( $(#[doc = $fdoc:literal])* $field:ident : $ty:ty $(= $default:expr)?, )*
     } )*) => {
         $(
             $(#[doc = $cdoc])*
             #[derive(Clone, Debug, PartialEq)]
             pub struct $name { $( $(#[doc = $fdoc])* pub $field: $ty, )* }
+
+            impl $name {
+                /// How many fields have defaults.
+                const DEFAULTS: u32 = 0 $( $( + { let _ = stringify!($default); 1 } )? )*;
+
+                fn encode_fields(&self, out: &mut Vec<u8>) {
+                    let Self { $($field),* } = self;
+                    let mut mask = Mask::default();
+                    $( $( mask.push(!Field::same($field, &$default)); )? )*
+                    mask.encode(out);
+                    $( field!(encode out mask $field $($default)?); )*
+                }
+
+                #[allow(unused_mut, unused_variables)]
+                fn decode_fields(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                    let mut mask = Mask::decode(input, Self::DEFAULTS)?;
+                    $( let $field = &(field!(decode input mask $ty $(; $default)?)); )*
+                    Ok(Self { $($field: *$field),* })
+                }
+
+                fn print_fields(&self, out: &mut String) {
+                    let Self { $($field),* } = self;
+                    $( field!(print out $field $($default)?); )*
+                }
+
+                fn parse_fields(fields: &mut Fields<'_>) -> Option<Self> {
+                    $( let $field: Option<$ty> = field!(parse fields $field $($default)?); )*
+                    $( let $field: &$ty = &(field!(parsed $field $($default)?)); )*
+                    Some(Self { $($field: *$field),* })
+                }
+
+                fn visit(&self, visitor: &mut dyn Visitor) {
+                    $( self.$field.visit(stringify!($field), visitor); )*
+                }
+            }
         )*
 
         /// One order to one unit.
@@ -60,6 +186,42 @@ macro_rules! commands {
             pub const fn opcode(&self) -> u8 {
                 match self { $( Command::$name(_) => $opcode, )* }
             }
+
+            /// Appends the bytes that follow the opcode.
+            pub(crate) fn encode_fields(&self, out: &mut Vec<u8>) {
+                match self { $( Command::$name(command) => command.encode_fields(out), )* }
+            }
+
+            /// Takes the bytes that follow the opcode, which stood at byte `at`.
+            pub(crate) fn decode_fields(
+                opcode: u8,
+                at: usize,
+                input: &mut Reader<'_>,
+            ) -> Result<Self, DecodeError> {
+                match opcode {
+                    $( $opcode => $name::decode_fields(input).map(Command::$name), )*
+                    _ => Err(DecodeError::Opcode { at, opcode }),
+                }
+            }
+
+            /// Appends the text that follows the mnemonic: ` field=value` for each field that
+            /// differs from its default.
+            pub(crate) fn print_fields(&self, out: &mut String) {
+                match self { $( Command::$name(command) => command.print_fields(out), )* }
+            }
+
+            /// Takes the fields that follow a mnemonic; complaints are kept in `fields`.
+            pub(crate) fn parse_fields(mnemonic: &str, fields: &mut Fields<'_>) -> Option<Self> {
+                match mnemonic {
+                    $( $mnemonic => $name::parse_fields(fields).map(Command::$name), )*
+                    _ => None,
+                }
+            }
+
+            /// Shows every operand that depends on registers, addresses SRAM or names a region.
+            pub fn visit(&self, visitor: &mut dyn Visitor) {
+                match self { $( Command::$name(command) => command.visit(visitor), )* }
+            }
         }
 
         /// Every command with its fields, in the order of opcodes.
@@ -71,6 +233,7 @@ macro_rules! commands {
             fields: &[ $( FieldDef {
                 name: stringify!($field),
                 ty: stringify!($ty),
+                default: field!(default $($default)?),
                 doc: concat!($($fdoc, "\n",)*),
             }, )* ],
         }, )* ];
@@ -131,146 +294,215 @@ commands! {
         /// Right operand, n × k of i8 (a `[k, n]` tensor is a view with pitch and step exchanged).
         b: View,
         /// The operand that the array holds.
-        hold: Hold,
+        hold: Hold = Hold::B,
         /// Contraction elements that share one scale of `a`; `group = k` where a whole row does.
-        group: Affine,
+        group: Affine = *k,
         /// Scales of `a`: m × (k / group) of f32 (pitch and step zero for one static scale).
-        a_scale: Option<View>,
+        a_scale: Option<View> = None,
         /// Scales of `b`: one row of n f32.
-        b_scale: Option<View>,
+        b_scale: Option<View> = None,
         /// Factor applied after the scales.
-        alpha: f32,
+        alpha: f32 = 1.0,
         /// Bias: one row of n f32.
-        bias: Option<View>,
+        bias: Option<View> = None,
         /// Applied after the bias.
-        activation: UnaryFn,
+        activation: UnaryFn = UnaryFn::Identity,
         /// Added after the activation: m × n of f16 or f32.
-        residual: Option<View>,
+        residual: Option<View> = None,
         /// Partial sums, m × n: i32 before scaling (one group), or f32 of scaled groups.
-        acc: Option<View>,
+        acc: Option<View> = None,
         /// Whether the partial sums start from zero instead of from `acc`.
-        start: bool,
+        start: bool = true,
         /// Whether this is the last part of the contraction: `out` is written instead of `acc`.
-        finish: bool,
+        finish: bool = true,
         /// The result, m × n of f32, f16 or i8.
         out: View,
         /// Static scale of an i8 result; 1 otherwise.
-        out_scale: f32,
+        out_scale: f32 = 1.0,
     }
     /// `dst = fn(src)` on each element, converting between types.
     Unary = 0x20 "unary" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// What is applied.
         func: UnaryFn,
+        /// The operand.
         src: View,
+        /// The result.
         dst: View,
     }
     /// `dst = fn(a, b)` on each element.
     Binary = 0x21 "binary" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// What is applied.
         func: BinaryFn,
+        /// The first operand.
         a: View,
+        /// The second operand.
         b: View,
+        /// The result.
         dst: View,
     }
     /// `dst = cond ≠ 0 ? a : b` on each element.
     Select = 0x22 "select" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// What chooses.
         cond: View,
+        /// The first operand.
         a: View,
+        /// The second operand.
         b: View,
+        /// The result.
         dst: View,
     }
     /// `dst = value` on each element.
     Fill = 0x23 "fill" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// What every element becomes.
         value: f32,
+        /// The result.
         dst: View,
     }
     /// Normalises each row, with an optional addend before: `dst = norm(src + residual)·gamma + beta`.
     Norm = 0x24 "norm" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// Which normalisation.
         kind: NormKind,
+        /// Added to the variance or mean square.
         eps: f32,
+        /// The operand.
         src: View,
-        gamma: Option<View>,
-        beta: Option<View>,
+        /// Multiplied after normalising: one row.
+        gamma: Option<View> = None,
+        /// Added last: one row.
+        beta: Option<View> = None,
+        /// The result.
         dst: View,
     }
     /// Softmax of each row of scores: `p = softmax(src·scale + mask)`, then `p·col_scale`; to f16 or
     /// f32, or to i8 with a scale found for each row.
     /// With `causal`, row i sees the columns up to `i + causal` only.
     Softmax = 0x25 "softmax" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// The operand.
         src: View,
         /// Factor applied to the scores before the mask.
-        scale: f32,
+        scale: f32 = 1.0,
         /// Added to the scores: rows × cols, or one row.
-        mask: Option<View>,
+        mask: Option<View> = None,
         /// Number of columns that row 0 sees, less one.
-        causal: Option<Affine>,
+        causal: Option<Affine> = None,
         /// Multiplied into the result: one row of f32 (the row scales of V).
-        col_scale: Option<View>,
+        col_scale: Option<View> = None,
+        /// The result.
         dst: View,
         /// Scales found for the rows of an i8 result: one f32 a row.
-        dst_scale: Option<View>,
+        dst_scale: Option<View> = None,
     }
     /// Quantises rows to i8, with one scale found for each group of a row, or with a static scale.
     Quantize = 0x26 "quantize" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// The operand.
         src: View,
+        /// The result.
         dst: View,
         /// Elements of a row that share a scale.
-        group: Affine,
+        group: Affine = *cols,
         /// Where the scales go: rows × (cols / group) of f32.
-        dst_scale: Option<View>,
+        dst_scale: Option<View> = None,
         /// The static scale, where `dst_scale` is none.
-        scale: f32,
+        scale: f32 = 1.0,
     }
     /// `dst = src·scale + addend`: int8 rows back to f16 or f32.
     Dequantize = 0x27 "dequantize" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// The operand.
         src: View,
         /// f32 scales as a view of rows × cols (step zero: one a row; pitch zero: one a column).
         scale: View,
         /// Added to the result.
-        addend: Option<View>,
+        addend: Option<View> = None,
+        /// The result.
         dst: View,
     }
     /// Rotates pairs of elements of each row by an angle given by its cosine and sine.
     Rotary = 0x28 "rotary" on Vector {
+        /// How many rows.
         rows: Affine,
         /// Width of the rotated part of a head.
         cols: Affine,
+        /// How pairs lie in a head.
         layout: RotaryLayout,
+        /// The operand.
         src: View,
         /// rows × cols / 2 of f32.
         cos: View,
         /// rows × cols / 2 of f32.
         sin: View,
+        /// The result.
         dst: View,
     }
     /// Reduces each row to one element.
     Reduce = 0x29 "reduce" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// What a row gives.
         kind: ReduceKind,
+        /// The operand.
         src: View,
         /// One element a row.
         dst: View,
     }
     /// Copies elements within SRAM without changing them; views may transpose or repeat.
     Copy = 0x2a "copy" on Vector {
+        /// How many rows.
         rows: Affine,
+        /// Elements of a row.
         cols: Affine,
+        /// The operand.
         src: View,
+        /// The result.
+        dst: View,
+    }
+    /// Copies rows of a table that lies in SRAM: row `index[i]` of the table becomes row i.
+    /// A negative index counts from the end; an index outside the table is clamped to its last row.
+    Lookup = 0x2b "lookup" on Vector {
+        /// How many rows to copy.
+        rows: Affine,
+        /// Elements of a row.
+        cols: Affine,
+        /// The indices: one row of i32 or i64 elements.
+        index: View,
+        /// The table: `table_rows` × cols.
+        table: View,
+        /// Rows of the table.
+        table_rows: u32,
+        /// The result.
         dst: View,
     }
 }

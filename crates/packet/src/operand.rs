@@ -42,12 +42,14 @@ impl Affine {
 
     /// The value for given register contents.
     ///
-    /// A register that is not among `registers` counts as zero; `check` refuses such programs.
+    /// A register that is not among `registers` counts as zero, and a value beyond 64 bits is the
+    /// largest one; `check` refuses such programs.
     pub fn at(self, registers: &[u64]) -> u64 {
         match self.term {
             None => self.base,
             Some((reg, scale)) => {
-                self.base + scale * registers.get(usize::from(reg.0)).copied().unwrap_or(0)
+                let value = registers.get(usize::from(reg.0)).copied().unwrap_or(0);
+                self.base.saturating_add(scale.saturating_mul(value))
             }
         }
     }

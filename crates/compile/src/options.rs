@@ -1,0 +1,18 @@
+//! What a compilation may choose; the machine is not among it.
+
+/// Options of the plan stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanOptions {
+    /// Most bytes of one weight tile; `None` lets the planner choose from the SRAM size.
+    pub tile_bytes: Option<u64>,
+    /// Rows of one fragment of a row-wise stage (norms, quantisation, embeddings).
+    pub row_chunk: usize,
+    /// Rows of scores that an attention fragment holds at once; `None` lets the planner choose.
+    pub score_rows: Option<usize>,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self { tile_bytes: None, row_chunk: 32, score_rows: None }
+    }
+}

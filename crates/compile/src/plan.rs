@@ -1,0 +1,155 @@
+//! The plan: from layers to packets, before they are packets.
+//!
+//! A plan says which stages travel together ([`Segment`]), into how many row blocks they are cut,
+//! which part of the data each [`Fragment`] handles, where every [`Buffer`] lies in SRAM and how
+//! long it lives, and which constant [`Tile`]s stream through the ring of prefetched weights.
+//!
+//! ```text
+//!  graph ─locate─▶ storage ─stage─▶ stages ─segment─▶ segments ─slice─▶ row blocks
+//!        ─order─▶ fragments ─place─▶ buffers ─prefetch─▶ loads between the fragments
+//! ```
+
+pub mod storage;
+pub mod constants;
+pub mod stage;
+pub mod segment;
+pub mod demand;
+pub mod slice;
+pub mod order;
+pub mod place;
+pub mod prefetch;
+pub mod text;
+
+use std::ops::Range;
+
+use packwright_ir::{Graph, NodeId};
+use packwright_target::Target;
+
+use crate::options::PlanOptions;
+use constants::{Layout, Tile, TileId};
+use stage::Stage;
+use storage::{RootId, Storage};
+
+/// A planned graph: what `emit` turns into packets.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the values of the graph live.
+    pub storage: Storage,
+    /// How constants lie in DRAM.
+    pub layout: Layout,
+    pub segments: Vec<Segment>,
+    /// In issue order, loads among them.
+    pub fragments: Vec<Fragment>,
+    pub buffers: Vec<Buffer>,
+    pub tiles: Vec<Tile>,
+    /// The part of SRAM through which constants stream.
+    pub ring: SramSpan,
+    /// Bytes that the spill region needs.
+    pub spill_bytes: u64,
+    /// Highest SRAM address in use.
+    pub sram_peak: u64,
+}
+
+/// A range of SRAM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SramSpan {
+    pub addr: u64,
+    pub bytes: u64,
+}
+
+/// Stages that travel together: each row block goes through all of them before the next one starts.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub stages: Vec<Stage>,
+    /// Rows of the values that flow through the segment.
+    pub rows: usize,
+    /// Rows of one block; `rows` where the segment is not cut.
+    pub block_rows: usize,
+    /// Whether constants stay for all blocks instead of being streamed again for each.
+    pub resident: bool,
+}
+
+impl Segment {
+    /// The row blocks in order.
+    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        (0..self.rows.max(1))
+            .step_by(self.block_rows.max(1))
+            .map(|start| start..(start + self.block_rows).min(self.rows.max(1)))
+    }
+
+    /// Number of row blocks.
+    pub fn block_count(&self) -> usize {
+        self.rows.max(1).div_ceil(self.block_rows.max(1))
+    }
+}
+
+/// Index of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u32);
+
+/// A region of SRAM with an address and a life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    pub name: String,
+    pub bytes: u64,
+    /// Steps during which the contents matter.
+    pub life: Range<usize>,
+    pub addr: u64,
+    /// First row of the root value that the buffer holds (row blocks reuse their buffers).
+    pub home: Home,
+}
+
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// All rows of a value.
+    Whole(RootId),
+    /// The present row block of a value in a segment.
+    Block { root: RootId, segment: usize },
+    /// Intermediate data of one stage; `copy` of several that alternate.
+    Scratch { segment: usize, stage: usize, part: u8, copy: u8 },
+}
+
+/// A part of the data of one stage: what one packet carries out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fragment {
+    /// Brings a constant tile into the ring.
+    LoadTile { tile: TileId },
+    /// Brings an input of the model into its buffer.
+    LoadInput { node: NodeId },
+    /// Brings rows of a spilled value back.
+    Fill { root: RootId, segment: usize, rows: Range<usize> },
+    /// Part of a stage.
+    Work { segment: usize, stage: usize, rows: Range<usize>, part: Part, tiles: Vec<TileId> },
+    /// Writes rows of a spilled value out.
+    Spill { root: RootId, segment: usize, rows: Range<usize> },
+    /// Writes rows of a result of the model.
+    StoreOutput { output: usize, rows: Range<usize> },
+}
+
+/// Which part of a stage's columns or heads a fragment computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    All,
+    /// Columns of a product; `first`/`last` of the columns that are quantised together.
+    Columns { columns: Range<usize>, chunk: Range<usize>, last: bool, copy: u8 },
+    /// One head of one batch element.
+    Head { head: usize, copy: u8 },
+}
+
+/// Plans a legal graph for a target.
+///
+/// # Errors
+/// When no plan fits into the target's SRAM, or when a stage has no lowering.
+pub fn plan(
+    graph: &Graph,
+    target: &Target,
+    options: &PlanOptions,
+) -> Result<Plan, packwright_ir::diag::Diagnostics> {
+    let storage = storage::locate(graph)?;
+    let layout = constants::layout(graph)?;
+    let stages = stage::stages(graph, &storage);
+    let segments = segment::segments(graph, &storage, stages);
+    slice::choose(graph, target, options, storage, layout, segments)
+}

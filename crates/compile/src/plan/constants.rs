@@ -1,0 +1,221 @@
+//! How constants lie in DRAM: one record a channel, so that any range of channels is one stream.
+//!
+//! A weight matrix is stored output channel by output channel: `k` int8 values, padding to four
+//! bytes, the channel's scale, and its bias where there is one. A quantised embedding table has the
+//! same records, a row each. Vectors of norms lie side by side in f32.
+
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::order::topological;
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant};
+
+/// Index of a stored constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoredId(pub u32);
+
+/// Index of a tile: a range of a stored constant that is loaded at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TileId(pub u32);
+
+/// What a stored constant holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Records of a channel-quantised matrix, with an optional bias.
+    Channels { matrix: ConstId, bias: Option<ConstId>, channels: usize, k: usize },
+    /// f32 vectors one after the other.
+    Vectors { parts: Vec<ConstId>, length: usize },
+    /// Elements as the machine keeps them.
+    Plain { konst: ConstId },
+}
+
+/// A constant in its DRAM form.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub form: Form,
+    /// Whether it is an embedding table, read by row.
+    pub table: bool,
+    /// Offset in the constants section.
+    pub offset: u64,
+    pub bytes: u64,
+    /// The element type of `Plain` and of the indices.
+    pub elem: Elem,
+}
+
+impl Stored {
+    /// Bytes of one channel record.
+    pub fn record(&self) -> u64 {
+        match &self.form {
+            Form::Channels { bias, k, .. } => record_bytes(*k, bias.is_some()),
+            Form::Vectors { length, .. } => *length as u64 * 4,
+            Form::Plain { .. } => self.bytes,
+        }
+    }
+
+    /// Offset of the scale in a channel record.
+    pub fn scale_offset(&self) -> u64 {
+        match &self.form {
+            Form::Channels { k, .. } => (*k as u64).next_multiple_of(4),
+            Form::Vectors { .. } | Form::Plain { .. } => 0,
+        }
+    }
+}
+
+/// Bytes of one channel record: values, padding, scale, bias.
+pub fn record_bytes(k: usize, bias: bool) -> u64 {
+    (k as u64).next_multiple_of(4) + 4 + if bias { 4 } else { 0 }
+}
+
+/// A range of a stored constant, loaded at once into the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    pub stored: StoredId,
+    /// Offset of the first byte in the stored constant.
+    pub offset: u64,
+    pub bytes: u64,
+    /// SRAM address, once prefetch has given it a place in the ring.
+    pub addr: u64,
+}
+
+/// All constants of a graph in their DRAM form, in the order of first use.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    pub stored: Vec<Stored>,
+    users: Vec<(NodeId, Vec<StoredId>)>,
+    /// Bytes of the weights (everything but tables), which come first.
+    pub weight_bytes: u64,
+    /// Bytes of the embedding tables, which come behind the weights.
+    pub table_bytes: u64,
+}
+
+/// Alignment of stored constants: the burst of the widest preset.
+const ALIGN: u64 = 64;
+
+impl Layout {
+    /// The stored constants that a node reads: matrix, vectors, or for an embedding each pair's
+    /// constant indices and table in order.
+    pub fn of(&self, node: NodeId) -> &[StoredId] {
+        self.users
+            .binary_search_by_key(&node, |(n, _)| *n)
+            .map_or(&[], |index| self.users[index].1.as_slice())
+    }
+
+    /// A stored constant.
+    pub fn get(&self, id: StoredId) -> &Stored {
+        &self.stored[id.0 as usize]
+    }
+
+    /// Size of the constants section.
+    pub fn bytes(&self) -> u64 {
+        self.weight_bytes + self.table_bytes
+    }
+
+    fn store(&mut self, form: Form, table: bool, elem: Elem, bytes: u64) -> StoredId {
+        if let Some(index) = self.stored.iter().position(|s| s.form == form && s.table == table) {
+            return StoredId(index as u32);
+        }
+        self.stored.push(Stored { form, table, offset: 0, bytes, elem });
+        StoredId(self.stored.len() as u32 - 1)
+    }
+
+    fn assign_offsets(&mut self) {
+        let mut end = 0;
+        for stored in self.stored.iter_mut().filter(|s| !s.table) {
+            stored.offset = end;
+            end += stored.bytes.next_multiple_of(ALIGN);
+        }
+        self.weight_bytes = end;
+        for stored in self.stored.iter_mut().filter(|s| s.table) {
+            stored.offset = end;
+            end += stored.bytes.next_multiple_of(ALIGN);
+        }
+        self.table_bytes = end - self.weight_bytes;
+    }
+}
+
+/// Lays out the constants that the nodes of a legal graph read.
+///
+/// # Errors
+/// Lists constants in a form that no stage can read.
+pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
+    let mut layout = Layout::default();
+    let mut problems = Vec::new();
+    for node in topological(graph) {
+        let operands: Vec<Option<ConstId>> =
+            graph.operands(node).into_iter().map(|v| graph.as_const(v)).collect();
+        if operands.iter().all(Option::is_none) {
+            continue;
+        }
+        let ids = match graph.op(node) {
+            Op::Matmul(matmul) => match operands.get(1).copied().flatten() {
+                Some(matrix) => {
+                    let bias =
+                        if matmul.bias { operands.get(2).copied().flatten() } else { None };
+                    vec![channels(graph, &mut layout, matrix, bias, false)]
+                }
+                None => Vec::new(),
+            },
+            Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
+                let parts: Vec<ConstId> = operands.iter().skip(1).copied().flatten().collect();
+                let length = parts.first().map_or(0, |&c| graph.konst(c).ty.elements());
+                let bytes = (parts.len() * length * 4) as u64;
+                vec![layout.store(Form::Vectors { parts, length }, false, Elem::F32, bytes)]
+            }
+            Op::Embedding { tables } => (0..*tables)
+                .flat_map(|pair| [(operands[2 * pair], false), (operands[2 * pair + 1], true)])
+                .filter_map(|(konst, table)| konst.map(|konst| (konst, table)))
+                .map(|(konst, table)| {
+                    if table {
+                        channels(graph, &mut layout, konst, None, true)
+                    } else {
+                        plain(graph, &mut layout, konst)
+                    }
+                })
+                .collect(),
+            Op::Reshape { .. } | Op::Slice { .. } => Vec::new(),
+            _ => operands.iter().flatten().map(|&konst| plain(graph, &mut layout, konst)).collect(),
+        };
+        for id in &ids {
+            if let Form::Channels { matrix, .. } = layout.get(*id).form {
+                if !matches!(graph.konst(matrix).ty.quant, Some(Quant::Channel { .. })) {
+                    problems.push(
+                        Diagnostic::unsupported(
+                            "plan-float-weights",
+                            format!("constant {matrix} is not quantised"),
+                        )
+                        .at(node.to_string())
+                        .help("matrix products take int8 weights; run the quantize pass"),
+                    );
+                }
+            }
+        }
+        let position = layout.users.partition_point(|(n, _)| *n < node);
+        layout.users.insert(position, (node, ids));
+    }
+    layout.assign_offsets();
+    if problems.is_empty() { Ok(layout) } else { Err(Diagnostics(problems)) }
+}
+
+fn channels(
+    graph: &Graph,
+    layout: &mut Layout,
+    matrix: ConstId,
+    bias: Option<ConstId>,
+    table: bool,
+) -> StoredId {
+    let ty = &graph.konst(matrix).ty;
+    let axis = match ty.quant {
+        Some(Quant::Channel { axis }) => axis,
+        _ => ty.rank().saturating_sub(1),
+    };
+    let channels = ty.shape.get(axis).copied().unwrap_or(1);
+    let k = ty.elements() / channels.max(1);
+    let bytes = channels as u64 * record_bytes(k, bias.is_some());
+    layout.store(Form::Channels { matrix, bias, channels, k }, table, Elem::I8, bytes)
+}
+
+fn plain(graph: &Graph, layout: &mut Layout, konst: ConstId) -> StoredId {
+    let ty = &graph.konst(konst).ty;
+    // Truth values are kept as 0 and 1 in f32.
+    let elem = if ty.elem == Elem::Bool { Elem::F32 } else { ty.elem };
+    let bytes = (ty.elements() * elem.bytes()) as u64;
+    layout.store(Form::Plain { konst }, false, elem, bytes)
+}

@@ -1,0 +1,89 @@
+//! Segments: runs of stages that row blocks may travel through together.
+//!
+//! Attention needs the keys and values of all rows, so a segment starts at each attention; between
+//! two of them everything works row by row. Small whole stages that depend on inputs only (masks)
+//! go to the front, where they cut nothing.
+
+use packwright_ir::{Graph, NodeId, Value};
+
+use super::Segment;
+use super::stage::Stage;
+use super::storage::Storage;
+
+/// Groups stages into segments, in order of execution.
+pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
+    let (front, rest) = hoist(graph, stages);
+    let mut segments: Vec<Segment> = Vec::new();
+    if !front.is_empty() {
+        segments.push(Segment { stages: front, rows: 1, block_rows: 1, resident: false });
+    }
+    let mut open = false;
+    for stage in rest {
+        let rows = row_class(graph, storage, &stage);
+        let starts = matches!(stage, Stage::Attention { .. });
+        match (rows, segments.last_mut()) {
+            (Some(rows), Some(last)) if open && !starts && last.rows == rows => {
+                last.stages.push(stage);
+            }
+            (Some(rows), _) => {
+                segments.push(Segment { stages: vec![stage], rows, block_rows: rows, resident: false });
+                open = true;
+            }
+            (None, _) => {
+                segments.push(Segment { stages: vec![stage], rows: 1, block_rows: 1, resident: false });
+                open = false;
+            }
+        }
+    }
+    segments
+}
+
+/// Rows that flow through a stage; `None` where it is carried out at once.
+fn row_class(graph: &Graph, storage: &Storage, stage: &Stage) -> Option<usize> {
+    match stage {
+        Stage::Whole { .. } | Stage::Input { .. } => None,
+        Stage::Matmul { node, .. } | Stage::Attention { node } => {
+            let place = storage.place(Value::from(*node))?;
+            Some(place.rows).filter(|_| is_dense(graph, *node))
+        }
+        Stage::Rows { nodes } => storage.place(Value::from(*nodes.last()?)).map(|p| p.rows),
+    }
+}
+
+/// Whether the rows of a node's result depend on the same rows of its first operand only.
+fn is_dense(graph: &Graph, node: NodeId) -> bool {
+    !graph.types(node)[0].shape.is_empty()
+}
+
+/// Splits off the inputs and the whole stages that depend on nothing else.
+fn hoist(graph: &Graph, stages: Vec<Stage>) -> (Vec<Stage>, Vec<Stage>) {
+    let mut early: Vec<NodeId> = Vec::new();
+    let mut front = Vec::new();
+    let mut rest = Vec::new();
+    for stage in stages {
+        let hoisted = match &stage {
+            Stage::Input { .. } => true,
+            Stage::Whole { node } => depends_on(graph, *node, &early),
+            Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => false,
+        };
+        if hoisted {
+            early.extend(stage.nodes());
+            front.push(stage);
+        } else {
+            rest.push(stage);
+        }
+    }
+    (front, rest)
+}
+
+/// Whether all operands come from the given nodes, through views.
+fn depends_on(graph: &Graph, node: NodeId, early: &[NodeId]) -> bool {
+    graph.operands(node).into_iter().all(|operand| {
+        graph.as_const(operand).is_some()
+            || early.contains(&operand.node)
+            || (matches!(
+                graph.op(operand.node),
+                packwright_ir::Op::Reshape { .. } | packwright_ir::Op::Slice { .. }
+            ) && depends_on(graph, operand.node, early))
+    })
+}

@@ -1,0 +1,101 @@
+//! Stages: what one or more nodes do to a block of rows in one go.
+
+use packwright_ir::order::topological;
+use packwright_ir::{Graph, NodeId, Op, Quant};
+
+use super::storage::Storage;
+
+/// Nodes that are carried out together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A product with streamed weights, with the quantisation of its columns where they are
+    /// quantised in groups.
+    Matmul { node: NodeId, quantize: Option<NodeId> },
+    /// Attention, head by head.
+    Attention { node: NodeId },
+    /// Row-wise nodes, each the only reason for the one before it to be kept.
+    Rows { nodes: Vec<NodeId> },
+    /// A node on small data, carried out at once.
+    Whole { node: NodeId },
+    /// Brings an input of the model in.
+    Input { node: NodeId },
+}
+
+impl Stage {
+    /// The nodes of the stage, in order.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        match self {
+            Stage::Matmul { node, quantize } => std::iter::once(*node).chain(*quantize).collect(),
+            Stage::Attention { node } | Stage::Whole { node } | Stage::Input { node } => vec![*node],
+            Stage::Rows { nodes } => nodes.clone(),
+        }
+    }
+}
+
+/// Widest group of columns whose quantisation is fused into the product that makes them.
+const WIDEST_FUSED_GROUP: usize = 512;
+
+/// Forms the stages of a legal graph, in topological order.
+pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut taken: Vec<NodeId> = Vec::new();
+    for node in topological(graph) {
+        if storage.root_of(node).is_none() || taken.contains(&node) {
+            continue;
+        }
+        match graph.op(node) {
+            Op::Input { .. } => stages.push(Stage::Input { node }),
+            Op::Matmul(_) => {
+                let quantize = fused_quantize(graph, node);
+                taken.extend(quantize);
+                stages.push(Stage::Matmul { node, quantize });
+            }
+            Op::Attention(_) => stages.push(Stage::Attention { node }),
+            op if is_row_wise(op) => {
+                let mut nodes = vec![node];
+                while let Some(next) = chained(graph, &nodes) {
+                    taken.push(next);
+                    nodes.push(next);
+                }
+                stages.push(Stage::Rows { nodes });
+            }
+            _ => stages.push(Stage::Whole { node }),
+        }
+    }
+    stages
+}
+
+/// The only reader of a product that quantises its columns in small groups.
+fn fused_quantize(graph: &Graph, matmul: NodeId) -> Option<NodeId> {
+    let users = graph.users(matmul.into());
+    let [(user, _)] = users.as_slice() else { return None };
+    if graph.is_output(matmul.into()) {
+        return None;
+    }
+    match graph.op(*user) {
+        Op::Quantize { quant: Quant::Row { group } } if *group <= WIDEST_FUSED_GROUP => Some(*user),
+        Op::Quantize { quant: Quant::Tensor { .. } } => Some(*user),
+        _ => None,
+    }
+}
+
+/// The next node of a chain of row-wise nodes: it reads the last one, and nothing that comes later.
+fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
+    let last = *nodes.last()?;
+    let rows = graph.types(last)[0].rows();
+    graph.users(last.into()).into_iter().map(|(user, _)| user).find(|&user| {
+        is_row_wise(graph.op(user))
+            && graph.types(user)[0].rows() == rows
+            && graph.operands(user).iter().all(|&v| {
+                v.node <= last || nodes.contains(&v.node) || graph.as_const(v).is_some()
+            })
+            && graph.operands(user).first().is_some_and(|v| v.node == last)
+    })
+}
+
+fn is_row_wise(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. }
+    )
+}

@@ -1,0 +1,189 @@
+//! Shape rules of products, attention and what surrounds them.
+
+use super::{check_float, check_index, check_rank, check_shape, common_shape};
+use crate::diag::Diagnostic;
+use crate::op::{Attention, Matmul};
+use crate::ty::{Elem, Quant, Type};
+
+/// `[…, m, n]`, the leading axes of both factors broadcast.
+pub(super) fn matmul(attrs: &Matmul, operands: &[&Type]) -> Result<Type, Diagnostic> {
+    let (a, b) = (operands[0], operands[1]);
+    check_rank(a, 2)?;
+    check_rank(b, 2)?;
+    let (batch_a, tail_a) = a.shape.split_at(a.rank() - 2);
+    let (batch_b, tail_b) = b.shape.split_at(b.rank() - 2);
+    let (k, n) = if attrs.transpose_b { (tail_b[1], tail_b[0]) } else { (tail_b[0], tail_b[1]) };
+    if tail_a[1] != k {
+        return Err(Diagnostic::error(
+            "inner-dims-agree",
+            format!("{a} has {} columns, {b} has {k} rows to meet them", tail_a[1]),
+        ));
+    }
+    check_factors(attrs, a, b)?;
+    check_result_elem(attrs.out)?;
+    if !attrs.alpha.is_finite() {
+        return Err(Diagnostic::error("attribute-range", format!("alpha is {:?}", attrs.alpha)));
+    }
+    let mut shape = super::broadcast(batch_a, batch_b).ok_or_else(|| {
+        Diagnostic::error("shapes-broadcast", format!("{a} and {b} do not broadcast"))
+    })?;
+    shape.extend([tail_a[0], n]);
+    let mut rest = operands[2..].iter();
+    if attrs.bias && let Some(bias) = rest.next() {
+        check_float(bias)?;
+        check_shape("the bias", bias, &[n])?;
+    }
+    if attrs.residual && let Some(residual) = rest.next() {
+        check_float(residual)?;
+        check_shape("the residual", residual, &shape)?;
+    }
+    Ok(Type::new(attrs.out, shape))
+}
+
+/// `[b, s, heads·width of v]`.
+pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, Diagnostic> {
+    let (q, k, v) = (operands[0], operands[1], operands[2]);
+    let &Attention { heads, kv_heads, .. } = attrs;
+    if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+        return Err(Diagnostic::error(
+            "heads-divide",
+            format!("{heads} heads cannot share {kv_heads} key/value heads"),
+        ));
+    }
+    let (batch, rows, width) = head_shape(q, heads)?;
+    let (batch_k, columns, width_k) = head_shape(k, kv_heads)?;
+    let (batch_v, columns_v, width_v) = head_shape(v, kv_heads)?;
+    if [batch_k, batch_v] != [batch; 2] || columns != columns_v || width != width_k {
+        return Err(Diagnostic::error(
+            "shapes-agree",
+            format!("{q}, {k} and {v} do not fit as q, k and v of {heads} and {kv_heads} heads"),
+        ));
+    }
+    check_result_elem(attrs.out)?;
+    if q.elem.is_float() {
+        for part in [q, k, v] {
+            check_float(part)?;
+        }
+    } else {
+        for (part, width) in [(q, width), (k, width), (v, width_v)] {
+            check_head_quant(part, width)?;
+        }
+    }
+    if !attrs.scale.is_finite() {
+        return Err(Diagnostic::error("attribute-range", format!("scale is {:?}", attrs.scale)));
+    }
+    if attrs.mask && let Some(mask) = operands.get(3) {
+        check_float(mask)?;
+        let scores = [batch, heads, rows, columns];
+        if super::broadcast(&mask.shape, &scores).as_deref() != Some(&scores) {
+            return Err(Diagnostic::error(
+                "shapes-broadcast",
+                format!("the mask {mask} does not broadcast to {scores:?}"),
+            ));
+        }
+    }
+    let out_width = heads.saturating_mul(width_v);
+    Ok(Type::new(attrs.out, [batch, rows, out_width]))
+}
+
+/// The broadcast shape of all indices, and a row of the tables; f32 unless a pass says otherwise.
+pub(super) fn embedding(operands: &[&Type]) -> Result<Type, Diagnostic> {
+    let width = operands[1].columns();
+    let mut ids = operands[0].clone();
+    for pair in operands.chunks_exact(2) {
+        let (index, table) = (pair[0], pair[1]);
+        check_index(index)?;
+        let by_row = table.elem == Elem::I8 && table.quant == Some(Quant::Channel { axis: 0 });
+        if !by_row {
+            check_float(table)?;
+        }
+        if table.rank() != 2 || table.columns() != width {
+            return Err(Diagnostic::error(
+                "shapes-agree",
+                format!("{table} is not a table of rows of {width}"),
+            ));
+        }
+        ids.shape = common_shape(&ids, index)?;
+    }
+    ids.shape.push(width);
+    Ok(Type::new(Elem::F32, ids.shape))
+}
+
+/// The operand's type.
+pub(super) fn rotary(
+    x: &Type,
+    cos: &Type,
+    sin: &Type,
+    heads: usize,
+) -> Result<Type, Diagnostic> {
+    check_float(x)?;
+    let (_, rows, width) = head_shape(x, heads)?;
+    if !width.is_multiple_of(2) {
+        return Err(Diagnostic::error(
+            "heads-divide",
+            format!("heads of {width} elements have no pairs to rotate"),
+        ));
+    }
+    for (part, what) in [(cos, "cos"), (sin, "sin")] {
+        check_float(part)?;
+        check_shape(what, part, &[rows, width / 2])?;
+    }
+    Ok(x.clone())
+}
+
+/// Both factors are floats, or both are i8 with scales that a sum over `k` allows.
+fn check_factors(attrs: &Matmul, a: &Type, b: &Type) -> Result<(), Diagnostic> {
+    if a.quant.is_none() && b.quant.is_none() && a.elem.is_float() && b.elem.is_float() {
+        return Ok(());
+    }
+    let n_axis = if attrs.transpose_b { b.rank() - 2 } else { b.rank() - 1 };
+    let a_fits = matches!(a.quant, Some(Quant::Tensor { .. } | Quant::Row { .. }));
+    let b_fits = match b.quant {
+        Some(Quant::Tensor { .. } | Quant::Row { .. }) => true,
+        Some(Quant::Channel { axis }) => axis == n_axis,
+        None => false,
+    };
+    if a_fits && b_fits {
+        return Ok(());
+    }
+    Err(Diagnostic::error("factors-fit", format!("cannot multiply {a} with {b}")).help(
+        "both are floats, or both are i8: the first with one scale or a scale a row, the second \
+         like it or with a scale for each column of the result",
+    ))
+}
+
+/// `[b, s, heads·width]` taken apart.
+fn head_shape(ty: &Type, heads: usize) -> Result<(usize, usize, usize), Diagnostic> {
+    match ty.shape[..] {
+        [batch, rows, columns] if heads > 0 && columns.is_multiple_of(heads) => {
+            Ok((batch, rows, columns / heads))
+        }
+        _ => Err(Diagnostic::error(
+            "heads-divide",
+            format!("{ty} is not [batch, rows, width of {heads} heads side by side]"),
+        )),
+    }
+}
+
+/// A quantised factor of attention: no group of elements with one scale lies in two heads.
+fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic> {
+    match ty.quant {
+        Some(Quant::Tensor { .. }) => Ok(()),
+        Some(Quant::Row { group }) if width.is_multiple_of(group) => Ok(()),
+        Some(Quant::Row { .. }) => Err(Diagnostic::error(
+            "groups-stay-whole",
+            format!("the groups of {ty} do not divide heads of {width}"),
+        )),
+        None | Some(Quant::Channel { .. }) => {
+            Err(Diagnostic::error("factors-fit", format!("attention cannot work on {ty}"))
+                .help("q, k and v are all floats, or all i8 with one scale or a scale a row"))
+        }
+    }
+}
+
+fn check_result_elem(out: Elem) -> Result<(), Diagnostic> {
+    if out.is_float() {
+        return Ok(());
+    }
+    Err(Diagnostic::error("result-is-float", format!("the result cannot be {out}")))
+}

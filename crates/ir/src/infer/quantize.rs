@@ -1,0 +1,45 @@
+//! Shape rules of quantisation.
+
+use super::check_float;
+use crate::diag::Diagnostic;
+use crate::ty::{Elem, Quant, Type};
+
+/// i8 in the operand's shape.
+pub(super) fn quantize(x: &Type, quant: Quant) -> Result<Type, Diagnostic> {
+    check_float(x)?;
+    let result = Type::quantized(x.shape.clone(), quant);
+    fits(&result)?;
+    Ok(result)
+}
+
+/// Floats in the operand's shape.
+pub(super) fn dequantize(x: &Type, to: Elem) -> Result<Type, Diagnostic> {
+    if x.quant.is_none() {
+        return Err(Diagnostic::error("operand-quantized", format!("{x} is not quantised")));
+    }
+    if !to.is_float() {
+        return Err(Diagnostic::error("result-is-float", format!("the result cannot be {to}")));
+    }
+    Ok(Type::new(to, x.shape.clone()))
+}
+
+/// Whether a type's quantisation fits its elements and shape.
+///
+/// # Errors
+/// `quant-fits` where it does not.
+pub fn fits(ty: &Type) -> Result<(), Diagnostic> {
+    let problem = match ty.quant {
+        None => return Ok(()),
+        Some(_) if ty.elem != Elem::I8 => "only i8 can be quantised",
+        Some(Quant::Tensor { scale }) if !(scale.is_finite() && scale > 0.0) => {
+            "the scale must be positive and finite"
+        }
+        Some(Quant::Row { .. }) if ty.rank() == 0 => "a scalar has no rows",
+        Some(Quant::Row { group }) if group == 0 || !ty.columns().is_multiple_of(group) => {
+            "the group must divide the last axis"
+        }
+        Some(Quant::Channel { axis }) if axis >= ty.rank() => "there is no such axis",
+        Some(Quant::Tensor { .. } | Quant::Row { .. } | Quant::Channel { .. }) => return Ok(()),
+    };
+    Err(Diagnostic::error("quant-fits", format!("{ty}: {problem}")))
+}
