@@ -5,7 +5,13 @@
 //!                                        └────────── bound ──────────────▲
 //! ```
 //!
-//! Read in this order: [`options`], [`plan`], [`emit`], [`bound`].
+//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`emit`].
 
 pub mod options;
+pub mod pipeline;
+pub mod pass;
+pub mod graph;
 pub mod plan;
+pub mod bound;
+pub mod emit;
+pub mod compile;

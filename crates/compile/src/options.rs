@@ -16,3 +16,10 @@ impl Default for PlanOptions {
         Self { tile_bytes: None, row_chunk: 32, score_rows: None }
     }
 }
+
+/// Options of a whole compilation.
+#[derive(Clone, Debug, Default)]
+pub struct CompileOptions {
+    pub graph: crate::pipeline::GraphOptions,
+    pub plan: PlanOptions,
+}

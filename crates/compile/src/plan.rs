@@ -44,6 +44,8 @@ pub struct Plan {
     pub tiles: Vec<Tile>,
     /// The part of SRAM through which constants stream.
     pub ring: SramSpan,
+    /// Rows of one fragment of a row-wise stage.
+    pub row_chunk: usize,
     /// Bytes that the spill region needs.
     pub spill_bytes: u64,
     /// Highest SRAM address in use.
@@ -100,7 +102,7 @@ pub struct Buffer {
 }
 
 /// What a buffer holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Home {
     /// All rows of a value.
     Whole(RootId),

@@ -17,6 +17,29 @@ pub struct Const {
     pub source: Source,
 }
 
+impl Const {
+    /// The constants that this one is derived from, in order.
+    pub fn derived_from(&self) -> &[ConstId] {
+        match &self.source {
+            Source::Bytes(_) | Source::Synthetic(_) | Source::Absent => &[],
+            Source::Derived(derivation) => derivation.sources(),
+        }
+    }
+}
+
+impl Derivation {
+    /// The constants that are read, in order.
+    pub fn sources(&self) -> &[ConstId] {
+        match self {
+            Derivation::Transpose { of, .. }
+            | Derivation::Reshape { of }
+            | Derivation::Quantize { of }
+            | Derivation::Scale { of, .. } => std::slice::from_ref(of),
+            Derivation::Concat { of, .. } => of,
+        }
+    }
+}
+
 /// Where the values of a constant come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {

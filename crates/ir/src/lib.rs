@@ -16,6 +16,7 @@ pub mod graph;
 pub mod order;
 pub mod infer;
 pub mod work;
+pub mod verify;
 pub mod diag;
 
 pub use graph::Graph;

@@ -3,6 +3,8 @@
 //! A closed set: a new operator is a new variant, and the compiler leads through shape rule
 //! ([`crate::infer`]), evaluation ([`crate::eval`]) and text form ([`crate::text`]).
 
+mod name;
+
 use crate::id::ConstId;
 use crate::ty::{Elem, Quant};
 

@@ -21,6 +21,11 @@ impl Elem {
         Elem::Bool, Elem::I8, Elem::U8, Elem::I32, Elem::I64, Elem::F16, Elem::F32, Elem::F64,
     ];
 
+    /// The element type of a name in the text form.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|elem| elem.name() == name)
+    }
+
     /// Size of one element in bytes.
     pub const fn bytes(self) -> usize {
         match self {

@@ -1,8 +1,8 @@
 //! The table of commands. Encoding, assembler, disassembler and `docs/packets.md` follow from it.
 
-use crate::asm::Fields;
 use crate::decode::DecodeError;
 use crate::field::{Field, Visitor};
+use crate::fields::Fields;
 use crate::operand::{
     Affine, BinaryFn, Block, DramRef, Elem, Hold, NormKind, ReduceKind, RotaryLayout, UnaryFn, View,
 };

@@ -1,1 +1,3 @@
 //! Simulator: what packets do to bytes and what they cost.
+
+pub mod func;

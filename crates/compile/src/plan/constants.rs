@@ -73,6 +73,8 @@ pub struct Tile {
     pub bytes: u64,
     /// SRAM address, once prefetch has given it a place in the ring.
     pub addr: u64,
+    /// Segment and stage that read it first.
+    pub reader: Option<(usize, usize)>,
 }
 
 /// All constants of a graph in their DRAM form, in the order of first use.
@@ -162,12 +164,10 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
             Op::Embedding { tables } => (0..*tables)
                 .flat_map(|pair| [(operands[2 * pair], false), (operands[2 * pair + 1], true)])
                 .filter_map(|(konst, table)| konst.map(|konst| (konst, table)))
-                .map(|(konst, table)| {
-                    if table {
-                        channels(graph, &mut layout, konst, None, true)
-                    } else {
-                        plain(graph, &mut layout, konst)
-                    }
+                .filter_map(|(konst, table)| match table {
+                    true => Some(channels(graph, &mut layout, konst, None, true)),
+                    false if progression(graph, konst).is_some() => None,
+                    false => Some(plain(graph, &mut layout, konst)),
                 })
                 .collect(),
             Op::Reshape { .. } | Op::Slice { .. } => Vec::new(),
@@ -210,6 +210,44 @@ fn channels(
     let k = ty.elements() / channels.max(1);
     let bytes = channels as u64 * record_bytes(k, bias.is_some());
     layout.store(Form::Channels { matrix, bias, channels, k }, table, Elem::I8, bytes)
+}
+
+/// Constant indices that need no index list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progression {
+    pub first: i64,
+    /// 1 where each index is one more than the one before, 0 where all are the same.
+    pub step: i64,
+}
+
+/// Recognises constant indices that count up by one, or that are all the same.
+pub fn progression(graph: &Graph, konst: ConstId) -> Option<Progression> {
+    let values = index_values(graph, konst)?;
+    let first = *values.first()?;
+    [1, 0]
+        .into_iter()
+        .find(|step| values.iter().enumerate().all(|(i, &v)| v == first + i as i64 * step))
+        .map(|step| Progression { first, step })
+}
+
+fn index_values(graph: &Graph, konst: ConstId) -> Option<Vec<i64>> {
+    let konst = graph.konst(konst);
+    let packwright_ir::konst::Source::Bytes(bytes) = &konst.source else { return None };
+    match konst.ty.elem {
+        Elem::I64 => Some(
+            bytes
+                .chunks_exact(8)
+                .map(|c| i64::from_le_bytes(c.try_into().expect("chunks are 8 bytes")))
+                .collect(),
+        ),
+        Elem::I32 => Some(
+            bytes
+                .chunks_exact(4)
+                .map(|c| i64::from(i32::from_le_bytes(c.try_into().expect("chunks are 4 bytes"))))
+                .collect(),
+        ),
+        Elem::Bool | Elem::I8 | Elem::U8 | Elem::F16 | Elem::F32 | Elem::F64 => None,
+    }
 }
 
 fn plain(graph: &Graph, layout: &mut Layout, konst: ConstId) -> StoredId {

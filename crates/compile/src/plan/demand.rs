@@ -91,7 +91,7 @@ pub fn buffers(
         for (i, stage) in segment.stages.iter().enumerate() {
             let life = step(segments, (s, i))..step(segments, (s, i)) + 1;
             for (part, bytes) in scratch(scene, segment, stage).into_iter().enumerate() {
-                for copy in 0..2u8 {
+                for copy in 0..if bytes == 0 { 0 } else { 2u8 } {
                     buffers.push(Buffer {
                         name: format!("s{s}.{i}.{part}.{copy}"),
                         bytes,
@@ -169,12 +169,14 @@ fn root_buffers(
 /// Sizes of the scratch parts of a stage, for one copy.
 pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> {
     match stage {
-        Stage::Matmul { node, quantize: Some(_) } => {
+        Stage::Matmul { node, quantize } => {
             let chunk = columns(scene, *node).chunk as u64;
             let elem = scene.storage.root_of(*node).map_or(2, |r| {
                 u64::from(scene.storage.root(r).elem.bytes())
             });
-            vec![segment.block_rows as u64 * chunk * elem]
+            let rows = segment.block_rows as u64;
+            // Unquantised columns of a chunk, and the scale of a statically quantised operand.
+            vec![if quantize.is_some() { rows * chunk * elem } else { 0 }, 4]
         }
         Stage::Attention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
@@ -182,7 +184,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             vec![rows * shape.t as u64 * 4, rows * shape.t as u64 + rows * 4 + 8]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
-        Stage::Matmul { .. } | Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
+        Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
     }
 }
 

@@ -230,12 +230,15 @@ pub fn chunks(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
 
 impl Ordered {
     fn tile(&mut self, stored: StoredId, offset: u64, bytes: u64) -> TileId {
-        self.tiles.push(Tile { stored, offset, bytes, addr: 0 });
+        self.tiles.push(Tile { stored, offset, bytes, addr: 0, reader: None });
         TileId(self.tiles.len() as u32 - 1)
     }
 
     fn work(&mut self, at: (usize, usize), rows: Range<usize>, part: Part, tiles: Vec<TileId>) {
         let (segment, stage) = at;
+        for tile in &tiles {
+            self.tiles[tile.0 as usize].reader.get_or_insert(at);
+        }
         self.fragments.push(Fragment::Work { segment, stage, rows, part, tiles });
     }
 }

@@ -58,6 +58,7 @@ pub fn choose(
         buffers: choice.buffers,
         tiles,
         ring,
+        row_chunk: options.row_chunk,
         spill_bytes,
         sram_peak: choice.top.max(tile_top),
         storage,

@@ -19,7 +19,7 @@ pub(super) fn matmul(attrs: &Matmul, operands: &[&Type]) -> Result<Type, Diagnos
             format!("{a} has {} columns, {b} has {k} rows to meet them", tail_a[1]),
         ));
     }
-    check_factors(attrs, a, b)?;
+    check_factors(attrs, a, b, k)?;
     check_result_elem(attrs.out)?;
     if !attrs.alpha.is_finite() {
         return Err(Diagnostic::error("attribute-range", format!("alpha is {:?}", attrs.alpha)));
@@ -131,25 +131,36 @@ pub(super) fn rotary(
     Ok(x.clone())
 }
 
-/// Both factors are floats, or both are i8 with scales that a sum over `k` allows.
-fn check_factors(attrs: &Matmul, a: &Type, b: &Type) -> Result<(), Diagnostic> {
+/// The longest sum of i8 products that i32 holds exactly.
+const LONGEST_SUM: usize = 1 << 17;
+
+/// Both factors are floats, or both are i8 with scales that can be taken out of the sum: those of
+/// `a` follow its rows and groups of `k`, those of `b` the columns of the result.
+fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Diagnostic> {
     if a.quant.is_none() && b.quant.is_none() && a.elem.is_float() && b.elem.is_float() {
         return Ok(());
     }
     let n_axis = if attrs.transpose_b { b.rank() - 2 } else { b.rank() - 1 };
     let a_fits = matches!(a.quant, Some(Quant::Tensor { .. } | Quant::Row { .. }));
     let b_fits = match b.quant {
-        Some(Quant::Tensor { .. } | Quant::Row { .. }) => true,
+        Some(Quant::Tensor { .. }) => true,
+        Some(Quant::Row { group }) => attrs.transpose_b && group == k,
         Some(Quant::Channel { axis }) => axis == n_axis,
         None => false,
     };
-    if a_fits && b_fits {
-        return Ok(());
+    if !a_fits || !b_fits {
+        return Err(Diagnostic::error("factors-fit", format!("cannot multiply {a} with {b}")).help(
+            "both are floats, or both are i8: the first with one scale or scales by row, the \
+             second with one scale or a scale for each column of the result",
+        ));
     }
-    Err(Diagnostic::error("factors-fit", format!("cannot multiply {a} with {b}")).help(
-        "both are floats, or both are i8: the first with one scale or a scale a row, the second \
-         like it or with a scale for each column of the result",
-    ))
+    if k > LONGEST_SUM {
+        return Err(Diagnostic::unsupported(
+            "inner-dim-limit",
+            format!("sums of {k} products of i8 may leave i32; {LONGEST_SUM} is the most"),
+        ));
+    }
+    Ok(())
 }
 
 /// `[b, s, heads·width]` taken apart.

@@ -1,7 +1,5 @@
 //! What a command sees of the machine: SRAM, registers and room for its result.
 
-use std::cell::RefCell;
-
 use packwright_packet::operand::{Affine, View};
 
 use super::area::Area;
@@ -15,7 +13,7 @@ pub(super) struct Frame<'a> {
     pub(super) sram: &'a mut [u8],
     pub(super) registers: Registers<'a>,
     /// Reused room for a result between its computation and its way to SRAM.
-    pub(super) result: &'a RefCell<Vec<u8>>,
+    pub(super) result: &'a mut Vec<u8>,
 }
 
 impl Frame<'_> {

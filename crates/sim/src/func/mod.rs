@@ -51,6 +51,7 @@ mod tile;
 mod binary;
 mod copy;
 mod elementwise;
+mod lookup;
 mod norm;
 mod quantize;
 mod reduce;

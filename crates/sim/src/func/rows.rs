@@ -26,7 +26,7 @@ pub(super) fn compute_rows<S>(
     if rows == 0 || row_bytes == 0 {
         return;
     }
-    let result = &mut *frame.result.borrow_mut();
+    let result = &mut *frame.result;
     result.clear();
     result.resize(rows * row_bytes, 0);
     let sram = &*frame.sram;

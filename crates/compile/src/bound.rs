@@ -1,0 +1,244 @@
+//! The least DRAM traffic and time that any schedule could reach.
+//!
+//! Compulsory traffic (E1), weights shared across barriers (E2) and live state at barriers (E3), as
+//! derived in `docs/bounds.md`. The bound speaks of one cold pass and may assume all of SRAM.
+
+use indexmap::IndexMap;
+use packwright_ir::order::topological;
+use packwright_ir::{Graph, NodeId, Op, Value};
+use packwright_packet::program::Bound;
+use packwright_target::Target;
+
+use crate::plan::constants::{Form, Layout, Stored, StoredId, progression};
+use crate::plan::storage::{Storage, machine_elem};
+
+/// Derives the bound of a legal graph for a target.
+pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout) -> Bound {
+    let order = topological(graph);
+    let depth = depths(graph, &order);
+    let sram = target.sram.bytes;
+    let terms = [
+        ("weights", layout.stored.iter().filter(|s| !s.table).map(|s| s.bytes).sum()),
+        ("embeddings", embedding_rows(graph, layout, &order)),
+        ("inputs", inputs(graph)),
+        ("outputs", outputs(graph)),
+        ("shared weights", shared_weights(graph, layout, &order, &depth, sram)),
+        ("live state", live_state(graph, storage, layout, &order, &depth, sram)),
+    ];
+    let dram_bytes: u64 = terms.iter().map(|&(_, bytes)| bytes).sum();
+    let rate = target.sustained_bytes_per_second();
+    let memory_seconds = dram_bytes as f64 / rate;
+    let work: u64 = order.iter().map(|&node| least_macs(graph, node)).sum();
+    let matrix_seconds = work as f64 / target.peak_macs_per_second();
+    let binding_term = if matrix_seconds > memory_seconds {
+        "matrix work".to_string()
+    } else {
+        terms
+            .iter()
+            .max_by_key(|&&(_, bytes)| bytes)
+            .map_or_else(String::new, |&(name, _)| name.to_string())
+    };
+    Bound {
+        dram_bytes,
+        attainable_dram_bytes: dram_bytes,
+        seconds: memory_seconds.max(matrix_seconds),
+        binding_term,
+        terms: terms.iter().map(|&(name, bytes)| (name.to_string(), bytes)).collect(),
+    }
+}
+
+/// Number of attentions on the longest path to each node, itself included.
+fn depths(graph: &Graph, order: &[NodeId]) -> IndexMap<NodeId, usize> {
+    let mut depth: IndexMap<NodeId, usize> = IndexMap::new();
+    for &node in order {
+        let before = graph
+            .operands(node)
+            .iter()
+            .filter_map(|v| depth.get(&v.node))
+            .copied()
+            .max()
+            .unwrap_or(0);
+        let own = usize::from(matches!(graph.op(node), Op::Attention(_)));
+        depth.insert(node, before + own);
+    }
+    depth
+}
+
+/// Rows of tables that a pass must see: each distinct row once. Indices that are inputs may all
+/// differ, and no cost depends on their values, so they count as different.
+fn embedding_rows(graph: &Graph, layout: &Layout, order: &[NodeId]) -> u64 {
+    let mut rows: IndexMap<StoredId, u64> = IndexMap::new();
+    for &node in order {
+        let Op::Embedding { tables } = graph.op(node) else { continue };
+        let operands = graph.operands(node);
+        let mut stored = layout.of(node).iter().filter(|id| layout.get(**id).table);
+        for pair in 0..*tables {
+            let Some(&id) = stored.next() else { continue };
+            let ids = operands[2 * pair];
+            let period = graph.ty(ids).elements() as u64;
+            let constant = graph.as_const(ids);
+            let distinct = match constant.map(|konst| progression(graph, konst)) {
+                Some(Some(steps)) if steps.step == 0 => 1,
+                Some(None) => 1,
+                Some(Some(_)) | None => period,
+            };
+            let entry = rows.entry(id).or_default();
+            *entry = (*entry).max(distinct.min(table_rows(layout.get(id))));
+        }
+    }
+    rows.iter().map(|(&id, &count)| count * layout.get(id).record()).sum()
+}
+
+fn table_rows(stored: &Stored) -> u64 {
+    match stored.form {
+        Form::Channels { channels, .. } => channels as u64,
+        Form::Vectors { .. } | Form::Plain { .. } => 1,
+    }
+}
+
+fn value_bytes(graph: &Graph, value: Value) -> u64 {
+    let ty = graph.ty(value);
+    let elem = machine_elem(ty.elem).map_or(0, |elem| u64::from(elem.bytes()));
+    ty.elements() as u64 * elem
+}
+
+fn inputs(graph: &Graph) -> u64 {
+    graph
+        .inputs()
+        .iter()
+        .filter(|&&node| graph.use_count(node.into()) > 0)
+        .map(|&node| value_bytes(graph, node.into()))
+        .sum()
+}
+
+fn outputs(graph: &Graph) -> u64 {
+    graph.outputs().iter().map(|output| value_bytes(graph, output.value)).sum()
+}
+
+/// E2: constants that are used on both sides of a barrier come again unless SRAM kept them.
+fn shared_weights(
+    graph: &Graph,
+    layout: &Layout,
+    order: &[NodeId],
+    depth: &IndexMap<NodeId, usize>,
+    sram: u64,
+) -> u64 {
+    let mut levels: IndexMap<StoredId, Vec<usize>> = IndexMap::new();
+    for &node in order {
+        if !matches!(graph.op(node), Op::Matmul(_)) {
+            continue;
+        }
+        for &id in layout.of(node) {
+            let levels = levels.entry(id).or_default();
+            if !levels.contains(&depth[&node]) {
+                levels.push(depth[&node]);
+            }
+        }
+    }
+    let mut by_uses: IndexMap<usize, u64> = IndexMap::new();
+    for (id, levels) in &levels {
+        if levels.len() > 1 {
+            *by_uses.entry(levels.len()).or_default() += layout.get(*id).bytes;
+        }
+    }
+    by_uses.iter().map(|(&uses, &bytes)| (uses as u64 - 1) * bytes.saturating_sub(sram)).sum()
+}
+
+/// E3: at the first result of an attention all other rows of the residual stream are alive.
+fn live_state(
+    graph: &Graph,
+    storage: &Storage,
+    layout: &Layout,
+    order: &[NodeId],
+    depth: &IndexMap<NodeId, usize>,
+    sram: u64,
+) -> u64 {
+    let shared = shared_levels(graph, layout, order, depth);
+    let mut total = 0;
+    for &node in order {
+        let Op::Attention(attention) = graph.op(node) else { continue };
+        let level = depth[&node];
+        // Causal rows need not meet at a barrier; before the first layer rows come from the tables.
+        if attention.causal || level < 2 || shared {
+            continue;
+        }
+        let residual = residual_bytes(graph, storage, node);
+        let layer: u64 = order
+            .iter()
+            .filter(|n| matches!(graph.op(**n), Op::Matmul(_)) && depth[*n] == level - 1)
+            .flat_map(|&n| layout.of(n))
+            .map(|&id| layout.get(id).bytes)
+            .sum();
+        total += (2 * residual.saturating_sub(sram)).min(layer.saturating_sub(sram));
+    }
+    total
+}
+
+fn shared_levels(
+    graph: &Graph,
+    layout: &Layout,
+    order: &[NodeId],
+    depth: &IndexMap<NodeId, usize>,
+) -> bool {
+    let mut first: IndexMap<StoredId, usize> = IndexMap::new();
+    order.iter().filter(|n| matches!(graph.op(**n), Op::Matmul(_))).any(|&node| {
+        layout.of(node).iter().any(|&id| *first.entry(id).or_insert(depth[&node]) != depth[&node])
+    })
+}
+
+/// Bytes of the largest value that is made before an attention and read behind it, less one row.
+fn residual_bytes(graph: &Graph, storage: &Storage, attention: NodeId) -> u64 {
+    let mut before: Vec<NodeId> = vec![attention];
+    let mut next = 0;
+    while next < before.len() {
+        for operand in graph.operands(before[next]) {
+            if graph.as_const(operand).is_none() && !before.contains(&operand.node) {
+                before.push(operand.node);
+            }
+        }
+        next += 1;
+    }
+    // Only the values that q, k and v are made from at once: older ones were finished with.
+    let mut near: Vec<NodeId> = graph.operands(attention).iter().map(|v| v.node).collect();
+    let mut index = 0;
+    let mut largest = 0;
+    while index < near.len() && index < 64 {
+        let node = near[index];
+        index += 1;
+        let read_behind = graph.users(node.into()).iter().any(|(user, _)| !before.contains(user));
+        if read_behind {
+            if let Some(root) = storage.root_of(node) {
+                let info = storage.root(root);
+                largest = largest.max(info.bytes(info.rows.saturating_sub(1)));
+            }
+            continue;
+        }
+        for operand in graph.operands(node) {
+            if graph.as_const(operand).is_none() && !near.contains(&operand.node) {
+                near.push(operand.node);
+            }
+        }
+    }
+    largest
+}
+
+/// Multiply-adds that no schedule can avoid; scores that a causal mask hides are not among them.
+fn least_macs(graph: &Graph, node: NodeId) -> u64 {
+    match graph.op(node) {
+        Op::Matmul(_) => {
+            let k = graph.operand(node, 0).map_or(1, |v| graph.ty(v).columns());
+            (graph.types(node)[0].elements() * k) as u64
+        }
+        Op::Attention(attention) => {
+            let shape = crate::plan::demand::AttentionShape::of(graph, node);
+            let pairs = if attention.causal {
+                let hidden = shape.s * (shape.s.saturating_sub(1)) / 2;
+                (shape.s * shape.t).saturating_sub(hidden)
+            } else {
+                shape.s * shape.t
+            };
+            (shape.batch * shape.heads * pairs * (shape.width + shape.value_width)) as u64
+        }
+        _ => 0,
+    }
+}

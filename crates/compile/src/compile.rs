@@ -1,0 +1,53 @@
+//! The whole way from an imported graph to a program.
+
+use bytes::Bytes;
+use packwright_ir::Graph;
+use packwright_ir::diag::Diagnostics;
+use packwright_packet::program::{Constants, Program};
+use packwright_target::Target;
+
+use crate::bound;
+use crate::emit;
+use crate::options::CompileOptions;
+use crate::pass::PassReport;
+use crate::pipeline;
+use crate::plan::{self, Plan};
+
+/// What a compilation leaves behind.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub program: Program,
+    pub plan: Plan,
+    /// The legal graph that the plan is for.
+    pub graph: Graph,
+    pub passes: Vec<PassReport>,
+}
+
+/// Compiles a graph. The constants of the program are absent; [`with_constants`] makes them.
+///
+/// # Errors
+/// Lists everything that stands in the way.
+pub fn compile(
+    mut graph: Graph,
+    target: &Target,
+    options: &CompileOptions,
+) -> Result<Compiled, Diagnostics> {
+    let passes = pipeline::run_graph_pipeline(&mut graph, &options.graph)?;
+    let plan = plan::plan(&graph, target, &options.plan)?;
+    let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
+    let program = emit::emit(&graph, target, &plan, bound, "w8a8")?;
+    Ok(Compiled { program, plan, graph, passes })
+}
+
+/// Fills in the constants of a program where the graph has values for them.
+///
+/// # Errors
+/// Lists constants whose values cannot be used.
+pub fn with_constants(compiled: &mut Compiled) -> Result<bool, Diagnostics> {
+    if !emit::constants::available(&compiled.graph, &compiled.plan.layout) {
+        return Ok(false);
+    }
+    let section = emit::constants::section(&compiled.graph, &compiled.plan.layout)?;
+    compiled.program.constants = Constants::Present(Bytes::from(section));
+    Ok(true)
+}

@@ -1,0 +1,214 @@
+//! From a plan to packets: one fragment, one packet.
+//!
+//! Read in this order: [`address`] (where a fragment's data lie), the emitters of the stages
+//! ([`matmul`], [`attention`], [`rows`], [`whole`], [`transfer`]), [`regions`] (the DRAM map),
+//! [`assign_tokens`] (what waits for what), [`constants`] (the bytes of the constants section).
+
+pub mod address;
+pub mod assign_tokens;
+pub mod attention;
+pub mod constants;
+pub mod matmul;
+pub mod regions;
+pub mod rows;
+pub mod touch;
+pub mod transfer;
+pub mod whole;
+
+use indexmap::IndexMap;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::{Graph, NodeId, Op};
+use packwright_packet::defs::Command;
+use packwright_packet::packet::{OriginId, Packet};
+use packwright_packet::program::{Bound, Constants, Entry, Facts, Origin, Program};
+use packwright_target::Target;
+
+use crate::plan::stage::Stage;
+use crate::plan::{Fragment, Plan};
+use address::Site;
+use regions::Regions;
+
+/// Priority of work over loads that run ahead.
+const WORK_PRIORITY: u8 = 1;
+
+/// Turns a plan into a program with one entry, `main`, with its constants absent.
+///
+/// # Errors
+/// Lists every fragment that has no packet form.
+pub fn emit(
+    graph: &Graph,
+    target: &Target,
+    plan: &Plan,
+    bound: Bound,
+    precision: &str,
+) -> Result<Program, Diagnostics> {
+    let mut regions = regions::lay_out(graph, plan)?;
+    let mut origins = Origins::default();
+    let mut problems = Vec::new();
+    let mut packets = Vec::new();
+    let mut behind = Vec::new();
+    let site = Site::new(graph, plan);
+    for fragment in &plan.fragments {
+        match commands(&site, &regions, fragment) {
+            Ok(commands) if commands.is_empty() => {}
+            Ok(commands) => {
+                behind.push(fragment);
+                packets.push(Packet {
+                origin: origins.of(graph, plan, fragment),
+                priority: match fragment {
+                    Fragment::LoadTile { .. } => 0,
+                    _ => WORK_PRIORITY,
+                },
+                waits: Vec::new(),
+                signals: Vec::new(),
+                frees: Vec::new(),
+                commands,
+            })},
+            Err(problem) => {
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    assign_tokens::assign_tokens(plan, &behind, &mut packets);
+    regions.add_packets(&packets);
+    let entry = Entry {
+        name: "main".into(),
+        binding: graph.facts.binding.clone(),
+        registers: Vec::new(),
+        inputs: regions.inputs,
+        outputs: regions.outputs,
+        regions: regions.regions,
+        packets,
+        facts: Facts {
+            parameters: graph.facts.parameters,
+            macs: graph.facts.macs,
+            weight_bytes: plan.layout.bytes(),
+            sram_peak: plan.sram_peak,
+        },
+        bound,
+    };
+    Ok(Program {
+        model: graph.name.clone(),
+        target_toml: target.to_toml(),
+        precision: precision.into(),
+        tool: format!("packwright {}", env!("CARGO_PKG_VERSION")),
+        origins: origins.rows(),
+        entries: vec![entry],
+        constants: Constants::Absent { bytes: plan.layout.bytes() },
+    })
+}
+
+fn commands(
+    site: &Site<'_>,
+    regions: &Regions,
+    fragment: &Fragment,
+) -> Result<Vec<Command>, Diagnostic> {
+    match fragment {
+        Fragment::LoadTile { tile } => Ok(transfer::load_tile(site, regions, *tile)),
+        Fragment::LoadInput { node } => Ok(transfer::load_input(site, regions, *node)),
+        Fragment::Fill { root, segment, rows } => {
+            Ok(transfer::fill(site, regions, *root, *segment, rows.clone()))
+        }
+        Fragment::Spill { root, segment, rows } => {
+            Ok(transfer::spill(site, regions, *root, *segment, rows.clone()))
+        }
+        Fragment::StoreOutput { output, rows } => {
+            transfer::store_output(site, regions, *output, rows.clone())
+        }
+        Fragment::Work { segment, stage, rows, part, tiles } => {
+            let at = address::At { segment: *segment, stage: *stage, block: rows.clone() };
+            match &site.plan.segments[*segment].stages[*stage] {
+                Stage::Matmul { node, quantize } => {
+                    matmul::matmul(site, &at, *node, *quantize, part, tiles)
+                }
+                Stage::Attention { node } => attention::attention(site, &at, *node, part, tiles),
+                Stage::Rows { nodes } => rows::rows(site, regions, &at, nodes, tiles),
+                Stage::Whole { node } => whole::whole(site, &at, *node, tiles),
+                Stage::Input { .. } => Ok(Vec::new()),
+            }
+        }
+    }
+}
+
+/// The provenance table in the making: a row for each layer and kind of work.
+#[derive(Default)]
+struct Origins {
+    rows: IndexMap<(String, &'static str), Vec<String>>,
+    last: u32,
+}
+
+impl Origins {
+    fn of(&mut self, graph: &Graph, plan: &Plan, fragment: &Fragment) -> OriginId {
+        let (nodes, what) = match fragment {
+            Fragment::Work { segment, stage, .. } => {
+                let stage = &plan.segments[*segment].stages[*stage];
+                (stage.nodes(), stage_name(graph, stage))
+            }
+            Fragment::LoadTile { tile } => {
+                // Charged to the stage that reads it first.
+                let reader = plan.tiles[tile.0 as usize]
+                    .reader
+                    .map(|(segment, stage)| &plan.segments[segment].stages[stage]);
+                match reader {
+                    Some(stage) => (stage.nodes(), stage_name(graph, stage)),
+                    None => (Vec::new(), "constants"),
+                }
+            }
+            Fragment::LoadInput { node } => (vec![*node], "input"),
+            Fragment::Fill { root, .. } | Fragment::Spill { root, .. } => {
+                (vec![plan.storage.root(*root).value.node], "spill")
+            }
+            Fragment::StoreOutput { output, .. } => {
+                (vec![graph.outputs()[*output].value.node], "output")
+            }
+        };
+        self.row(graph, &nodes, what)
+    }
+
+    fn row(&mut self, graph: &Graph, nodes: &[NodeId], what: &'static str) -> OriginId {
+        let layer = nodes
+            .iter()
+            .map(|&node| graph.origin(graph.origin_of(node)).layer.clone())
+            .find(|layer| !layer.is_empty())
+            .unwrap_or_default();
+        let entry = self.rows.entry((layer, what));
+        let index = entry.index() as u32;
+        let names = entry.or_default();
+        for &node in nodes {
+            for name in &graph.origin(graph.origin_of(node)).nodes {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        self.last = index;
+        OriginId(index)
+    }
+
+    fn rows(self) -> Vec<Origin> {
+        self.rows
+            .into_iter()
+            .map(|((layer, what), nodes)| Origin { layer, what: what.into(), nodes })
+            .collect()
+    }
+}
+
+/// What a stage does, in a word.
+fn stage_name(graph: &Graph, stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Matmul { .. } => "matmul",
+        Stage::Attention { .. } => "attention",
+        Stage::Input { .. } => "input",
+        Stage::Whole { .. } => "elementwise",
+        Stage::Rows { nodes } => match nodes.first().map(|&n| graph.op(n)) {
+            Some(Op::Embedding { .. }) => "embedding",
+            Some(Op::LayerNorm { .. } | Op::RmsNorm { .. }) => "norm",
+            _ => "quantize",
+        },
+    }
+}

@@ -1,0 +1,317 @@
+//! Tokens: which packet waits for which, found from what their commands touch.
+//!
+//! Every buffer and every tile keeps the touches of its present life. A packet waits for the writers
+//! of what it reads, and for the readers and writers of what it writes; the first touch of a new life
+//! waits for all that touched the bytes in their lives before. Waits that follow from others are left
+//! out.
+
+use std::collections::BTreeMap;
+
+use packwright_packet::packet::{Packet, SramRange, Token};
+
+use super::touch::{Touch, touches};
+use crate::plan::constants::TileId;
+use crate::plan::{Fragment, Plan};
+
+/// Packets back to which implied waits are recognised.
+const HORIZON: usize = 1024;
+
+/// What a touch belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Buffer(usize),
+    Tile(TileId),
+}
+
+/// The touches of one life of a range of SRAM.
+#[derive(Debug, Default)]
+struct Life {
+    touches: Vec<(Touch, usize)>,
+}
+
+/// Packets that touched a range in a life that is over.
+#[derive(Debug)]
+struct Past {
+    start: u64,
+    end: u64,
+    packets: Vec<usize>,
+}
+
+/// Gives packets their waits, signals and frees. `fragments[i]` is the fragment of packet i.
+pub fn assign_tokens(plan: &Plan, fragments: &[&Fragment], packets: &mut [Packet]) {
+    let owners = owners(plan, fragments, packets);
+    let mut last_touch: BTreeMap<Owner, usize> = BTreeMap::new();
+    for (index, touched) in owners.iter().enumerate() {
+        for &(owner, _) in touched {
+            last_touch.insert(owner, index);
+        }
+    }
+    let mut tracker = Tracker::default();
+    let mut ancestors: Vec<Ancestors> = Vec::with_capacity(packets.len());
+    let mut waits: Vec<Vec<usize>> = Vec::with_capacity(packets.len());
+    for (index, touched) in owners.iter().enumerate() {
+        let mut needs = Vec::new();
+        for (owner, touch) in touched {
+            tracker.touch(plan, *owner, touch, index, &mut needs);
+        }
+        needs.extend(tracker.spill(fragments[index], index));
+        let mut mine = Ancestors::default();
+        waits.push(mine.reduce(index, needs, &ancestors));
+        ancestors.push(mine);
+        let mut ending: Vec<Owner> = touched
+            .iter()
+            .map(|&(owner, _)| owner)
+            .filter(|owner| last_touch.get(owner) == Some(&index))
+            .collect();
+        ending.sort_unstable();
+        ending.dedup();
+        for owner in ending {
+            let (addr, bytes) = range(plan, owner);
+            packets[index].frees.push(SramRange { addr: addr as u32, bytes: bytes as u32 });
+            tracker.retire(plan, owner);
+        }
+    }
+    number(&waits, packets);
+}
+
+/// A token for each packet that somebody waits for.
+fn number(waits: &[Vec<usize>], packets: &mut [Packet]) {
+    let mut signalled = vec![false; packets.len()];
+    waits.iter().flatten().for_each(|&packet| signalled[packet] = true);
+    let mut token_of = vec![None; packets.len()];
+    let mut next = 0;
+    for (index, _) in signalled.iter().enumerate().filter(|(_, signals)| **signals) {
+        token_of[index] = Some(Token(next));
+        packets[index].signals = vec![Token(next)];
+        next += 1;
+    }
+    for (packet, waits) in packets.iter_mut().zip(waits) {
+        packet.waits = waits.iter().filter_map(|&w| token_of[w]).collect();
+        packet.waits.sort_unstable();
+    }
+}
+
+/// The owner of every touch of every packet.
+fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(Owner, Touch)>> {
+    let steps: usize = plan.segments.iter().map(|s| s.stages.len()).sum();
+    let mut alive: Vec<Vec<usize>> = vec![Vec::new(); steps];
+    for (index, buffer) in plan.buffers.iter().enumerate() {
+        for list in &mut alive[buffer.life.clone()] {
+            list.push(index);
+        }
+    }
+    let starts: Vec<usize> = plan
+        .segments
+        .iter()
+        .scan(0, |sum, s| {
+            let start = *sum;
+            *sum += s.stages.len();
+            Some(start)
+        })
+        .collect();
+    let mut step = 0;
+    let mut result = Vec::with_capacity(packets.len());
+    for (index, (fragment, packet)) in fragments.iter().zip(packets).enumerate() {
+        let tiles: &[TileId] = match fragment {
+            Fragment::LoadTile { tile } => std::slice::from_ref(tile),
+            Fragment::Work { segment, stage, tiles, .. } => {
+                step = starts[*segment] + stage;
+                tiles
+            }
+            Fragment::LoadInput { .. } | Fragment::Fill { .. } => {
+                step = next_step(&fragments[index..], &starts, plan).unwrap_or(step);
+                &[]
+            }
+            Fragment::Spill { .. } | Fragment::StoreOutput { .. } => &[],
+        };
+        let mut list: Vec<(Owner, Touch)> = Vec::new();
+        for touch in packet.commands.iter().flat_map(touches) {
+            let owner = if touch.addr >= plan.ring.addr && plan.ring.bytes > 0 {
+                tiles
+                    .iter()
+                    .find(|tile| {
+                        let info = &plan.tiles[tile.0 as usize];
+                        touch.addr >= info.addr && touch.addr < info.addr + info.bytes
+                    })
+                    .map(|&tile| Owner::Tile(tile))
+            } else {
+                alive[step]
+                    .iter()
+                    .find(|&&b| {
+                        let buffer = &plan.buffers[b];
+                        touch.addr >= buffer.addr && touch.addr < buffer.addr + buffer.bytes
+                    })
+                    .map(|&b| Owner::Buffer(b))
+            };
+            let owner = owner.expect("every touch lies in a buffer or a tile of its fragment");
+            let touch = match owner {
+                Owner::Buffer(_) => touch,
+                Owner::Tile(tile) => {
+                    let info = &plan.tiles[tile.0 as usize];
+                    Touch::run(touch.write, info.addr, info.bytes)
+                }
+            };
+            if !list.contains(&(owner, touch)) {
+                list.push((owner, touch));
+            }
+        }
+        // Reads before writes: a packet does not wait for itself.
+        list.sort_by_key(|(_, touch)| touch.write);
+        result.push(list);
+    }
+    result
+}
+
+/// The step of the stage that a load is for: inputs have a stage of their own.
+fn next_step(fragments: &[&Fragment], starts: &[usize], plan: &Plan) -> Option<usize> {
+    match fragments.first()? {
+        Fragment::LoadInput { node } => plan.segments.iter().enumerate().find_map(|(s, segment)| {
+            let stage = segment.stages.iter().position(|stage| stage.nodes().contains(node))?;
+            Some(starts[s] + stage)
+        }),
+        _ => fragments.iter().find_map(|f| match f {
+            Fragment::Work { segment, stage, .. } => Some(starts[*segment] + stage),
+            _ => None,
+        }),
+    }
+}
+
+/// The bytes of an owner.
+fn range(plan: &Plan, owner: Owner) -> (u64, u64) {
+    match owner {
+        Owner::Buffer(index) => (plan.buffers[index].addr, plan.buffers[index].bytes),
+        Owner::Tile(tile) => {
+            let info = &plan.tiles[tile.0 as usize];
+            (info.addr, info.bytes)
+        }
+    }
+}
+
+/// Lives in progress and lives that are over.
+#[derive(Debug, Default)]
+struct Tracker {
+    lives: BTreeMap<Owner, Life>,
+    past: Vec<Past>,
+    spilled: Vec<(u32, std::ops::Range<usize>, usize)>,
+}
+
+impl Tracker {
+    fn touch(
+        &mut self,
+        plan: &Plan,
+        owner: Owner,
+        touch: &Touch,
+        packet: usize,
+        needs: &mut Vec<usize>,
+    ) {
+        if !self.lives.contains_key(&owner) {
+            let (addr, bytes) = range(plan, owner);
+            self.begin(addr, addr + bytes, needs);
+        }
+        let life = self.lives.entry(owner).or_default();
+        for (other, by) in &life.touches {
+            if (touch.write || other.write) && *by != packet && touch.overlaps(other) {
+                needs.push(*by);
+            }
+        }
+        if touch.write {
+            life.touches.retain(|(other, by)| *by == packet || !touch.covers(other));
+        }
+        life.touches.push((*touch, packet));
+    }
+
+    /// A new life waits for the lives that the bytes had before.
+    fn begin(&mut self, start: u64, end: u64, needs: &mut Vec<usize>) {
+        let mut rest = Vec::new();
+        for past in self.past.drain(..) {
+            if past.end <= start || end <= past.start {
+                rest.push(past);
+                continue;
+            }
+            needs.extend(&past.packets);
+            if past.start < start {
+                rest.push(Past { start: past.start, end: start, packets: past.packets.clone() });
+            }
+            if end < past.end {
+                rest.push(Past { start: end, end: past.end, packets: past.packets });
+            }
+        }
+        self.past = rest;
+    }
+
+    fn retire(&mut self, plan: &Plan, owner: Owner) {
+        let Some(life) = self.lives.remove(&owner) else { return };
+        let (start, bytes) = range(plan, owner);
+        let mut packets: Vec<usize> = life.touches.iter().map(|&(_, packet)| packet).collect();
+        packets.sort_unstable();
+        packets.dedup();
+        self.past.push(Past { start, end: start + bytes, packets });
+    }
+
+    /// A fill waits for the spill that wrote its rows.
+    fn spill(&mut self, fragment: &Fragment, packet: usize) -> Vec<usize> {
+        match fragment {
+            Fragment::Spill { root, rows, .. } => {
+                self.spilled.push((root.0, rows.clone(), packet));
+                Vec::new()
+            }
+            Fragment::Fill { root, rows, .. } => self
+                .spilled
+                .iter()
+                .filter(|(r, written, _)| {
+                    *r == root.0 && written.start < rows.end && rows.start < written.end
+                })
+                .map(|&(_, _, packet)| packet)
+                .collect(),
+            Fragment::LoadTile { .. }
+            | Fragment::LoadInput { .. }
+            | Fragment::Work { .. }
+            | Fragment::StoreOutput { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Which of the packets before one are known to be done when it starts: bit i stands for the packet
+/// i + 1 before.
+#[derive(Clone, Debug)]
+struct Ancestors([u64; HORIZON / 64]);
+
+impl Default for Ancestors {
+    fn default() -> Self {
+        Self([0; HORIZON / 64])
+    }
+}
+
+impl Ancestors {
+    /// Leaves out the needs that follow from others, and takes over what the rest imply.
+    fn reduce(&mut self, packet: usize, mut needs: Vec<usize>, all: &[Ancestors]) -> Vec<usize> {
+        needs.sort_unstable_by(|a, b| b.cmp(a));
+        needs.dedup();
+        let mut kept = Vec::new();
+        for need in needs {
+            let distance = packet - need - 1;
+            if distance < HORIZON && self.0[distance / 64] >> (distance % 64) & 1 == 1 {
+                continue;
+            }
+            kept.push(need);
+            self.add(distance, &all[need]);
+        }
+        kept
+    }
+
+    fn add(&mut self, distance: usize, other: &Ancestors) {
+        if distance >= HORIZON {
+            return;
+        }
+        self.0[distance / 64] |= 1 << (distance % 64);
+        let shift = distance + 1;
+        let (words, bits) = (shift / 64, shift % 64);
+        for index in (words..self.0.len()).rev() {
+            let mut word = other.0[index - words] << bits;
+            if bits > 0 && index > words {
+                word |= other.0[index - words - 1] >> (64 - bits);
+            }
+            self.0[index] |= word;
+        }
+    }
+}

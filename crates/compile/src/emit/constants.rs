@@ -1,0 +1,132 @@
+//! The bytes of the constants section, made channel by channel from the graph's constants.
+
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::eval::konst as values;
+use packwright_ir::konst::{Derivation, Source};
+use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::{ConstId, Graph};
+use rayon::prelude::*;
+
+use crate::plan::constants::{Form, Layout, Stored};
+
+/// Channels that are quantised at once: bounds the memory for float values.
+const CHANNELS_AT_ONCE: usize = 256;
+
+/// Whether every constant that the layout stores has values.
+pub fn available(graph: &Graph, layout: &Layout) -> bool {
+    layout.stored.iter().all(|stored| match &stored.form {
+        Form::Channels { matrix, bias, .. } => {
+            has_values(graph, *matrix) && bias.is_none_or(|bias| has_values(graph, bias))
+        }
+        Form::Vectors { parts, .. } => parts.iter().all(|&part| has_values(graph, part)),
+        Form::Plain { konst } => has_values(graph, *konst),
+    })
+}
+
+fn has_values(graph: &Graph, konst: ConstId) -> bool {
+    match &graph.konst(konst).source {
+        Source::Bytes(_) | Source::Synthetic(_) => true,
+        Source::Absent => false,
+        Source::Derived(derivation) => match derivation {
+            Derivation::Transpose { of, .. }
+            | Derivation::Reshape { of }
+            | Derivation::Quantize { of }
+            | Derivation::Scale { of, .. } => has_values(graph, *of),
+            Derivation::Concat { of, .. } => of.iter().all(|&part| has_values(graph, part)),
+        },
+    }
+}
+
+/// Makes the constants section.
+///
+/// # Errors
+/// Lists constants that have no values, or values that cannot be quantised.
+pub fn section(graph: &Graph, layout: &Layout) -> Result<Vec<u8>, Diagnostics> {
+    let mut section = vec![0u8; layout.bytes() as usize];
+    let mut rest = section.as_mut_slice();
+    let mut taken = 0u64;
+    let mut slots: Vec<(&Stored, &mut [u8])> = Vec::new();
+    let mut stored: Vec<&Stored> = layout.stored.iter().collect();
+    stored.sort_by_key(|s| s.offset);
+    for item in stored {
+        let (_, from) = rest.split_at_mut((item.offset - taken) as usize);
+        let (slot, behind) = from.split_at_mut(item.bytes as usize);
+        taken = item.offset + item.bytes;
+        rest = behind;
+        slots.push((item, slot));
+    }
+    let problems: Vec<Diagnostic> =
+        slots.into_par_iter().filter_map(|(item, slot)| fill(graph, item, slot).err()).collect();
+    if problems.is_empty() { Ok(section) } else { Err(Diagnostics(problems)) }
+}
+
+fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnostic> {
+    match &stored.form {
+        Form::Channels { matrix, bias, channels, k } => {
+            let bias = bias.map(|bias| floats(graph, bias)).transpose()?;
+            let record = stored.record() as usize;
+            let scale_at = stored.scale_offset() as usize;
+            slot.par_chunks_mut(record * CHANNELS_AT_ONCE).enumerate().try_for_each(
+                |(block, bytes)| {
+                    let start = block * CHANNELS_AT_ONCE;
+                    let range = start..(start + CHANNELS_AT_ONCE).min(*channels);
+                    let (q, scales) = values::quantized_channels(graph, *matrix, range.clone())
+                        .map_err(|error| problem(graph, *matrix, &error))?;
+                    for (i, record) in bytes.chunks_exact_mut(record).enumerate() {
+                        for (to, from) in record.iter_mut().zip(&q[i * k..(i + 1) * k]) {
+                            *to = *from as u8;
+                        }
+                        record[scale_at..scale_at + 4].copy_from_slice(&scales[i].to_le_bytes());
+                        if let Some(bias) = &bias {
+                            record[scale_at + 4..scale_at + 8]
+                                .copy_from_slice(&bias[range.start + i].to_le_bytes());
+                        }
+                    }
+                    Ok(())
+                },
+            )
+        }
+        Form::Vectors { parts, length } => {
+            for (part, bytes) in parts.iter().zip(slot.chunks_exact_mut(length * 4)) {
+                for (value, to) in floats(graph, *part)?.iter().zip(bytes.chunks_exact_mut(4)) {
+                    to.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            Ok(())
+        }
+        Form::Plain { konst } => plain(graph, *konst, slot),
+    }
+}
+
+fn floats(graph: &Graph, konst: ConstId) -> Result<Vec<f32>, Diagnostic> {
+    let tensor = values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
+    match tensor.data {
+        Data::F32(a) | Data::F16(a) => Ok(a.iter().copied().collect()),
+        _ => Err(Diagnostic::unsupported("emit-constant", "a vector of the network is not float")
+            .at(konst.to_string())),
+    }
+}
+
+fn plain(graph: &Graph, konst: ConstId, slot: &mut [u8]) -> Result<(), Diagnostic> {
+    let tensor: Tensor =
+        values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
+    let bytes: Vec<u8> = match tensor.data {
+        // Truth values are kept as 0 and 1.
+        Data::Bool(a) => {
+            a.iter().flat_map(|&b| f32::from(u8::from(b)).to_le_bytes()).collect()
+        }
+        Data::I8(a) => a.iter().map(|&v| v as u8).collect(),
+        Data::U8(a) => a.iter().copied().collect(),
+        Data::I32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Data::I64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Data::F16(a) => a.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        Data::F32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Data::F64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    slot.copy_from_slice(&bytes);
+    Ok(())
+}
+
+fn problem(graph: &Graph, konst: ConstId, error: &dyn std::fmt::Display) -> Diagnostic {
+    Diagnostic::error("emit-constant", error.to_string()).at(graph.konst(konst).name.clone())
+}

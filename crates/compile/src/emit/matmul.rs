@@ -1,0 +1,187 @@
+//! Products with streamed weights, with the quantisation of their columns.
+
+use packwright_ir::diag::Diagnostic;
+use packwright_ir::op::Activation;
+use packwright_ir::{NodeId, Op, Quant};
+use packwright_packet::defs::{Command, Fill, Matmul, Quantize};
+use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
+
+use super::address::{Area, At, Site};
+use crate::plan::Part;
+use crate::plan::constants::{Form, TileId};
+
+/// The activation as the machine names it.
+pub fn unary_fn(activation: Option<Activation>) -> UnaryFn {
+    match activation {
+        None => UnaryFn::Identity,
+        Some(Activation::Relu) => UnaryFn::Relu,
+        Some(Activation::GeluErf) => UnaryFn::GeluErf,
+        Some(Activation::GeluTanh) => UnaryFn::GeluTanh,
+        Some(Activation::Silu) => UnaryFn::Silu,
+        Some(Activation::Sigmoid) => UnaryFn::Sigmoid,
+        Some(Activation::Tanh) => UnaryFn::Tanh,
+    }
+}
+
+/// Carries a row block through some columns of a product.
+pub fn matmul(
+    site: &Site<'_>,
+    at: &At,
+    node: NodeId,
+    quantize: Option<NodeId>,
+    part: &Part,
+    tiles: &[TileId],
+) -> Result<Vec<Command>, Diagnostic> {
+    let Op::Matmul(attributes) = site.graph.op(node) else {
+        unreachable!("matmul stages hold matmul nodes")
+    };
+    let Part::Columns { columns, chunk, last, copy } = part else {
+        unreachable!("matmul fragments are parts of columns")
+    };
+    let Some(&tile) = tiles.first() else {
+        return Err(unsupported(node, "the right operand is not a constant"));
+    };
+    let operands = site.graph.operands(node);
+    let stored = site.plan.layout.get(site.plan.tiles[tile.0 as usize].stored);
+    let Form::Channels { k, bias, .. } = stored.form else {
+        return Err(unsupported(node, "the right operand is not a matrix of int8 channels"));
+    };
+    let a_ty = site.graph.ty(operands[0]);
+    let a = site
+        .value_area(operands[0], at.segment, at.block.start)
+        .ok_or_else(|| unsupported(node, "the left operand is a constant"))?;
+    let mut commands = Vec::new();
+    let (group, a_scale) = match a_ty.quant {
+        Some(Quant::Row { group }) => (group, a.scales()),
+        Some(Quant::Tensor { scale }) => {
+            let addr = site.scratch(at, 1, *copy);
+            let view = View { elem: Elem::F32, addr: addr.into(), pitch: 0, step: 0 };
+            commands.push(Command::Fill(Fill {
+                rows: 1u32.into(),
+                cols: 1u32.into(),
+                value: scale,
+                dst: View::rows(Elem::F32, addr, 4),
+            }));
+            (k, view)
+        }
+        Some(Quant::Channel { .. }) | None => {
+            return Err(unsupported(node, "the left operand is not quantised"));
+        }
+    };
+    let record = stored.record();
+    let weights = site.tile(tile);
+    let per_channel = |offset: u64| View {
+        elem: Elem::F32,
+        addr: (weights + offset).into(),
+        pitch: 0,
+        step: record as u32,
+    };
+    let residual = if attributes.residual {
+        let value = operands[operands.len() - 1];
+        let place = site
+            .plan
+            .storage
+            .place(value)
+            .ok_or_else(|| unsupported(node, "the residual is a constant"))?;
+        let area = site.place_area(place, at.segment, at.block.start).column(columns.start, None);
+        Some(area.view())
+    } else {
+        None
+    };
+    let out = out_area(site, at, node, quantize, chunk.len(), *copy);
+    let out_column = if quantize.is_some() { columns.start - chunk.start } else { columns.start };
+    commands.push(Command::Matmul(Matmul {
+        m: (at.block.len() as u64).into(),
+        n: (columns.len() as u64).into(),
+        k: (k as u64).into(),
+        a: a.view(),
+        b: View::rows(Elem::I8, weights, record as u32),
+        hold: Hold::B,
+        group: (group as u64).into(),
+        a_scale: Some(a_scale),
+        b_scale: Some(per_channel(stored.scale_offset())),
+        alpha: attributes.alpha,
+        bias: bias.map(|_| per_channel(stored.scale_offset() + 4)),
+        activation: unary_fn(attributes.activation),
+        residual,
+        acc: None,
+        start: true,
+        finish: true,
+        out: out.column(out_column, None).view(),
+        out_scale: 1.0,
+    }));
+    if let (Some(quantize), true) = (quantize, *last) {
+        commands.push(quantize_columns(site, at, quantize, out, chunk.clone()));
+    }
+    Ok(commands)
+}
+
+/// Where the product goes: its own root, or the scratch of the chunk that is quantised next.
+fn out_area(
+    site: &Site<'_>,
+    at: &At,
+    node: NodeId,
+    quantize: Option<NodeId>,
+    chunk: usize,
+    copy: u8,
+) -> Area {
+    let root = site.plan.storage.root_of(node).expect("products have roots");
+    match quantize {
+        None => site.root_area(root, at.segment, at.block.start),
+        Some(_) => {
+            let elem = site.plan.storage.root(root).elem;
+            Area {
+                elem,
+                addr: site.scratch(at, 0, copy),
+                pitch: chunk as u64 * u64::from(elem.bytes()),
+                scale_addr: 0,
+                scale_pitch: 0,
+            }
+        }
+    }
+}
+
+fn quantize_columns(
+    site: &Site<'_>,
+    at: &At,
+    quantize: NodeId,
+    source: Area,
+    chunk: std::ops::Range<usize>,
+) -> Command {
+    let root = site.plan.storage.root_of(quantize).expect("quantised values have roots");
+    let info = site.plan.storage.root(root);
+    let target =
+        site.root_area(root, at.segment, at.block.start).column(chunk.start, info.group);
+    quantize_command(site, quantize, at.block.len(), chunk.len(), source.view(), target)
+}
+
+/// The command of a `quantize` node on a rectangle.
+pub fn quantize_command(
+    site: &Site<'_>,
+    node: NodeId,
+    rows: usize,
+    cols: usize,
+    src: View,
+    target: Area,
+) -> Command {
+    let (group, dst_scale, scale) = match site.graph.op(node) {
+        Op::Quantize { quant: Quant::Row { group } } => (*group, Some(target.scales()), 1.0),
+        Op::Quantize { quant: Quant::Tensor { scale } } => (cols, None, *scale),
+        _ => (cols, None, 1.0),
+    };
+    Command::Quantize(Quantize {
+        rows: (rows as u64).into(),
+        cols: (cols as u64).into(),
+        src,
+        dst: target.view(),
+        group: Affine::constant(group as u64),
+        dst_scale,
+        scale,
+    })
+}
+
+fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
+    Diagnostic::unsupported("emit-matmul", format!("this product has no packet form: {reason}"))
+        .at(node.to_string())
+        .help("products need int8 activations on the left and constant int8 weights on the right")
+}

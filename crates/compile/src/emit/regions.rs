@@ -1,0 +1,129 @@
+//! The DRAM map of an entry: constants, inputs, outputs, spills and the packet stream.
+
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::{Graph, NodeId, Op};
+use packwright_packet::encode;
+use packwright_packet::operand::RegionId;
+use packwright_packet::packet::Packet;
+use packwright_packet::program::{Port, Region, RegionKind};
+
+use crate::plan::Plan;
+use crate::plan::storage::{RootId, machine_elem};
+
+/// Alignment of regions: a row of all channels of the widest preset.
+const ALIGN: u64 = 8192;
+
+/// Regions in the making, with what lies where.
+#[derive(Debug, Default)]
+pub struct Regions {
+    pub regions: Vec<Region>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    /// Region of each input node.
+    input_of: Vec<(NodeId, RegionId)>,
+    /// Offset of each spilled root in the spill region.
+    spill_of: Vec<(RootId, u64)>,
+    end: u64,
+}
+
+impl Regions {
+    /// The region of an input.
+    pub fn input(&self, node: NodeId) -> Option<RegionId> {
+        self.input_of.iter().find(|(n, _)| *n == node).map(|(_, region)| *region)
+    }
+
+    /// The region of a kind, where there is one.
+    pub fn of_kind(&self, kind: RegionKind) -> Option<RegionId> {
+        self.regions.iter().position(|r| r.kind == kind).map(|index| RegionId(index as u16))
+    }
+
+    /// Offset of a spilled root in the spill region.
+    pub fn spill_offset(&self, root: RootId) -> Option<u64> {
+        self.spill_of.iter().find(|(r, _)| *r == root).map(|(_, offset)| *offset)
+    }
+
+    /// Adds the region of the packet stream; it comes last, when its size is known.
+    pub fn add_packets(&mut self, packets: &[Packet]) {
+        let bytes = encode::packet_sizes(packets).iter().map(|&size| u64::from(size)).sum();
+        self.add("packets", RegionKind::Packets, bytes, None);
+    }
+
+    fn add(
+        &mut self,
+        name: impl Into<String>,
+        kind: RegionKind,
+        bytes: u64,
+        constant_offset: Option<u64>,
+    ) -> RegionId {
+        let address = self.end;
+        self.end = (address + bytes).next_multiple_of(ALIGN);
+        self.regions.push(Region { name: name.into(), kind, address, bytes, constant_offset });
+        RegionId(self.regions.len() as u16 - 1)
+    }
+}
+
+/// Lays out everything but the packet stream.
+///
+/// # Errors
+/// Lists inputs and outputs whose elements the machine cannot hold.
+pub fn lay_out(graph: &Graph, plan: &Plan) -> Result<Regions, Diagnostics> {
+    let mut regions = Regions::default();
+    let mut problems = Vec::new();
+    let layout = &plan.layout;
+    if layout.weight_bytes > 0 {
+        regions.add("weights", RegionKind::Weights, layout.weight_bytes, Some(0));
+    }
+    if layout.table_bytes > 0 {
+        let offset = Some(layout.weight_bytes);
+        regions.add("embeddings", RegionKind::Embeddings, layout.table_bytes, offset);
+    }
+    for &node in graph.inputs() {
+        let Op::Input { name } = graph.op(node) else { continue };
+        let ty = &graph.types(node)[0];
+        match machine_elem(ty.elem) {
+            Some(elem) => {
+                let bytes = ty.elements() as u64 * u64::from(elem.bytes());
+                let region = regions.add(name.clone(), RegionKind::Input, bytes, None);
+                regions.input_of.push((node, region));
+                let shape = ty.shape.iter().map(|&n| n as u64).collect();
+                regions.inputs.push(Port { name: name.clone(), elem, shape, region });
+            }
+            None => problems.push(unsupported_port(name, ty.elem)),
+        }
+    }
+    for output in graph.outputs() {
+        let ty = graph.ty(output.value);
+        match machine_elem(ty.elem) {
+            Some(elem) => {
+                let bytes = ty.elements() as u64 * u64::from(elem.bytes());
+                let region = regions.add(output.name.clone(), RegionKind::Output, bytes, None);
+                let shape = ty.shape.iter().map(|&n| n as u64).collect();
+                regions.outputs.push(Port { name: output.name.clone(), elem, shape, region });
+            }
+            None => problems.push(unsupported_port(&output.name, ty.elem)),
+        }
+    }
+    spills(plan, &mut regions);
+    if problems.is_empty() { Ok(regions) } else { Err(Diagnostics(problems)) }
+}
+
+fn spills(plan: &Plan, regions: &mut Regions) {
+    let mut end = 0;
+    for fragment in &plan.fragments {
+        let crate::plan::Fragment::Spill { root, .. } = fragment else { continue };
+        if regions.spill_offset(*root).is_none() {
+            let info = plan.storage.root(*root);
+            regions.spill_of.push((*root, end));
+            end += info.bytes(info.rows).next_multiple_of(64);
+        }
+    }
+    if end > 0 {
+        regions.add("spill", RegionKind::Spill, end, None);
+    }
+}
+
+fn unsupported_port(name: &str, elem: packwright_ir::Elem) -> Diagnostic {
+    Diagnostic::unsupported("emit-port", format!("the machine has no element type {elem}"))
+        .at(name.to_string())
+        .help("export the model with float32, float16, int32 or int64 inputs and outputs")
+}

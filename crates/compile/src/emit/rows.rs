@@ -1,0 +1,266 @@
+//! Chains of row-wise nodes on a chunk of rows: embeddings, norms, quantisation.
+
+use packwright_ir::diag::Diagnostic;
+use packwright_ir::{NodeId, Op, Value};
+use packwright_packet::defs::{self, Command};
+use packwright_packet::operand::{Block, Elem, View};
+
+use super::address::{Area, At, Site};
+use super::regions::Regions;
+use super::{matmul, transfer, whole};
+use crate::plan::constants::{Form, StoredId, TileId, progression};
+use crate::plan::demand;
+
+/// A chain at work: scratch parts are handed out in the order in which `demand` lists them.
+struct Chain<'a> {
+    site: &'a Site<'a>,
+    regions: &'a Regions,
+    at: &'a At,
+    tiles: &'a [TileId],
+    next_part: u8,
+    copy: u8,
+    /// The chained value and where it lies.
+    carried: Option<(Value, Area)>,
+    commands: Vec<Command>,
+}
+
+/// Carries a chunk of rows through a chain of row-wise nodes.
+pub fn rows(
+    site: &Site<'_>,
+    regions: &Regions,
+    at: &At,
+    nodes: &[NodeId],
+    tiles: &[TileId],
+) -> Result<Vec<Command>, Diagnostic> {
+    let chunk = at.block.start / site.plan.row_chunk.max(1);
+    let copy = (chunk % 2) as u8;
+    let mut chain =
+        Chain { site, regions, at, tiles, next_part: 0, copy, carried: None, commands: Vec::new() };
+    for (position, &node) in nodes.iter().enumerate() {
+        chain.node(node, position + 1 == nodes.len())?;
+    }
+    Ok(chain.commands)
+}
+
+impl Chain<'_> {
+    fn node(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        match self.site.graph.op(node) {
+            Op::Embedding { tables } => self.embedding(node, *tables, last),
+            Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
+            Op::Quantize { .. } => self.quantize(node, last),
+            op => Err(Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
+                .at(node.to_string())),
+        }
+    }
+
+    fn part(&mut self) -> u64 {
+        self.next_part += 1;
+        self.site.scratch(self.at, self.next_part - 1, self.copy)
+    }
+
+    /// Where the operand of a node lies.
+    fn source(&self, node: NodeId) -> Result<Area, Diagnostic> {
+        let value = self.site.graph.operands(node)[0];
+        if let Some((carried, area)) = self.carried {
+            if carried == value {
+                return Ok(area);
+            }
+        }
+        self.site.value_area(value, self.at.segment, self.at.block.start).ok_or_else(|| {
+            Diagnostic::unsupported("emit-rows", "the operand is a constant").at(node.to_string())
+        })
+    }
+
+    /// Where the result of a node goes: its root where it is kept, else scratch.
+    fn result(&mut self, node: NodeId, last: bool) -> Area {
+        let root = self.site.plan.storage.root_of(node).expect("row-wise nodes have roots");
+        let info = self.site.plan.storage.root(root);
+        // A part is set aside for every chained value, used or not, so that parts stay in step.
+        let scratch = if last { None } else { Some(self.part()) };
+        let area = if self.site.has_home(root, self.at.segment) {
+            self.site.root_area(root, self.at.segment, self.at.block.start)
+        } else {
+            let addr = scratch.expect("the last value of a chain has a home");
+            Area {
+                elem: info.elem,
+                addr,
+                pitch: info.pitch(),
+                scale_addr: addr + info.data_bytes(self.at.block.len()),
+                scale_pitch: info.scale_pitch(),
+            }
+        };
+        self.carried = Some((node.into(), area));
+        area
+    }
+
+    fn norm(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let graph = self.site.graph;
+        let source = self.source(node)?;
+        let (kind, eps) = whole::norm_kind(graph.op(node)).expect("norms have a kind");
+        let vectors = self.vectors(node);
+        let target = self.result(node, last);
+        self.commands.push(Command::Norm(defs::Norm {
+            rows: (self.at.block.len() as u64).into(),
+            cols: (graph.types(node)[0].columns() as u64).into(),
+            kind,
+            eps,
+            src: source.view(),
+            gamma: vectors.first().copied(),
+            beta: vectors.get(1).copied(),
+            dst: target.view(),
+        }));
+        Ok(())
+    }
+
+    /// The vectors of a norm, as rows.
+    fn vectors(&self, node: NodeId) -> Vec<View> {
+        let layout = &self.site.plan.layout;
+        let Some(&id) = layout.of(node).first() else { return Vec::new() };
+        let Form::Vectors { parts, length } = &layout.get(id).form else { return Vec::new() };
+        let Some(addr) = self.tile_of(id) else { return Vec::new() };
+        (0..parts.len()).map(|i| View::row(Elem::F32, addr + (i * length * 4) as u64)).collect()
+    }
+
+    fn tile_of(&self, id: StoredId) -> Option<u64> {
+        self.tiles
+            .iter()
+            .find(|tile| self.site.plan.tiles[tile.0 as usize].stored == id)
+            .map(|&tile| self.site.tile(tile))
+    }
+
+    fn quantize(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let source = self.source(node)?;
+        let target = self.result(node, last);
+        let cols = self.site.graph.types(node)[0].columns();
+        let rows = self.at.block.len();
+        self.commands.push(matmul::quantize_command(
+            self.site,
+            node,
+            rows,
+            cols,
+            source.view(),
+            target,
+        ));
+        Ok(())
+    }
+
+    fn embedding(&mut self, node: NodeId, tables: usize, last: bool) -> Result<(), Diagnostic> {
+        let graph = self.site.graph;
+        let operands = graph.operands(node);
+        let rows = self.at.block.len() as u64;
+        let cols = graph.types(node)[0].columns() as u64;
+        let mut stored = self.site.plan.layout.of(node).to_vec().into_iter();
+        let mut gathered = Vec::new();
+        for pair in 0..tables {
+            let ids = operands[2 * pair];
+            let steps = graph.as_const(ids).and_then(|konst| progression(graph, konst));
+            let list = if graph.as_const(ids).is_some() && steps.is_none() { stored.next() } else { None };
+            let table = stored.next().ok_or_else(|| {
+                Diagnostic::unsupported("emit-rows", "an embedding table is not a constant")
+                    .at(node.to_string())
+            })?;
+            let addr = self.part();
+            self.gather(node, ids, steps, list, table, addr)?;
+            gathered.push((addr, table));
+        }
+        let sum = if tables > 1 {
+            let addr = self.part();
+            Some(View::rows(Elem::F32, addr, (cols * 4) as u32))
+        } else {
+            None
+        };
+        let target = self.result(node, last);
+        for (index, (addr, table)) in gathered.iter().enumerate() {
+            let info = self.site.plan.layout.get(*table);
+            let record = info.record() as u32;
+            let is_last = index + 1 == gathered.len();
+            self.commands.push(Command::Dequantize(defs::Dequantize {
+                rows: rows.into(),
+                cols: cols.into(),
+                src: View::rows(Elem::I8, *addr, record),
+                scale: View::column(Elem::F32, addr + info.scale_offset(), record),
+                addend: if index > 0 { sum } else { None },
+                dst: if is_last { target.view() } else { sum.unwrap_or(target.view()) },
+            }));
+        }
+        Ok(())
+    }
+
+    /// Brings the rows of a table that the chunk needs to `addr`.
+    fn gather(
+        &mut self,
+        node: NodeId,
+        ids: Value,
+        steps: Option<crate::plan::constants::Progression>,
+        list: Option<StoredId>,
+        table: StoredId,
+        addr: u64,
+    ) -> Result<(), Diagnostic> {
+        let info = self.site.plan.layout.get(table);
+        let record = info.record();
+        let Form::Channels { channels, .. } = info.form else {
+            return Err(Diagnostic::unsupported("emit-rows", "an embedding table is not quantised")
+                .at(node.to_string()));
+        };
+        let count = self.at.block.len() as u64;
+        let in_sram = if demand::is_small_table(info) { self.tile_of(table) } else { None };
+        let period = self.site.graph.ty(ids).elements();
+        let start = self.at.block.start % period.max(1);
+        if let Some(steps) = steps {
+            let first = (steps.first + steps.step * start as i64).rem_euclid(channels as i64) as u64;
+            let pitch = record * steps.step as u64;
+            self.commands.push(match in_sram {
+                Some(base) => Command::Copy(defs::Copy {
+                    rows: count.into(),
+                    cols: record.into(),
+                    src: View::rows(Elem::I8, base + first * record, pitch as u32),
+                    dst: View::rows(Elem::I8, addr, record as u32),
+                }),
+                None => Command::Load(defs::Load {
+                    dst: addr.into(),
+                    src: transfer::constant_ref(self.site, self.regions, table, first * record),
+                    block: Block::rows(count, record, pitch, record as u32),
+                }),
+            });
+            return Ok(());
+        }
+        let index = match list {
+            Some(id) => {
+                let base = self.tile_of(id).expect("index lists are loaded whole");
+                let elem = if self.site.plan.layout.get(id).elem == packwright_ir::Elem::I64 {
+                    Elem::I64
+                } else {
+                    Elem::I32
+                };
+                View::row(elem, base + start as u64 * u64::from(elem.bytes()))
+            }
+            None => {
+                let area = self.site.value_area(ids, self.at.segment, 0).ok_or_else(|| {
+                    Diagnostic::unsupported("emit-rows", "indices have no place").at(node.to_string())
+                })?;
+                View::row(area.elem, area.addr + start as u64 * u64::from(area.elem.bytes()))
+            }
+        };
+        self.commands.push(match in_sram {
+            Some(base) => Command::Lookup(defs::Lookup {
+                rows: count.into(),
+                cols: record.into(),
+                index,
+                table: View::rows(Elem::I8, base, record as u32),
+                table_rows: channels as u32,
+                dst: View::rows(Elem::I8, addr, record as u32),
+            }),
+            None => Command::Gather(defs::Gather {
+                dst: addr.into(),
+                dst_pitch: record as u32,
+                table: transfer::constant_ref(self.site, self.regions, table, 0),
+                row_bytes: record as u32,
+                row_pitch: record,
+                table_rows: channels as u64,
+                index,
+                count: count.into(),
+            }),
+        });
+        Ok(())
+    }
+}

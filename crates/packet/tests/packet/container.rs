@@ -1,0 +1,99 @@
+//! Programs and `.npu` files.
+
+use bytes::Bytes;
+use packwright_packet::container::{ContainerError, ReadOptions, read, read_with, write};
+use packwright_packet::program::{Constants, Program};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::strategy;
+
+fn file(program: &Program) -> Vec<u8> {
+    let mut file = Vec::new();
+    write(program, &mut file).expect("a vector takes every byte");
+    file
+}
+
+proptest! {
+    #[test]
+    fn programs_come_back(program in strategy::program()) {
+        let bytes = file(&program);
+        prop_assert_eq!(&bytes, &file(&program));
+        let program_read = read(Bytes::from(bytes));
+        prop_assert_eq!(program_read.as_ref(), Ok(&program));
+    }
+
+    #[test]
+    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(read(Bytes::from(bytes.clone())).is_err());
+        let mut magic = packwright_packet::container::MAGIC.to_vec();
+        magic.extend(bytes);
+        prop_assert!(read(Bytes::from(magic)).is_err());
+    }
+}
+
+/// A program with some of everything, the same on every run.
+fn some_program(constants: Constants) -> Program {
+    let mut runner = TestRunner::deterministic();
+    let program = std::iter::repeat_with(|| strategy::program().new_tree(&mut runner));
+    let programs = program.map(|tree| tree.expect("a program").current());
+    let mut programs = programs.filter(|p| p.entries.iter().any(|e| e.packets.len() > 1));
+    Program { constants, ..programs.next().expect("there is always another") }
+}
+
+#[test]
+fn every_flipped_byte_is_found() {
+    let program = some_program(Constants::Present(Bytes::from_static(b"weights")));
+    let good = file(&program);
+    for at in 0..good.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut bad = good.clone();
+            bad[at] ^= flip;
+            assert!(read(Bytes::from(bad)).is_err(), "byte {at} of {}", good.len());
+        }
+    }
+}
+
+#[test]
+fn every_cut_is_found() {
+    for constants in [Constants::Absent { bytes: 99 }, Constants::Present(Bytes::from_static(b"w"))] {
+        let good = file(&some_program(constants));
+        for length in 0..good.len() {
+            let error = read(Bytes::copy_from_slice(&good[..length])).expect_err("a cut file");
+            assert_eq!(error.slug(), "npu-truncated", "{length} of {}", good.len());
+        }
+        let longer = [good.as_slice(), &[0]].concat();
+        assert_eq!(read(Bytes::from(longer)).expect_err("a longer file").slug(), "npu-layout");
+    }
+}
+
+#[test]
+fn errors_are_told_apart() {
+    let good = file(&some_program(Constants::Present(Bytes::from_static(b"weights"))));
+    let slug = |at: usize| {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        let error = read(Bytes::from(bad)).expect_err("a damaged file");
+        assert!(!error.help().is_empty());
+        error.slug()
+    };
+    assert_eq!(slug(0), "npu-bad-magic");
+    assert_eq!(slug(8), "npu-version");
+    assert_eq!(slug(40), "npu-checksum");
+    assert_eq!(slug(good.len() - 1), "npu-checksum");
+    assert_eq!(read(Bytes::from_static(b"PK\x03\x04 a zip file")), Err(ContainerError::BadMagic));
+}
+
+#[test]
+fn constants_are_shared_and_need_not_be_verified() {
+    let program = some_program(Constants::Present(Bytes::from_static(b"weights")));
+    let mut bytes = file(&program);
+    *bytes.last_mut().expect("not empty") ^= 1;
+    let bytes = Bytes::from(bytes);
+    let options = ReadOptions { verify_constants: false };
+    let program = read_with(bytes.clone(), &options).expect("only the constants are damaged");
+    let Constants::Present(constants) = program.constants else { panic!("constants are there") };
+    let offset = constants.as_ptr() as usize - bytes.as_ptr() as usize;
+    assert_eq!((offset % 64, offset + constants.len()), (0, bytes.len()));
+}

@@ -1,0 +1,6 @@
+//! Tests of the crate as its users see it: round trips, hostile bytes, the check, the page.
+
+mod bytes;
+mod container;
+mod strategy;
+mod text;

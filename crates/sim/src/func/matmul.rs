@@ -1,0 +1,285 @@
+//! `matmul`: int8 products with exact sums, their scales and the epilogue, a tile at a time.
+
+use std::ops::Range;
+
+use packwright_numerics::activation::Activation;
+use packwright_numerics::matmul::{
+    ColumnScale, Epilogue, MAX_INNER, add_group_row, start_groups_row,
+};
+use packwright_numerics::quant::Scale;
+use packwright_packet::defs::{FLOAT_ELEMS, Matmul};
+use packwright_packet::operand::{Elem, View};
+use rayon::prelude::*;
+
+use super::area::Area;
+use super::error::Fault;
+use super::frame::Frame;
+use super::overlap::{Sharing, refuse_overlap};
+use super::port::{encode, encode_row};
+use super::quantize::group_count;
+use super::tile::{TILE_COLS, TILE_ROWS, TileSums};
+use super::unary::apply_unary;
+
+/// Multiply-adds from which a product is spread over threads.
+const PARALLEL_FROM: usize = 1 << 18;
+
+/// Executes a `matmul`.
+pub(super) fn matmul(frame: &mut Frame<'_>, command: &Matmul) -> Result<(), Fault> {
+    let product = Product::of(frame, command)?;
+    product.refuse_overlaps()?;
+    let dst = product.dst;
+    let tiles = product.tiles();
+    let sram = &*frame.sram;
+    let compute = |room: &mut Room, tile: &Tile| product.compute(sram, room, tile);
+    let work = dst.rows() * dst.cols() * product.a.cols().max(1);
+    let results: Vec<Vec<u8>> = if tiles.len() > 1 && work >= PARALLEL_FROM {
+        tiles.par_iter().map_init(Room::default, compute).collect()
+    } else {
+        let mut room = Room::default();
+        tiles.iter().map(|tile| compute(&mut room, tile)).collect()
+    };
+    for (tile, result) in tiles.iter().zip(&results) {
+        let part = dst.part(&tile.rows, &tile.cols);
+        for (i, row) in result.chunks_exact(part.row_bytes()).enumerate() {
+            part.unpack_row(frame.sram, i, row);
+        }
+    }
+    Ok(())
+}
+
+/// A product whose operands are known and checked.
+struct Product<'a> {
+    command: &'a Matmul,
+    a: Area,
+    b: Area,
+    a_scale: Option<Area>,
+    b_scale: Option<Area>,
+    bias: Option<Area>,
+    residual: Option<Area>,
+    /// Partial sums that the product starts from.
+    before: Option<Area>,
+    /// Whether partial sums are i32: before scaling.
+    integer: bool,
+    groups: usize,
+    /// What is written: `out` after the last part of the contraction, else `acc`.
+    dst: Area,
+}
+
+/// A part of the result.
+struct Tile {
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
+/// Room for the work on a tile.
+#[derive(Default)]
+struct Room {
+    sums: TileSums,
+    /// rows × cols.
+    y: Vec<f32>,
+    /// Scales and bias of the columns, a residual row.
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Vec<f32>,
+}
+
+impl<'a> Product<'a> {
+    /// Resolves the operands of `command`.
+    fn of(frame: &Frame<'_>, command: &'a Matmul) -> Result<Self, Fault> {
+        let m = frame.extent("m", command.m)?;
+        let n = frame.extent("n", command.n)?;
+        let k = frame.extent("k", command.k)?;
+        if k > MAX_INNER {
+            return Err(Fault::ExtentTooLarge { field: "k", extent: k as u64 });
+        }
+        let groups = group_count(frame.registers.at("group", command.group)?, k)?;
+        let acc = frame.optional("acc", command.acc.as_ref(), [m, n])?;
+        let acc = of_type(acc, &[Elem::I32, Elem::F32])?;
+        let integer = acc.is_some_and(|acc| acc.elem() == Elem::I32);
+        if integer && groups > 1 {
+            let why = "i32 partial sums hold one group";
+            return Err(Fault::UnexpectedField { field: "group", why });
+        }
+        // What a part of the contraction has no use for is not looked at.
+        let a_scale = command.a_scale.as_ref().filter(|_| command.finish || !integer);
+        let last = |view: &'a Option<View>| view.as_ref().filter(|_| command.finish);
+        let f32s = |field, view, extents| of_type(frame.optional(field, view, extents)?, &[Elem::F32]);
+        let residual = frame.optional("residual", last(&command.residual), [m, n])?;
+        let missing = |why| Fault::MissingField { field: "acc", why };
+        let before = match (command.start, acc) {
+            (true, _) => None,
+            (false, acc) => Some(acc.ok_or(missing("the product does not start from zero"))?),
+        };
+        let dst = if command.finish {
+            let out = frame.target("out", &command.out, [m, n])?;
+            out.of_type(&[Elem::F32, Elem::F16, Elem::I8])?
+        } else {
+            acc.ok_or(missing("the product does not finish"))?.writable()?
+        };
+        Ok(Self {
+            command,
+            a: frame.area("a", &command.a, [m, k])?.of_type(&[Elem::I8])?,
+            b: frame.area("b", &command.b, [n, k])?.of_type(&[Elem::I8])?,
+            a_scale: f32s("a_scale", a_scale, [m, groups])?,
+            b_scale: f32s("b_scale", last(&command.b_scale), [1, n])?,
+            bias: f32s("bias", last(&command.bias), [1, n])?,
+            residual: of_type(residual, &FLOAT_ELEMS)?,
+            before,
+            integer,
+            groups,
+            dst,
+        })
+    }
+
+    /// Refuses a result over operands that are read more than once.
+    fn refuse_overlaps(&self) -> Result<(), Fault> {
+        let whole = [Some(self.a), Some(self.b), self.a_scale, self.b_scale, self.bias];
+        for operand in whole.iter().flatten() {
+            refuse_overlap(&self.dst, operand, Sharing::Never)?;
+        }
+        for operand in [self.residual, self.before].iter().flatten() {
+            refuse_overlap(&self.dst, operand, Sharing::Elements)?;
+        }
+        Ok(())
+    }
+
+    /// The tiles of the result.
+    fn tiles(&self) -> Vec<Tile> {
+        let cut = |extent: usize, size: usize| {
+            (0..extent).step_by(size).map(move |start| start..extent.min(start + size))
+        };
+        let (m, n) = (self.dst.rows(), self.dst.cols());
+        let rows = cut(m, TILE_ROWS);
+        rows.flat_map(|rows| {
+            cut(n, TILE_COLS).map(move |cols| Tile { rows: rows.clone(), cols })
+        })
+        .collect()
+    }
+
+    /// The bytes of a tile of the result, packed row after row.
+    fn compute(&self, sram: &[u8], room: &mut Room, tile: &Tile) -> Vec<u8> {
+        let row_bytes = tile.cols.len() * self.dst.elem_bytes();
+        let mut out = vec![0; tile.rows.len() * row_bytes];
+        if self.integer {
+            self.integer_sums(sram, room, tile);
+        } else {
+            self.scaled_sums(sram, room, tile);
+        }
+        if self.command.finish {
+            self.finish(sram, room, tile, &mut out);
+            return out;
+        }
+        for (i, out) in out.chunks_exact_mut(row_bytes).enumerate() {
+            if self.integer {
+                encode(room.sums.row(i), out, i32::to_le_bytes);
+            } else {
+                let cols = tile.cols.len();
+                encode_row(Elem::F32, &room.y[i * cols..(i + 1) * cols], 1.0, out);
+            }
+        }
+        out
+    }
+
+    /// Leaves i32 sums in `room.sums` and, at the end of the contraction, scaled ones in `room.y`.
+    fn integer_sums(&self, sram: &[u8], room: &mut Room, tile: &Tile) {
+        let (rows, cols) = (tile.rows.len(), tile.cols.len());
+        room.sums.clear(rows, cols);
+        if let Some(before) = &self.before {
+            let before = before.part(&tile.rows, &tile.cols);
+            for i in 0..rows {
+                before.read_sums(sram, i, room.sums.row_mut(i));
+            }
+        }
+        let (a, b) = self.operands(tile);
+        room.sums.accumulate(sram, &a, &b, 0..a.cols());
+        if self.command.finish {
+            room.y.resize(rows * cols, 0.0);
+            for (i, y) in room.y.chunks_exact_mut(cols).enumerate() {
+                start_groups_row(room.sums.row(i), self.step(sram, tile.rows.start + i, 0), y);
+            }
+        }
+    }
+
+    /// Leaves f32 sums of scaled groups in `room.y`.
+    fn scaled_sums(&self, sram: &[u8], room: &mut Room, tile: &Tile) {
+        let (rows, cols) = (tile.rows.len(), tile.cols.len());
+        room.y.resize(rows * cols, 0.0);
+        if let Some(before) = &self.before {
+            let before = before.part(&tile.rows, &tile.cols);
+            for (i, y) in room.y.chunks_exact_mut(cols).enumerate() {
+                before.read_row(sram, i, y);
+            }
+        }
+        let (a, b) = self.operands(tile);
+        let group = a.cols() / self.groups;
+        for g in 0..self.groups {
+            room.sums.clear(rows, cols);
+            room.sums.accumulate(sram, &a, &b, g * group..(g + 1) * group);
+            for (i, y) in room.y.chunks_exact_mut(cols).enumerate() {
+                let step = self.step(sram, tile.rows.start + i, g);
+                if g == 0 && self.command.start {
+                    start_groups_row(room.sums.row(i), step, y);
+                } else {
+                    add_group_row(room.sums.row(i), step, y);
+                }
+            }
+        }
+    }
+
+    /// Carries `room.y` through the epilogue to bytes.
+    fn finish(&self, sram: &[u8], room: &mut Room, tile: &Tile, out: &mut [u8]) {
+        let cols = tile.cols.len();
+        let Room { y, scale, bias, residual, .. } = room;
+        let columns = |area: &Option<Area>, row: &mut Vec<f32>| {
+            row.resize(cols, 0.0);
+            area.map(|area| area.part(&(0..1), &tile.cols).read_row(sram, 0, row)).is_some()
+        };
+        let epilogue = Epilogue {
+            scale: if columns(&self.b_scale, scale) {
+                ColumnScale::Each(scale)
+            } else {
+                ColumnScale::All(1.0)
+            },
+            alpha: self.command.alpha,
+            bias: columns(&self.bias, bias).then_some(bias.as_slice()),
+            activation: Activation::None,
+        };
+        let addend = self.residual.map(|area| area.part(&tile.rows, &tile.cols));
+        residual.resize(cols, 0.0);
+        let inverse = Scale::fixed(self.command.out_scale).inverse;
+        let rows = y.chunks_exact_mut(cols);
+        let out = out.chunks_exact_mut(cols * self.dst.elem_bytes());
+        for (i, (y, out)) in rows.zip(out).enumerate() {
+            epilogue.finish_row(y, None);
+            apply_unary(self.command.activation, y);
+            if let Some(addend) = &addend {
+                addend.read_row(sram, i, residual);
+                for (y, &addend) in y.iter_mut().zip(&*residual) {
+                    *y += addend;
+                }
+            }
+            encode_row(self.dst.elem(), y, inverse, out);
+        }
+    }
+
+    /// The operands of a tile.
+    fn operands(&self, tile: &Tile) -> (Area, Area) {
+        let inner = 0..self.a.cols();
+        (self.a.part(&tile.rows, &inner), self.b.part(&tile.cols, &inner))
+    }
+
+    /// The scale of a row and group of the left operand.
+    fn step(&self, sram: &[u8], row: usize, group: usize) -> f32 {
+        let mut step = [1.0];
+        if let Some(scale) = &self.a_scale {
+            let one = scale.part(&(row..row + 1), &(group..group + 1));
+            one.read_row(sram, 0, &mut step);
+        }
+        step[0]
+    }
+}
+
+/// The area, if there is one, of one of the given types.
+fn of_type(area: Option<Area>, allowed: &[Elem]) -> Result<Option<Area>, Fault> {
+    area.map(|area| area.of_type(allowed)).transpose()
+}

@@ -1,0 +1,138 @@
+//! `softmax` of rows of scores.
+
+use std::ops::Range;
+
+use packwright_numerics::quant::quantize_dynamic_row;
+use packwright_numerics::softmax::softmax_row;
+use packwright_packet::defs::Softmax;
+use packwright_packet::operand::Elem;
+
+use super::area::Area;
+use super::error::Fault;
+use super::frame::Frame;
+use super::overlap::{Sharing, refuse_overlap};
+use super::port::{encode, encode_row};
+use super::rows::compute_rows;
+
+/// The operands of a softmax, with the columns that its last row sees.
+struct Scores {
+    src: Area,
+    scale: f32,
+    mask: Option<Area>,
+    /// The last column that row 0 sees.
+    causal: Option<u64>,
+    col_scale: Option<Area>,
+}
+
+/// Room for a row.
+struct Room {
+    scores: Vec<f32>,
+    other: Vec<f32>,
+    quantized: Vec<i8>,
+}
+
+/// Executes a `softmax`.
+pub(super) fn softmax(frame: &mut Frame<'_>, command: &Softmax) -> Result<(), Fault> {
+    let [rows, cols] = frame.extents(command.rows, command.cols)?;
+    let causal = command.causal.map(|last| frame.registers.at("causal", last)).transpose()?;
+    let seen = causal.map_or(cols, |first| seen_columns(first, rows.saturating_sub(1), cols));
+    let operands = Scores {
+        src: frame.area("src", &command.src, [rows, seen])?,
+        scale: command.scale,
+        mask: frame.optional("mask", command.mask.as_ref(), [rows, seen])?,
+        causal,
+        col_scale: frame.optional("col_scale", command.col_scale.as_ref(), [1, seen])?,
+    };
+    let dst = frame.target("dst", &command.dst, [rows, cols])?;
+    let dst = dst.of_type(&[Elem::I8, Elem::F16, Elem::F32])?;
+    let dst_scale = dst_scale(frame, command, &dst)?;
+    operands.refuse_overlaps(&dst, dst_scale.as_ref())?;
+    let packed = 0..dst.row_bytes();
+    let steps = packed.end..packed.end + 4;
+    let room = || Room {
+        scores: vec![0.0; cols],
+        other: vec![0.0; cols],
+        quantized: vec![0; cols],
+    };
+    let mut targets: Vec<(&Area, Range<usize>)> = vec![(&dst, packed.clone())];
+    targets.extend(dst_scale.as_ref().map(|area| (area, steps)));
+    compute_rows(frame, [rows, cols], &targets, room, |sram, room, i, out| {
+        operands.probabilities(sram, i, room);
+        let (out, step_out) = out.split_at_mut(packed.end);
+        if dst.elem() == Elem::I8 {
+            let mut step = [0.0];
+            quantize_dynamic_row(&room.scores, cols, &mut room.quantized, &mut step);
+            encode(&room.quantized, out, i8::to_le_bytes);
+            encode(&step, step_out, f32::to_le_bytes);
+        } else {
+            encode_row(dst.elem(), &room.scores, 1.0, out);
+        }
+    });
+    Ok(())
+}
+
+/// Where the scales of an i8 result go; other results have none.
+fn dst_scale(frame: &Frame<'_>, command: &Softmax, dst: &Area) -> Result<Option<Area>, Fault> {
+    let field = "dst_scale";
+    match (&command.dst_scale, dst.elem() == Elem::I8) {
+        (Some(view), true) => {
+            let area = frame.target(field, view, [dst.rows(), dst.cols().min(1)])?;
+            Ok(Some(area.of_type(&[Elem::F32])?))
+        }
+        (None, false) => Ok(None),
+        (None, true) => Err(Fault::MissingField { field, why: "an i8 result has row scales" }),
+        (Some(_), false) => Err(Fault::UnexpectedField { field, why: "the result is not i8" }),
+    }
+}
+
+impl Scores {
+    /// Refuses results that would be written over operands still to be read.
+    fn refuse_overlaps(&self, dst: &Area, dst_scale: Option<&Area>) -> Result<(), Fault> {
+        for operand in [Some(self.src), self.mask].iter().flatten() {
+            refuse_overlap(dst, operand, Sharing::Rows)?;
+        }
+        if let Some(col_scale) = &self.col_scale {
+            refuse_overlap(dst, col_scale, Sharing::Never)?;
+        }
+        if let Some(dst_scale) = dst_scale {
+            let operands = [Some(self.src), self.mask, self.col_scale, Some(*dst)];
+            for operand in operands.iter().flatten() {
+                refuse_overlap(dst_scale, operand, Sharing::Never)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves row `i` of the probabilities, times the column scales, in `room.scores`.
+    fn probabilities(&self, sram: &[u8], i: usize, room: &mut Room) {
+        let Room { scores, other, .. } = room;
+        let (known, hidden) = scores.split_at_mut(self.src.cols());
+        let other = &mut other[..known.len()];
+        hidden.fill(f32::NEG_INFINITY);
+        self.src.read_row(sram, i, known);
+        for s in known.iter_mut() {
+            *s *= self.scale;
+        }
+        if let Some(mask) = &self.mask {
+            mask.read_row(sram, i, other);
+            for (s, &mask) in known.iter_mut().zip(&*other) {
+                *s += mask;
+            }
+        }
+        let seen = self.causal.map_or(known.len(), |first| seen_columns(first, i, known.len()));
+        known[seen..].fill(f32::NEG_INFINITY);
+        softmax_row(scores);
+        if let Some(col_scale) = &self.col_scale {
+            col_scale.read_row(sram, 0, other);
+            for (p, &scale) in scores[..seen].iter_mut().zip(&*other) {
+                *p *= scale;
+            }
+        }
+    }
+}
+
+/// How many of `cols` columns row `i` sees, where row 0 sees those up to `first`.
+fn seen_columns(first: u64, i: usize, cols: usize) -> usize {
+    let seen = first.saturating_add(i as u64).saturating_add(1);
+    usize::try_from(seen).unwrap_or(usize::MAX).min(cols)
+}
