@@ -1,1 +1,79 @@
-fn main() {}
+//! Chores of the workspace. `cargo xtask ci` is everything that has to hold.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bench;
+mod ci;
+mod docs;
+mod proto;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Chores of the workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Format, lints, tidy, tests and generated docs: everything that has to hold.
+    Ci,
+    /// Layering, file sizes and module docs.
+    Tidy,
+    /// Writes the generated pages of docs/.
+    Docs {
+        /// Fail where a page is stale instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Times the main jobs, as ratios to a plain copy of the same bytes.
+    Bench {
+        /// A model with real weights to compile; without it only embedded models are timed.
+        #[arg(long)]
+        model: Option<PathBuf>,
+        /// Runs of each command; the median counts.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
+    /// Writes the prost code of onnx.proto anew.
+    Proto,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Ci => ci::run(),
+        Chore::Tidy => tidy::run(),
+        Chore::Docs { check } => docs::run(check),
+        Chore::Bench { model, runs } => bench::run(model.as_deref(), runs),
+        Chore::Proto => proto::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Runs a command in the workspace and fails when it does.
+fn call(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    eprintln!("$ {program} {}", arguments.join(" "));
+    let status = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()?;
+    anyhow::ensure!(status.success(), "{program} {} failed", arguments.join(" "));
+    Ok(())
+}

@@ -180,6 +180,12 @@ impl Graph {
         self.remove(node);
     }
 
+    /// Puts the inputs in another order.
+    pub(crate) fn order_inputs(&mut self, inputs: Vec<NodeId>) {
+        debug_assert_eq!(inputs.len(), self.inputs.len(), "no input comes or goes");
+        self.inputs = inputs;
+    }
+
     /// All constants.
     pub fn consts(&self) -> &[Const] {
         &self.consts

@@ -13,7 +13,7 @@ use crate::field::parse_region;
 use crate::fields::Fields;
 use crate::packet::{OriginId, Packet, SramRange, Token};
 use crate::program::{
-    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, Register,
+    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register,
 };
 
 /// One thing that is wrong with a text.
@@ -340,15 +340,15 @@ fn entry_line(
         "term" => entry.bound.terms.push(name_and_number(cursor)?),
         "register" => {
             numbered(cursor, "r", entry.registers.len())?;
-            let name = cursor.string()?;
+            let name = kept(cursor.string(), complaints);
             let mut fields = Fields::new(start.column(), cursor);
             let max = fields.required("max").unwrap_or_default();
             complaints.extend(fields.finish("register"));
             entry.registers.push(Register { name, max });
         }
         "region" => {
-            let region = region_line(entry.regions.len(), start, cursor, complaints)?;
-            entry.regions.push(region);
+            numbered(cursor, "d", entry.regions.len())?;
+            entry.regions.push(region_line(start, cursor, complaints));
         }
         "input" => entry.inputs.push(port_line(cursor)?),
         "output" => entry.outputs.push(port_line(cursor)?),
@@ -363,7 +363,7 @@ fn entry_line(
         }
         _ => {
             if !TABLE.iter().any(|def| def.mnemonic == word) {
-                return Err(start.complain("asm-statement", "the first word of a line, or a command"));
+                return Err(start.complain("asm-statement", "a command, or another first word of a line"));
             }
             let mut fields = Fields::new(start.column(), cursor);
             let command = Command::parse_fields(word, &mut fields);
@@ -418,22 +418,29 @@ fn name_and_number(cursor: &mut Cursor<'_>) -> Result<(String, u64), Expected> {
     Ok((name, value))
 }
 
+/// The value, or a complaint and an empty one: so that the indices of what follows are right.
+fn kept<T: Default>(value: Result<T, Expected>, complaints: &mut Vec<Expected>) -> T {
+    value.unwrap_or_else(|complaint| {
+        complaints.push(complaint);
+        T::default()
+    })
+}
+
 fn region_line(
-    next: usize,
     start: &Cursor<'_>,
     cursor: &mut Cursor<'_>,
     complaints: &mut Vec<Expected>,
-) -> Result<Region, Expected> {
-    numbered(cursor, "d", next)?;
-    let kind = cursor.spelled()?;
+) -> Region {
+    let kind = cursor.spelled().map(Some);
+    let kind = kept(kind, complaints).unwrap_or(RegionKind::Spill);
     cursor.space();
-    let name = cursor.string()?;
+    let name = kept(cursor.string(), complaints);
     let mut fields = Fields::new(start.column(), cursor);
     let address = fields.required("address").unwrap_or_default();
     let bytes = fields.required("bytes").unwrap_or_default();
     let constant_offset = fields.optional("constant");
     complaints.extend(fields.finish("region"));
-    Ok(Region { name, kind, address, bytes, constant_offset })
+    Region { name, kind, address, bytes, constant_offset }
 }
 
 fn port_line(cursor: &mut Cursor<'_>) -> Result<Port, Expected> {

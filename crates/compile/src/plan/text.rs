@@ -1,1 +1,128 @@
-//! Text form of plans.
+//! Text form of a plan: segments, what stays where and why, bytes.
+
+use std::fmt::Write as _;
+
+use packwright_ir::{Graph, Op};
+
+use super::stage::Stage;
+use super::{Fragment, Home, Plan};
+
+/// DRAM bytes that the fragments of a plan move, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Constants that stream through the ring.
+    pub tiles: u64,
+    /// Rows of embedding tables.
+    pub gathered: u64,
+    pub inputs: u64,
+    pub outputs: u64,
+    pub filled: u64,
+    pub spilled: u64,
+}
+
+impl Traffic {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.tiles + self.gathered + self.inputs + self.outputs + self.filled + self.spilled
+    }
+}
+
+/// Adds up what a plan moves, without the packet stream.
+pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
+    let mut traffic = Traffic::default();
+    let row_bytes = |root| {
+        let info = plan.storage.root(root);
+        info.pitch() + info.scale_pitch()
+    };
+    for fragment in &plan.fragments {
+        match fragment {
+            Fragment::LoadTile { tile } => traffic.tiles += plan.tiles[tile.0 as usize].bytes,
+            Fragment::LoadInput { node } => traffic.inputs += graph.types(*node)[0].bytes() as u64,
+            Fragment::Fill { root, rows, .. } => {
+                traffic.filled += rows.len() as u64 * row_bytes(*root);
+            }
+            Fragment::Spill { root, rows, .. } => {
+                traffic.spilled += rows.len() as u64 * row_bytes(*root);
+            }
+            Fragment::StoreOutput { output, rows } => {
+                let place = plan.storage.place(graph.outputs()[*output].value);
+                let width = place.map_or(0, |place| {
+                    place.cols as u64 * u64::from(plan.storage.root(place.root).elem.bytes())
+                });
+                traffic.outputs += rows.len() as u64 * width;
+            }
+            Fragment::Work { segment, stage, rows, .. } => {
+                let Stage::Rows { nodes } = &plan.segments[*segment].stages[*stage] else {
+                    continue;
+                };
+                for &node in nodes.iter().filter(|n| matches!(graph.op(**n), Op::Embedding { .. })) {
+                    traffic.gathered += plan
+                        .layout
+                        .of(node)
+                        .iter()
+                        .map(|&id| plan.layout.get(id))
+                        .filter(|stored| stored.table && !super::demand::is_small_table(stored))
+                        .map(|stored| rows.len() as u64 * stored.record())
+                        .sum::<u64>();
+                }
+            }
+        }
+    }
+    traffic
+}
+
+/// Prints a plan: one line a stage, with the SRAM that is alive while it runs.
+pub fn print(graph: &Graph, plan: &Plan) -> String {
+    let mut out = String::new();
+    let traffic = traffic(graph, plan);
+    let _ = writeln!(
+        out,
+        "plan {} : sram {} of which ring {} at {:#x}, dram {}",
+        graph.name,
+        plan.sram_peak,
+        plan.ring.bytes,
+        plan.ring.addr,
+        traffic.total()
+    );
+    let mut step = 0;
+    for (index, segment) in plan.segments.iter().enumerate() {
+        let blocks = segment.block_count();
+        let _ = writeln!(
+            out,
+            "  segment {index} : {} rows in {blocks} block{}{}",
+            segment.rows,
+            if blocks == 1 { "" } else { "s" },
+            match (blocks, segment.resident) {
+                (1, _) => ", constants streamed once",
+                (_, true) => ", constants stay for all blocks",
+                (_, false) => ", constants streamed for each block",
+            }
+        );
+        for stage in &segment.stages {
+            let live: u64 =
+                plan.buffers.iter().filter(|b| b.life.contains(&step)).map(|b| b.bytes).sum();
+            let names: Vec<String> = stage.nodes().iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "    {} {} ; live {live}", kind(stage), names.join(" "));
+            step += 1;
+        }
+    }
+    for buffer in plan.buffers.iter().filter(|b| !matches!(b.home, Home::Scratch { .. })) {
+        let _ = writeln!(
+            out,
+            "  buffer {} : {:#x} + {} steps {}..{}",
+            buffer.name, buffer.addr, buffer.bytes, buffer.life.start, buffer.life.end
+        );
+    }
+    out
+}
+
+fn kind(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Matmul { quantize: None, .. } => "matmul",
+        Stage::Matmul { quantize: Some(_), .. } => "matmul+quantize",
+        Stage::Attention { .. } => "attention",
+        Stage::Rows { .. } => "rows",
+        Stage::Whole { .. } => "whole",
+        Stage::Input { .. } => "input",
+    }
+}

@@ -10,25 +10,22 @@ use crate::ty::Elem;
 /// Elements from which on a constant is large: its bytes are traffic that counts.
 pub(super) const LARGE: usize = 4096;
 
+/// A law: what a node breaks of it.
+type Law = fn(&Graph, NodeId) -> Option<Diagnostic>;
+
+/// Laws and the stage from which on they hold.
+const LAWS: [(Stage, Law); 5] = [
+    (Stage::Fused, dead),
+    (Stage::Quantized, wide_weights),
+    (Stage::Legal, unknown_to_machines),
+    (Stage::Legal, wide_elements),
+    (Stage::Legal, gathers_parts),
+];
+
 /// What a node breaks of the laws of a stage, the ones before it included.
-pub(super) fn check(
-    graph: &Graph,
-    node: NodeId,
-    stage: Stage,
-) -> impl Iterator<Item = Diagnostic> + use<> {
-    let laws: [(Stage, fn(&Graph, NodeId) -> Option<Diagnostic>); 5] = [
-        (Stage::Fused, dead),
-        (Stage::Quantized, wide_weights),
-        (Stage::Legal, unknown_to_machines),
-        (Stage::Legal, wide_elements),
-        (Stage::Legal, gathers_parts),
-    ];
-    let found: Vec<Diagnostic> = laws
-        .into_iter()
-        .filter(|(since, _)| *since <= stage)
-        .filter_map(|(_, law)| law(graph, node))
-        .collect();
-    found.into_iter()
+pub(super) fn check(graph: &Graph, node: NodeId, stage: Stage) -> impl Iterator<Item = Diagnostic> {
+    let laws = LAWS.into_iter().filter(move |(since, _)| *since <= stage);
+    laws.filter_map(move |(_, law)| law(graph, node))
 }
 
 /// Fused: a node computes what somebody reads; inputs are the caller's and stay.

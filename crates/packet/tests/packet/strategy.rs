@@ -12,45 +12,45 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Numbers of every magnitude, small and round ones often.
-fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![0..4u64, 0..2048u64, (0..4096u64).prop_map(|n| n * 64), any::<u64>()]
+fn number() -> BoxedStrategy<u64> {
+    prop_oneof![0..4u64, 0..2048u64, (0..4096u64).prop_map(|n| n * 64), any::<u64>()].boxed()
 }
 
-fn number32() -> impl Strategy<Value = u32> {
-    number().prop_map(|n| n as u32)
+fn number32() -> BoxedStrategy<u32> {
+    number().prop_map(|n| n as u32).boxed()
 }
 
-fn affine() -> impl Strategy<Value = Affine> {
+fn affine() -> BoxedStrategy<Affine> {
     let term = option::weighted(0.2, (any::<u8>().prop_map(Reg), number()));
-    (number(), term).prop_map(|(base, term)| Affine { base, term })
+    (number(), term).prop_map(|(base, term)| Affine { base, term }).boxed()
 }
 
-fn spelled<T: Spelled + std::fmt::Debug>() -> impl Strategy<Value = T> {
-    select(T::ALL)
+fn spelled<T: Spelled + std::fmt::Debug>() -> BoxedStrategy<T> {
+    select(T::ALL).boxed()
 }
 
-fn float() -> impl Strategy<Value = f32> {
+fn float() -> BoxedStrategy<f32> {
     prop_oneof![Just(1.0), Just(-0.0f32), any::<u32>().prop_map(f32::from_bits)]
-        .prop_filter("equality of programs cannot see NaN", |value| !value.is_nan())
+        .prop_filter("equality of programs cannot see NaN", |value| !value.is_nan()).boxed()
 }
 
-fn view() -> impl Strategy<Value = View> {
+fn view() -> BoxedStrategy<View> {
     let step = option::of(number32());
     (spelled::<Elem>(), affine(), number32(), step).prop_map(|(elem, addr, pitch, step)| {
         View { elem, addr, pitch, step: step.unwrap_or(elem.bytes()) }
-    })
+    }).boxed()
 }
 
-fn maybe_view() -> impl Strategy<Value = Option<View>> {
-    option::of(view())
+fn maybe_view() -> BoxedStrategy<Option<View>> {
+    option::of(view()).boxed()
 }
 
-fn dram() -> impl Strategy<Value = DramRef> {
+fn dram() -> BoxedStrategy<DramRef> {
     (any::<u16>(), affine())
-        .prop_map(|(region, offset)| DramRef { region: RegionId(region), offset })
+        .prop_map(|(region, offset)| DramRef { region: RegionId(region), offset }).boxed()
 }
 
-fn block() -> impl Strategy<Value = Block> {
+fn block() -> BoxedStrategy<Block> {
     let dimension = prop_oneof![
         Just((Affine::constant(1), 0, 0)),
         (affine(), number(), number32())
@@ -60,10 +60,10 @@ fn block() -> impl Strategy<Value = Block> {
         bytes,
         dram: [a.1, b.1, c.1],
         sram: [a.2, b.2, c.2],
-    })
+    }).boxed()
 }
 
-fn matmul() -> impl Strategy<Value = Command> {
+fn matmul() -> BoxedStrategy<Command> {
     let extents = (affine(), affine(), affine(), option::of(affine()));
     let operands = (view(), view(), spelled::<Hold>(), maybe_view(), maybe_view());
     let epilogue = (float(), maybe_view(), spelled::<UnaryFn>(), maybe_view(), maybe_view());
@@ -78,10 +78,10 @@ fn matmul() -> impl Strategy<Value = Command> {
             m, n, k, a, b, hold, group, a_scale, b_scale, alpha, bias, activation, residual, acc,
             start, finish, out, out_scale,
         })
-    })
+    }).boxed()
 }
 
-fn transfer() -> impl Strategy<Value = Command> {
+fn transfer() -> BoxedStrategy<Command> {
     prop_oneof![
         (affine(), dram(), block())
             .prop_map(|(dst, src, block)| Command::Load(Load { dst, src, block })),
@@ -94,10 +94,10 @@ fn transfer() -> impl Strategy<Value = Command> {
                 })
             }
         ),
-    ]
+    ].boxed()
 }
 
-fn elementwise() -> impl Strategy<Value = Command> {
+fn elementwise() -> BoxedStrategy<Command> {
     let shape = || (affine(), affine());
     prop_oneof![
         (shape(), spelled::<UnaryFn>(), view(), view()).prop_map(|((rows, cols), func, src, dst)| {
@@ -118,10 +118,10 @@ fn elementwise() -> impl Strategy<Value = Command> {
                 Command::Lookup(Lookup { rows, cols, index, table, table_rows, dst })
             }
         ),
-    ]
+    ].boxed()
 }
 
-fn by_row() -> impl Strategy<Value = Command> {
+fn by_row() -> BoxedStrategy<Command> {
     let shape = || (affine(), affine());
     prop_oneof![
         (shape(), spelled::<NormKind>(), float(), view(), maybe_view(), maybe_view(), view())
@@ -156,86 +156,86 @@ fn by_row() -> impl Strategy<Value = Command> {
         (shape(), spelled::<ReduceKind>(), view(), view()).prop_map(
             |((rows, cols), kind, src, dst)| Command::Reduce(Reduce { rows, cols, kind, src, dst })
         ),
-    ]
+    ].boxed()
 }
 
 /// Any command.
-pub fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![transfer(), matmul(), elementwise(), by_row()]
+pub fn command() -> BoxedStrategy<Command> {
+    prop_oneof![transfer(), matmul(), elementwise(), by_row()].boxed()
 }
 
-fn tokens() -> impl Strategy<Value = Vec<Token>> {
-    vec(prop_oneof![0..300u32, any::<u32>()].prop_map(Token), 0..5)
+fn tokens() -> BoxedStrategy<Vec<Token>> {
+    vec(prop_oneof![0..300u32, any::<u32>()].prop_map(Token), 0..5).boxed()
 }
 
 /// Any packet.
-pub fn packet() -> impl Strategy<Value = Packet> {
+pub fn packet() -> BoxedStrategy<Packet> {
     let range = (number32(), number32()).prop_map(|(addr, bytes)| SramRange { addr, bytes });
     let lists = (tokens(), tokens(), vec(range, 0..5), vec(command(), 0..5));
     (number32(), any::<u8>(), lists).prop_map(|(origin, priority, lists)| {
         let (waits, signals, frees, commands) = lists;
         Packet { origin: OriginId(origin), priority, waits, signals, frees, commands }
-    })
+    }).boxed()
 }
 
-fn name() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z.]{0,8}", any::<String>()]
+fn name() -> BoxedStrategy<String> {
+    prop_oneof!["[a-z.]{0,8}", any::<String>()].boxed()
 }
 
-fn pairs() -> impl Strategy<Value = Vec<(String, u64)>> {
-    vec((name(), number()), 0..3)
+fn pairs() -> BoxedStrategy<Vec<(String, u64)>> {
+    vec((name(), number()), 0..3).boxed()
 }
 
-fn region() -> impl Strategy<Value = Region> {
+fn region() -> BoxedStrategy<Region> {
     (name(), spelled::<RegionKind>(), number(), number(), option::of(number())).prop_map(
         |(name, kind, address, bytes, constant_offset)| {
             Region { name, kind, address, bytes, constant_offset }
         },
-    )
+    ).boxed()
 }
 
-fn ports() -> impl Strategy<Value = Vec<Port>> {
+fn ports() -> BoxedStrategy<Vec<Port>> {
     let port = (name(), spelled::<Elem>(), vec(number(), 0..4), any::<u16>());
     let port = port.prop_map(|(name, elem, shape, region)| {
         Port { name, elem, shape, region: RegionId(region) }
     });
-    vec(port, 0..3)
+    vec(port, 0..3).boxed()
 }
 
-fn facts() -> impl Strategy<Value = Facts> {
+fn facts() -> BoxedStrategy<Facts> {
     (number(), number(), number(), number()).prop_map(|(parameters, macs, weight_bytes, sram_peak)| {
         Facts { parameters, macs, weight_bytes, sram_peak }
-    })
+    }).boxed()
 }
 
-fn bound() -> impl Strategy<Value = Bound> {
+fn bound() -> BoxedStrategy<Bound> {
     let seconds = any::<f64>().prop_filter("no NaN", |value| !value.is_nan());
     (number(), number(), seconds, name(), pairs()).prop_map(
         |(dram_bytes, attainable_dram_bytes, seconds, binding_term, terms)| {
             Bound { dram_bytes, attainable_dram_bytes, seconds, binding_term, terms }
         },
-    )
+    ).boxed()
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+fn entry() -> BoxedStrategy<Entry> {
     let register = (name(), number()).prop_map(|(name, max)| Register { name, max });
     let head = (name(), pairs(), vec(register, 0..3), vec(region(), 0..4), ports(), ports());
     (head, vec(packet(), 0..4), facts(), bound()).prop_map(|(head, packets, facts, bound)| {
         let (name, binding, registers, regions, inputs, outputs) = head;
         Entry { name, binding, registers, regions, inputs, outputs, packets, facts, bound }
-    })
+    }).boxed()
 }
 
-fn constants() -> impl Strategy<Value = Constants> {
+fn constants() -> BoxedStrategy<Constants> {
     prop_oneof![
         number().prop_map(|bytes| Constants::Absent { bytes }),
         vec(any::<u8>(), 0..100).prop_map(|bytes| Constants::Present(Bytes::from(bytes))),
         vec(any::<u8>(), 4090..4110).prop_map(|bytes| Constants::Present(Bytes::from(bytes))),
-    ]
+    ].boxed()
 }
 
 /// Any program.
-pub fn program() -> impl Strategy<Value = Program> {
+pub fn program() -> BoxedStrategy<Program> {
     let origin = (name(), name(), vec(name(), 0..3))
         .prop_map(|(layer, what, nodes)| Origin { layer, what, nodes });
     let words = (name(), name(), name(), name());
@@ -243,5 +243,5 @@ pub fn program() -> impl Strategy<Value = Program> {
         |((model, target_toml, precision, tool), origins, entries, constants)| Program {
             model, target_toml, precision, tool, origins, entries, constants,
         },
-    )
+    ).boxed()
 }

@@ -1,0 +1,294 @@
+//! Operators in the text form: attributes of an operator, and the operator of attributes.
+//!
+//! The two functions mirror each other; what [`attributes`] leaves out, [`operator`] fills in.
+
+use super::cursor::Cursor;
+use super::lexer::{Problem, Token};
+use crate::op::{Activation, Attention, Binary, Matmul, Op, Reduce, Unary};
+use crate::ty::{Elem, Quant, Type};
+
+/// The attributes of an operator as they are printed. Types and operands tell some of them.
+pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String> {
+    let shape_told = |shape: &[usize]| types.first().is_some_and(|ty| ty.shape == shape);
+    match op {
+        Op::Input { name } => vec![format!("{name:?}")],
+        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Where | Op::ScatterNd => vec![],
+        Op::Cast { to } | Op::Dequantize { to } => vec![format!("to={to}")],
+        Op::Reshape { shape } | Op::Expand { shape } if shape_told(shape) => vec![],
+        Op::Reshape { shape } | Op::Expand { shape } => vec![list("shape", shape)],
+        Op::Transpose { perm } => vec![list("perm", perm)],
+        Op::Concat { axis }
+        | Op::Gather { axis }
+        | Op::GatherElements { axis }
+        | Op::ScatterElements { axis }
+        | Op::CumSum { axis }
+        | Op::Softmax { axis } => vec![format!("axis={axis}")],
+        Op::Slice { start, count, step } => {
+            let steps = (step.iter().any(|&s| s != 1) || step.len() != start.len())
+                .then(|| list("step", step));
+            let mut attributes = vec![list("start", start), list("count", count)];
+            attributes.extend(steps);
+            attributes
+        }
+        Op::Pad { before, after, value } => {
+            vec![list("before", before), list("after", after), format!("value={value:?}")]
+        }
+        Op::TopK { axis, count, largest } => {
+            with_flags(vec![format!("axis={axis}"), format!("count={count}")], [("largest", largest)])
+        }
+        Op::ArgMax { axis, keep } => with_flags(vec![format!("axis={axis}")], [("keep", keep)]),
+        Op::Trilu { upper, k } => {
+            let mut attributes = with_flags(vec![], [("upper", upper)]);
+            attributes.push(format!("k={k}"));
+            attributes
+        }
+        Op::RandomNormal { seed } => vec![format!("seed={seed}")],
+        Op::Reduce { kind: _, axes, keep } => with_flags(vec![list("axes", axes)], [("keep", keep)]),
+        Op::LayerNorm { eps, affine } | Op::RmsNorm { eps, affine } => {
+            with_flags(vec![format!("eps={eps:?}")], [("affine", affine)])
+        }
+        Op::Matmul(attrs) => matmul_attributes(attrs),
+        Op::Attention(attrs) => attention_attributes(attrs),
+        Op::Embedding { tables } if operands == tables.saturating_mul(2) => vec![],
+        Op::Embedding { tables } => vec![format!("tables={tables}")],
+        Op::Rotary { heads, interleaved } => {
+            with_flags(vec![format!("heads={heads}")], [("interleaved", interleaved)])
+        }
+        Op::Quantize { quant } => vec![match quant {
+            Quant::Tensor { scale } => format!("scale({scale:?})"),
+            Quant::Row { group } => format!("row({group})"),
+            Quant::Channel { axis } => format!("channel({axis})"),
+        }],
+    }
+}
+
+/// The operator of a name and its attributes; `types` are those of the results.
+pub(super) fn operator(
+    name: &str,
+    column: usize,
+    attrs: &mut Attributes,
+    types: &[Type],
+    operands: usize,
+) -> Result<Op, Problem> {
+    if let Some(f) = Unary::from_name(name) {
+        return Ok(Op::Unary(f));
+    }
+    if let Some(f) = Binary::from_name(name) {
+        return Ok(Op::Binary(f));
+    }
+    if let Some(kind) = Reduce::from_name(name) {
+        return Ok(Op::Reduce { kind, axes: attrs.list("axes")?, keep: attrs.flag("keep")? });
+    }
+    Ok(match name {
+        "where" => Op::Where,
+        "cast" => Op::Cast { to: attrs.need("to")? },
+        "reshape" => Op::Reshape { shape: shape(attrs, types)? },
+        "transpose" => Op::Transpose { perm: attrs.list("perm")? },
+        "expand" => Op::Expand { shape: shape(attrs, types)? },
+        "concat" => Op::Concat { axis: attrs.need("axis")? },
+        "slice" => slice(attrs)?,
+        "pad" => Op::Pad {
+            before: attrs.list("before")?,
+            after: attrs.list("after")?,
+            value: attrs.need("value")?,
+        },
+        "gather" => Op::Gather { axis: attrs.need("axis")? },
+        "gather_elements" => Op::GatherElements { axis: attrs.need("axis")? },
+        "scatter_elements" => Op::ScatterElements { axis: attrs.need("axis")? },
+        "scatter_nd" => Op::ScatterNd,
+        "top_k" => Op::TopK {
+            axis: attrs.need("axis")?,
+            count: attrs.need("count")?,
+            largest: attrs.flag("largest")?,
+        },
+        "arg_max" => Op::ArgMax { axis: attrs.need("axis")?, keep: attrs.flag("keep")? },
+        "cum_sum" => Op::CumSum { axis: attrs.need("axis")? },
+        "trilu" => Op::Trilu { upper: attrs.flag("upper")?, k: attrs.take("k")?.unwrap_or(0) },
+        "random_normal" => Op::RandomNormal { seed: attrs.need("seed")? },
+        "softmax" => Op::Softmax { axis: attrs.need("axis")? },
+        "layer_norm" => Op::LayerNorm { eps: attrs.need("eps")?, affine: attrs.flag("affine")? },
+        "rms_norm" => Op::RmsNorm { eps: attrs.need("eps")?, affine: attrs.flag("affine")? },
+        "matmul" => Op::Matmul(matmul(attrs)?),
+        "attention" => Op::Attention(attention(attrs)?),
+        "embedding" => Op::Embedding { tables: attrs.take("tables")?.unwrap_or(operands / 2) },
+        "rotary" => {
+            Op::Rotary { heads: attrs.need("heads")?, interleaved: attrs.flag("interleaved")? }
+        }
+        "quantize" => Op::Quantize { quant: quant(attrs)? },
+        "dequantize" => Op::Dequantize { to: attrs.need("to")? },
+        _ => {
+            let message = format!("there is no operator `{name}`");
+            return Err(Problem::new(column, "unknown-operator", message));
+        }
+    })
+}
+
+/// A quantisation by its word (`scale`, `row`, `channel`) and the number in its brackets.
+pub(super) fn quant_of(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>, Problem> {
+    let known = matches!(word, "scale" | "row" | "channel");
+    if !known {
+        return Ok(None);
+    }
+    cursor.expect('(')?;
+    let quant = match word {
+        "scale" => Quant::Tensor { scale: cursor.number()? },
+        "row" => Quant::Row { group: cursor.number()? },
+        _ => Quant::Channel { axis: cursor.number()? },
+    };
+    cursor.expect(')')?;
+    Ok(Some(quant))
+}
+
+fn matmul_attributes(attrs: &Matmul) -> Vec<String> {
+    let usual = Matmul::default();
+    let mut attributes = with_flags(vec![], [("transpose_b", &attrs.transpose_b)]);
+    if attrs.alpha.to_bits() != usual.alpha.to_bits() {
+        attributes.push(format!("alpha={:?}", attrs.alpha));
+    }
+    attributes = with_flags(attributes, [("bias", &attrs.bias)]);
+    attributes.extend(attrs.activation.map(|f| format!("activation={}", f.name())));
+    attributes = with_flags(attributes, [("residual", &attrs.residual)]);
+    attributes.extend((attrs.out != usual.out).then(|| format!("out={}", attrs.out)));
+    attributes
+}
+
+fn matmul(attrs: &mut Attributes) -> Result<Matmul, Problem> {
+    let usual = Matmul::default();
+    Ok(Matmul {
+        transpose_b: attrs.flag("transpose_b")?,
+        alpha: attrs.take("alpha")?.unwrap_or(usual.alpha),
+        bias: attrs.flag("bias")?,
+        activation: attrs.take("activation")?,
+        residual: attrs.flag("residual")?,
+        out: attrs.take("out")?.unwrap_or(usual.out),
+    })
+}
+
+fn attention_attributes(attrs: &Attention) -> Vec<String> {
+    let sizes = vec![
+        format!("heads={}", attrs.heads),
+        format!("kv_heads={}", attrs.kv_heads),
+        format!("scale={:?}", attrs.scale),
+    ];
+    let mut attributes = with_flags(sizes, [("mask", &attrs.mask), ("causal", &attrs.causal)]);
+    attributes.extend(attrs.window.map(|window| format!("window={window}")));
+    attributes.extend((attrs.out != Elem::F32).then(|| format!("out={}", attrs.out)));
+    attributes
+}
+
+fn attention(attrs: &mut Attributes) -> Result<Attention, Problem> {
+    let heads = attrs.need("heads")?;
+    Ok(Attention {
+        heads,
+        kv_heads: attrs.take("kv_heads")?.unwrap_or(heads),
+        scale: attrs.need("scale")?,
+        causal: attrs.flag("causal")?,
+        window: attrs.take("window")?,
+        mask: attrs.flag("mask")?,
+        out: attrs.take("out")?.unwrap_or(Elem::F32),
+    })
+}
+
+fn slice(attrs: &mut Attributes) -> Result<Op, Problem> {
+    let start: Vec<usize> = attrs.list("start")?;
+    let count = attrs.list("count")?;
+    let step = match attrs.has("step") {
+        true => attrs.list("step")?,
+        false => vec![1; start.len()],
+    };
+    Ok(Op::Slice { start, count, step })
+}
+
+fn shape(attrs: &mut Attributes, types: &[Type]) -> Result<Vec<usize>, Problem> {
+    match types.first() {
+        Some(ty) if !attrs.has("shape") => Ok(ty.shape.clone()),
+        Some(_) | None => attrs.list("shape"),
+    }
+}
+
+fn quant(attrs: &mut Attributes) -> Result<Quant, Problem> {
+    match attrs.take_quant() {
+        Some(quant) => Ok(quant),
+        None => Err(attrs.missing("row(…), scale(…) or channel(…)")),
+    }
+}
+
+fn list<T: ToString>(name: &str, items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    format!("{name}=[{}]", items.join(","))
+}
+
+fn with_flags<const N: usize>(
+    mut attributes: Vec<String>,
+    flags: [(&str, &bool); N],
+) -> Vec<String> {
+    attributes.extend(flags.iter().filter(|(_, set)| **set).map(|(name, _)| (*name).to_owned()));
+    attributes
+}
+
+/// What is written behind `name=`, or instead of it.
+#[derive(Debug)]
+enum Setting {
+    Flag,
+    One(String),
+    Many(Vec<String>),
+    Quant(Quant),
+}
+
+/// The attributes of a line, each taken once.
+#[derive(Debug)]
+pub(super) struct Attributes {
+    items: Vec<(String, usize, Setting)>,
+    end: usize,
+}
+
+/// A value that an attribute can have.
+pub(super) trait Attribute: Sized {
+    /// The value of what is written.
+    fn read(written: &str) -> Option<Self>;
+}
+
+macro_rules! numbers {
+    ($($ty:ty),+) => {
+        $(impl Attribute for $ty {
+            fn read(written: &str) -> Option<Self> {
+                written.parse().ok()
+            }
+        })+
+    };
+}
+
+numbers!(usize, isize, u64, f32);
+
+impl Attribute for Elem {
+    fn read(written: &str) -> Option<Self> {
+        Elem::from_name(written)
+    }
+}
+
+impl Attribute for Activation {
+    fn read(written: &str) -> Option<Self> {
+        Activation::from_name(written)
+    }
+}
+
+impl Attributes {
+    /// Reads `flag`, `name=value`, `name=[values]` and quantisations up to the end or to `from`.
+    pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Problem> {
+        let mut items = Vec::new();
+        while let Some(Token::Word(name)) = cursor.peek() {
+            if name == "from" {
+                break;
+            }
+            let column = cursor.column();
+            cursor.advance();
+            let setting = match quant_of(name, &mut QuantAhead::of(cursor))? {
+                Some(quant) => Setting::Quant(quant),
+                None if cursor.eat('=') => Setting::after_equals(cursor)?,
+                None => Setting::Flag,
+            };
+            items.push((name.clone(), column, setting));
+        }
+        Ok(Self { items, end: cursor.column() })
+    }
+}
