@@ -34,7 +34,10 @@ pub fn infer(op: &Op, operands: &[&Type]) -> Result<Vec<Type>, Diagnostic> {
     }
     let types = match op {
         Op::Input { .. } | Op::Const(_) => {
-            return Err(Diagnostic::error("declared-type", "the type of an input or constant is declared"));
+            return Err(Diagnostic::error(
+                "declared-type",
+                "the type of an input or constant is declared",
+            ));
         }
         Op::TopK { axis, count, .. } => index::top_k(operands[0], *axis, *count)?,
         _ => vec![single(op, operands)?],
@@ -49,13 +52,21 @@ pub fn infer(op: &Op, operands: &[&Type]) -> Result<Vec<Type>, Diagnostic> {
 ///
 /// # Errors
 /// The first rule that the operands break; the graph is unchanged then.
-pub fn add(graph: &mut Graph, op: Op, operands: &[Value], origin: OriginId) -> Result<NodeId, Diagnostic> {
+pub fn add(
+    graph: &mut Graph,
+    op: Op,
+    operands: &[Value],
+    origin: OriginId,
+) -> Result<NodeId, Diagnostic> {
     let mut types = Vec::with_capacity(operands.len());
     for &operand in operands {
         let exists = graph.contains(operand.node)
             && (operand.slot as usize) < graph.types(operand.node).len();
         if !exists {
-            return Err(Diagnostic::error("unknown-operand", format!("there is no value {operand}")));
+            return Err(Diagnostic::error(
+                "unknown-operand",
+                format!("there is no value {operand}"),
+            ));
         }
         types.push(graph.ty(operand));
     }
@@ -125,7 +136,9 @@ pub fn operand_count(op: &Op) -> Option<usize> {
 
 fn single(op: &Op, x: &[&Type]) -> Result<Type, Diagnostic> {
     match op {
-        Op::Input { .. } | Op::Const(_) | Op::TopK { .. } => unreachable!("has no rule for one result"),
+        Op::Input { .. } | Op::Const(_) | Op::TopK { .. } => {
+            unreachable!("has no rule for one result")
+        }
         Op::Unary(f) => elementwise::unary(*f, x[0]),
         Op::Binary(f) => elementwise::binary(*f, x[0], x[1]),
         Op::Where => elementwise::select(x[0], x[1], x[2]),
@@ -165,9 +178,10 @@ fn check_count(op: &Op, found: usize) -> Result<(), Diagnostic> {
     };
     match (message, op) {
         (Some(message), _) => Err(Diagnostic::error("operand-count", message)),
-        (None, Op::Embedding { tables: 0 }) => {
-            Err(Diagnostic::error("operand-count", "takes at least one pair of indices and table"))
-        }
+        (None, Op::Embedding { tables: 0 }) => Err(Diagnostic::error(
+            "operand-count",
+            "takes at least one pair of indices and table",
+        )),
         (None, _) => Ok(()),
     }
 }
@@ -226,7 +240,12 @@ fn within_limit(ty: &Type) -> Result<(), Diagnostic> {
     for &n in &ty.shape {
         bytes = match bytes.checked_mul(n.max(1)) {
             Some(bytes) if bytes <= LARGEST => bytes,
-            _ => return Err(Diagnostic::error("size-limit", format!("{ty} is too large"))),
+            _ => {
+                return Err(Diagnostic::error(
+                    "size-limit",
+                    format!("{ty} is too large"),
+                ));
+            }
         };
     }
     Ok(())
@@ -240,7 +259,10 @@ fn check_axis(ty: &Type, axis: usize) -> Result<(), Diagnostic> {
     if axis < ty.rank() {
         return Ok(());
     }
-    Err(Diagnostic::error("axis-in-range", format!("axis {axis} is not an axis of {ty}")))
+    Err(Diagnostic::error(
+        "axis-in-range",
+        format!("axis {axis} is not an axis of {ty}"),
+    ))
 }
 
 /// The tensor has at least so many axes.
@@ -248,15 +270,20 @@ fn check_rank(ty: &Type, least: usize) -> Result<(), Diagnostic> {
     if ty.rank() >= least {
         return Ok(());
     }
-    Err(Diagnostic::error("rank", format!("needs at least {least} axes, found {ty}")))
+    Err(Diagnostic::error(
+        "enough-axes",
+        format!("needs at least {least} axes, found {ty}"),
+    ))
 }
 
 /// The tensor is not quantised.
 fn check_plain(ty: &Type) -> Result<(), Diagnostic> {
     match ty.quant {
         None => Ok(()),
-        Some(_) => Err(Diagnostic::error("operand-not-quantized", format!("cannot work on {ty}"))
-            .help("dequantize it first")),
+        Some(_) => Err(
+            Diagnostic::error("operand-not-quantized", format!("cannot work on {ty}"))
+                .help("dequantize it first"),
+        ),
     }
 }
 
@@ -266,7 +293,10 @@ fn check_float(ty: &Type) -> Result<(), Diagnostic> {
     if ty.elem.is_float() {
         return Ok(());
     }
-    Err(Diagnostic::error("operand-is-float", format!("needs floats, found {ty}")))
+    Err(Diagnostic::error(
+        "operand-is-float",
+        format!("needs floats, found {ty}"),
+    ))
 }
 
 /// The elements are numbers.
@@ -275,7 +305,10 @@ fn check_number(ty: &Type) -> Result<(), Diagnostic> {
     if ty.elem != Elem::Bool {
         return Ok(());
     }
-    Err(Diagnostic::error("operand-is-number", format!("needs numbers, found {ty}")))
+    Err(Diagnostic::error(
+        "operand-is-number",
+        format!("needs numbers, found {ty}"),
+    ))
 }
 
 /// The elements are indices.
@@ -283,7 +316,10 @@ fn check_index(ty: &Type) -> Result<(), Diagnostic> {
     if ty.quant.is_none() && matches!(ty.elem, Elem::I32 | Elem::I64) {
         return Ok(());
     }
-    Err(Diagnostic::error("operand-is-index", format!("needs i64 or i32 indices, found {ty}")))
+    Err(Diagnostic::error(
+        "operand-is-index",
+        format!("needs i64 or i32 indices, found {ty}"),
+    ))
 }
 
 /// The common element type: the same, or the wider of two floats.
@@ -292,9 +328,16 @@ fn common_elem(a: &Type, b: &Type) -> Result<Elem, Diagnostic> {
         return Ok(a.elem);
     }
     if a.elem.is_float() && b.elem.is_float() {
-        return Ok(if a.elem.bytes() >= b.elem.bytes() { a.elem } else { b.elem });
+        return Ok(if a.elem.bytes() >= b.elem.bytes() {
+            a.elem
+        } else {
+            b.elem
+        });
     }
-    Err(Diagnostic::error("elements-agree", format!("{a} and {b} have different elements")))
+    Err(Diagnostic::error(
+        "elements-agree",
+        format!("{a} and {b} have different elements"),
+    ))
 }
 
 fn common_shape(a: &Type, b: &Type) -> Result<Vec<usize>, Diagnostic> {
@@ -308,7 +351,10 @@ fn check_shape(what: &str, ty: &Type, shape: &[usize]) -> Result<(), Diagnostic>
     if ty.shape == shape {
         return Ok(());
     }
-    Err(Diagnostic::error("shapes-agree", format!("{what} must have shape {shape:?}, found {ty}")))
+    Err(Diagnostic::error(
+        "shapes-agree",
+        format!("{what} must have shape {shape:?}, found {ty}"),
+    ))
 }
 
 #[cfg(test)]

@@ -17,7 +17,12 @@ pub mod order;
 pub mod infer;
 pub mod work;
 pub mod verify;
+pub mod text;
 pub mod diag;
+pub mod codes;
+
+#[cfg(test)]
+mod arbitrary;
 
 pub use graph::Graph;
 pub use id::{ConstId, NodeId, OriginId, Value};

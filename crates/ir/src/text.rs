@@ -22,6 +22,7 @@
 //! node comes from (`from "encoder.layer.0" ["/MatMul"]`) and the figures of the model (`facts …`).
 
 mod annotate;
+mod attributes;
 mod build;
 mod cursor;
 mod data;
@@ -48,7 +49,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { provenance: false, data: true }
+        Self {
+            provenance: false,
+            data: true,
+        }
     }
 }
 
@@ -67,7 +71,11 @@ pub struct ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {} [{}]", self.line, self.column, self.message, self.code)
+        write!(
+            f,
+            "{}:{}: {} [{}]",
+            self.line, self.column, self.message, self.code
+        )
     }
 }
 
@@ -80,7 +88,13 @@ pub fn print(graph: &Graph) -> String {
 
 /// The text of a graph with origins and facts: all there is to it.
 pub fn print_full(graph: &Graph) -> String {
-    printer::print(graph, &Options { provenance: true, ..Options::default() })
+    printer::print(
+        graph,
+        &Options {
+            provenance: true,
+            ..Options::default()
+        },
+    )
 }
 
 /// The text of a graph as the options say.
@@ -94,6 +108,24 @@ pub fn print_with(graph: &Graph, options: &Options) -> String {
 /// Every complaint about the text, in order of lines; never empty.
 pub fn parse(source: &str) -> Result<Graph, Vec<ParseError>> {
     build::build(parser::parse(source))
+}
+
+/// The operator of its name and attributes, and the types of its operands, for tests of rules.
+#[cfg(test)]
+pub(crate) fn operator_line(operator: &str, operands: &[&str]) -> (crate::Op, Vec<crate::Type>) {
+    let (name, attributes) = operator.split_once(' ').unwrap_or((operator, ""));
+    let values = vec!["%0"; operands.len()].join(", ");
+    let types = if operands.is_empty() {
+        "f32[]".to_owned()
+    } else {
+        operands.join(", ")
+    };
+    let mut lines = parser::parse(&format!("%0 : {types} = {name} {values} {attributes}"));
+    match lines.swap_remove(0).statement {
+        Ok(parser::Statement::Node(node)) if operands.is_empty() => (node.op, Vec::new()),
+        Ok(parser::Statement::Node(node)) => (node.op, node.types),
+        other => panic!("{operator}: {other:?}"),
+    }
 }
 
 #[cfg(test)]

@@ -34,19 +34,20 @@ pub enum Stage {
     Legal,
 }
 
-/// Checks a graph at a stage; all complaints, in order of ids.
+/// Checks a graph at a stage: all complaints about links, inputs and outputs, constants, and nodes.
 pub fn verify(graph: &Graph, stage: Stage) -> Diagnostics {
-    let mut found = constants::check_all(graph);
-    let structure = found.len();
+    let mut found = Vec::new();
     for node in graph.node_ids() {
         if let Err(problem) = check_links(graph, node) {
             found.push(problem.at(node.to_string()));
         }
     }
+    let whole = found.is_empty();
     check_inputs(graph, &mut found);
     check_outputs(graph, &mut found);
-    // Broken links leave nothing to walk.
-    if found.len() > structure {
+    found.extend(constants::check_all(graph));
+    // Nobody can walk along broken links.
+    if !whole {
         return Diagnostics(found);
     }
     found.extend(check_acyclic(graph));
@@ -68,7 +69,12 @@ pub(crate) fn check_results(op: &Op, operands: &[&Type], types: &[Type]) -> Resu
     if inferred.len() != types.len() {
         return Err(Diagnostic::error(
             "type-mismatch",
-            format!("{} has {} results, not {}", op.name(), inferred.len(), types.len()),
+            format!(
+                "{} has {} results, not {}",
+                op.name(),
+                inferred.len(),
+                types.len()
+            ),
         ));
     }
     for (rule, declared) in inferred.iter().zip(types) {
@@ -115,9 +121,14 @@ fn check_inputs(graph: &Graph, found: &mut Vec<Diagnostic>) {
             ),
         }
     }
-    for node in graph.node_ids() {
-        let listed = graph.inputs().iter().filter(|&&input| input == node).count();
-        if matches!(graph.op(node), Op::Input { .. }) && listed != 1 {
+    let is_input = |node: &NodeId| matches!(graph.op(*node), Op::Input { .. });
+    for node in graph.node_ids().into_iter().filter(is_input) {
+        let listed = graph
+            .inputs()
+            .iter()
+            .filter(|&&input| input == node)
+            .count();
+        if listed != 1 {
             let message = format!("the list of inputs names it {listed} times");
             found.push(Diagnostic::error("inputs-listed", message).at(node.to_string()));
         }
@@ -148,7 +159,11 @@ fn check_acyclic(graph: &Graph) -> Option<Diagnostic> {
         .collect();
     // Every node that is left reads another: going back long enough ends on a cycle.
     let back = |node: NodeId| {
-        graph.operands(node).into_iter().map(|v| v.node).find(|node| left.contains(node))
+        graph
+            .operands(node)
+            .into_iter()
+            .map(|v| v.node)
+            .find(|node| left.contains(node))
     };
     let mut node = *left.first()?;
     for _ in 0..left.len() {
@@ -172,8 +187,17 @@ fn check_types(graph: &Graph, node: NodeId) -> Result<(), Diagnostic> {
             _ => Err(Diagnostic::error("type-mismatch", "an input has one type")),
         },
         Op::Const(id) => match types {
-            [ty] if graph.consts().get(id.index()).is_some_and(|konst| konst.ty == *ty) => Ok(()),
-            _ => Err(Diagnostic::error("type-mismatch", format!("differs from the type of {id}"))),
+            [ty] if graph
+                .consts()
+                .get(id.index())
+                .is_some_and(|konst| konst.ty == *ty) =>
+            {
+                Ok(())
+            }
+            _ => Err(Diagnostic::error(
+                "type-mismatch",
+                format!("differs from the type of {id}"),
+            )),
         },
         op => {
             let operands = graph.operands(node);

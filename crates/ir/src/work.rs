@@ -22,7 +22,11 @@ pub fn macs(graph: &Graph, node: NodeId) -> u64 {
 
 /// Multiply-adds of all nodes.
 pub fn total_macs(graph: &Graph) -> u64 {
-    graph.node_ids().into_iter().map(|node| macs(graph, node)).fold(0, u64::saturating_add)
+    graph
+        .node_ids()
+        .into_iter()
+        .map(|node| macs(graph, node))
+        .fold(0, u64::saturating_add)
 }
 
 /// `rows · columns · (width of q·k + width of v)` for each head; widths of k and v are those of one
@@ -35,5 +39,34 @@ fn attention(attrs: &Attention, q: &Type, k: &Type, v: &Type) -> u64 {
 }
 
 fn product<const N: usize>(factors: [usize; N]) -> u64 {
-    factors.into_iter().fold(1, |product: u64, n| product.saturating_mul(n as u64))
+    factors
+        .into_iter()
+        .fold(1, |product: u64, n| product.saturating_mul(n as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{macs, total_macs};
+    use crate::id::NodeId;
+    use crate::text;
+
+    #[test]
+    fn products_and_attention_count() {
+        let graph = text::parse(
+            "graph g
+               @0 : f32[16,32]
+               %0 : f32[3,8,16] = input \"x\"
+               %1 : f32[3,8,32] = matmul %0, @0
+               %2 : f32[3,9,16] = input \"k\"
+               %3 : f32[3,9,8] = input \"v\"
+               %4 : f32[3,8,16] = attention %1, %2, %3 heads=4 kv_heads=2 scale=0.5
+               %5 : f32[3,8,16] = relu %4
+               output %5 \"y\"",
+        )
+        .unwrap();
+        assert_eq!(macs(&graph, NodeId(1)), 3 * 8 * 32 * 16);
+        assert_eq!(macs(&graph, NodeId(4)), 3 * 4 * 8 * 9 * (8 + 4));
+        assert_eq!(macs(&graph, NodeId(5)), 0);
+        assert_eq!(total_macs(&graph), 3 * 8 * 32 * 16 + 3 * 4 * 8 * 9 * 12);
+    }
 }

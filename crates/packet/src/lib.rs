@@ -38,3 +38,5 @@ pub mod manifest;
 
 pub mod asm;
 pub mod disasm;
+
+pub mod check;

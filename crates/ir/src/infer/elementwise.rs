@@ -98,5 +98,8 @@ fn check_bool(ty: &Type) -> Result<(), Diagnostic> {
     if ty.elem == Elem::Bool {
         return Ok(());
     }
-    Err(Diagnostic::error("operand-is-bool", format!("needs bool, found {ty}")))
+    Err(Diagnostic::error(
+        "operand-is-bool",
+        format!("needs bool, found {ty}"),
+    ))
 }

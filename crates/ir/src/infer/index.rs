@@ -1,6 +1,8 @@
 //! Shape rules of operators that pick, write and order elements by index.
 
-use super::{check_axis, check_float, check_index, check_number, check_plain, check_rank, check_shape};
+use super::{
+    check_axis, check_float, check_index, check_number, check_plain, check_rank, check_shape,
+};
 use crate::diag::Diagnostic;
 use crate::ty::{Elem, Quant, Type};
 
@@ -13,10 +15,16 @@ pub(super) fn gather(table: &Type, indices: &Type, axis: usize) -> Result<Type, 
     shape.extend(&indices.shape);
     shape.extend(&table.shape[axis + 1..]);
     match table.quant {
-        None | Some(Quant::Tensor { .. }) => Ok(Type { elem: table.elem, shape, quant: table.quant }),
-        Some(Quant::Row { .. }) if axis + 1 < table.rank() => {
-            Ok(Type { elem: table.elem, shape, quant: table.quant })
-        }
+        None | Some(Quant::Tensor { .. }) => Ok(Type {
+            elem: table.elem,
+            shape,
+            quant: table.quant,
+        }),
+        Some(Quant::Row { .. }) if axis + 1 < table.rank() => Ok(Type {
+            elem: table.elem,
+            shape,
+            quant: table.quant,
+        }),
         Some(Quant::Channel { axis: 0 }) if axis == 0 => Ok(Type::new(Elem::F32, shape)),
         Some(Quant::Row { .. } | Quant::Channel { .. }) => Err(Diagnostic::error(
             "groups-stay-whole",
@@ -75,7 +83,10 @@ pub(super) fn top_k(x: &Type, axis: usize, count: usize) -> Result<Vec<Type>, Di
     }
     let mut shape = x.shape.clone();
     shape[axis] = count;
-    Ok(vec![Type::new(x.elem, shape.clone()), Type::new(Elem::I64, shape)])
+    Ok(vec![
+        Type::new(x.elem, shape.clone()),
+        Type::new(Elem::I64, shape),
+    ])
 }
 
 /// Indices along the axis.
@@ -83,7 +94,10 @@ pub(super) fn arg_max(x: &Type, axis: usize, keep: bool) -> Result<Type, Diagnos
     check_number(x)?;
     check_axis(x, axis)?;
     if x.shape[axis] == 0 {
-        return Err(Diagnostic::error("count-in-range", format!("axis {axis} of {x} is empty")));
+        return Err(Diagnostic::error(
+            "count-in-range",
+            format!("axis {axis} of {x} is empty"),
+        ));
     }
     let mut shape = x.shape.clone();
     if keep {
@@ -133,5 +147,8 @@ fn check_updates(x: &Type, updates: &Type, shape: &[usize]) -> Result<(), Diagno
     if updates.elem == x.elem && updates.quant.is_none() {
         return Ok(());
     }
-    Err(Diagnostic::error("elements-agree", format!("{updates} cannot be written to {x}")))
+    Err(Diagnostic::error(
+        "elements-agree",
+        format!("{updates} cannot be written to {x}"),
+    ))
 }

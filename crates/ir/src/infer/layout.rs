@@ -8,17 +8,27 @@ use crate::ty::{Quant, Type};
 
 /// Same number of elements; row groups need the last axis kept.
 pub(super) fn reshape(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
-    let result = Type { elem: x.elem, shape: shape.to_vec(), quant: x.quant };
+    let result = Type {
+        elem: x.elem,
+        shape: shape.to_vec(),
+        quant: x.quant,
+    };
     super::within_limit(&result)?;
     if result.elements() != x.elements() {
         return Err(Diagnostic::error(
             "element-count-kept",
-            format!("{x} has {} elements, {shape:?} has {}", x.elements(), result.elements()),
+            format!(
+                "{x} has {} elements, {shape:?} has {}",
+                x.elements(),
+                result.elements()
+            ),
         ));
     }
     match x.quant {
         None | Some(Quant::Tensor { .. }) => Ok(result),
-        Some(Quant::Row { .. }) if result.columns() == x.columns() && !shape.is_empty() => Ok(result),
+        Some(Quant::Row { .. }) if result.columns() == x.columns() && !shape.is_empty() => {
+            Ok(result)
+        }
         Some(Quant::Channel { .. }) if result.shape == x.shape => Ok(result),
         Some(Quant::Row { .. } | Quant::Channel { .. }) => Err(split(x, "the last axis must stay")),
     }
@@ -42,11 +52,16 @@ pub(super) fn transpose(x: &Type, perm: &[usize]) -> Result<Type, Diagnostic> {
         None | Some(Quant::Tensor { .. }) => x.quant,
         Some(Quant::Row { .. }) if perm.last() == Some(&(x.rank() - 1)) => x.quant,
         Some(Quant::Row { .. }) => return Err(split(x, "the last axis must stay last")),
-        Some(Quant::Channel { axis }) => {
-            perm.iter().position(|&a| a == axis).map(|axis| Quant::Channel { axis })
-        }
+        Some(Quant::Channel { axis }) => perm
+            .iter()
+            .position(|&a| a == axis)
+            .map(|axis| Quant::Channel { axis }),
     };
-    Ok(Type { elem: x.elem, shape: perm.iter().map(|&a| x.shape[a]).collect(), quant })
+    Ok(Type {
+        elem: x.elem,
+        shape: perm.iter().map(|&a| x.shape[a]).collect(),
+        quant,
+    })
 }
 
 /// Axes of length 1 repeat, new axes come first; an axis with scales of its own cannot repeat.
@@ -67,7 +82,11 @@ pub(super) fn expand(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
         }
         Some(Quant::Channel { .. }) => return Err(split(x, "its axis must stay")),
     };
-    Ok(Type { elem: x.elem, shape: shape.to_vec(), quant })
+    Ok(Type {
+        elem: x.elem,
+        shape: shape.to_vec(),
+        quant,
+    })
 }
 
 /// All axes but one agree; quantised parts agree in their quantisation.
@@ -110,7 +129,10 @@ pub(super) fn slice(
     step: &[isize],
 ) -> Result<Type, Diagnostic> {
     if [start.len(), count.len(), step.len()] != [x.rank(); 3] {
-        return Err(Diagnostic::error("one-entry-an-axis", format!("needs start, count and step for each axis of {x}")));
+        return Err(Diagnostic::error(
+            "one-entry-an-axis",
+            format!("needs start, count and step for each axis of {x}"),
+        ));
     }
     for axis in 0..x.rank() {
         let inside = step[axis] != 0
@@ -135,14 +157,21 @@ pub(super) fn slice(
             return Err(split(x, "the last axis can only be cut between groups"));
         }
     }
-    Ok(Type { elem: x.elem, shape: count.to_vec(), quant: x.quant })
+    Ok(Type {
+        elem: x.elem,
+        shape: count.to_vec(),
+        quant: x.quant,
+    })
 }
 
 /// Adds elements at every axis.
 pub(super) fn pad(x: &Type, before: &[usize], after: &[usize]) -> Result<Type, Diagnostic> {
     check_plain(x)?;
     if [before.len(), after.len()] != [x.rank(); 2] {
-        return Err(Diagnostic::error("one-entry-an-axis", format!("needs before and after for each axis of {x}")));
+        return Err(Diagnostic::error(
+            "one-entry-an-axis",
+            format!("needs before and after for each axis of {x}"),
+        ));
     }
     let shape: Vec<usize> = x
         .shape
@@ -160,5 +189,8 @@ fn last_taken(start: usize, count: usize, step: isize) -> Option<usize> {
 }
 
 fn split(x: &Type, rule: &str) -> Diagnostic {
-    Diagnostic::error("groups-stay-whole", format!("{x} has scales for parts of it: {rule}"))
+    Diagnostic::error(
+        "groups-stay-whole",
+        format!("{x} has scales for parts of it: {rule}"),
+    )
 }

@@ -22,7 +22,10 @@ pub(super) fn reduce(
     for &axis in axes {
         check_axis(x, axis)?;
         if gone[axis] {
-            return Err(Diagnostic::error("axes-differ", format!("axis {axis} is named twice")));
+            return Err(Diagnostic::error(
+                "axes-differ",
+                format!("axis {axis} is named twice"),
+            ));
         }
         gone[axis] = true;
     }
@@ -53,7 +56,10 @@ pub(super) fn norm(x: &Type, affine: &[&Type], eps: f32) -> Result<Type, Diagnos
         check_shape(what, part, &[x.columns()])?;
     }
     if !eps.is_finite() || eps < 0.0 {
-        return Err(Diagnostic::error("attribute-range", format!("eps is {eps:?}")));
+        return Err(Diagnostic::error(
+            "attribute-range",
+            format!("eps is {eps:?}"),
+        ));
     }
     Ok(x.clone())
 }

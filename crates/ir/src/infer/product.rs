@@ -12,28 +12,42 @@ pub(super) fn matmul(attrs: &Matmul, operands: &[&Type]) -> Result<Type, Diagnos
     check_rank(b, 2)?;
     let (batch_a, tail_a) = a.shape.split_at(a.rank() - 2);
     let (batch_b, tail_b) = b.shape.split_at(b.rank() - 2);
-    let (k, n) = if attrs.transpose_b { (tail_b[1], tail_b[0]) } else { (tail_b[0], tail_b[1]) };
+    let (k, n) = if attrs.transpose_b {
+        (tail_b[1], tail_b[0])
+    } else {
+        (tail_b[0], tail_b[1])
+    };
     if tail_a[1] != k {
         return Err(Diagnostic::error(
             "inner-dims-agree",
-            format!("{a} has {} columns, {b} has {k} rows to meet them", tail_a[1]),
+            format!(
+                "{a} has {} columns, {b} has {k} rows to meet them",
+                tail_a[1]
+            ),
         ));
     }
     check_factors(attrs, a, b, k)?;
     check_result_elem(attrs.out)?;
     if !attrs.alpha.is_finite() {
-        return Err(Diagnostic::error("attribute-range", format!("alpha is {:?}", attrs.alpha)));
+        return Err(Diagnostic::error(
+            "attribute-range",
+            format!("alpha is {:?}", attrs.alpha),
+        ));
     }
     let mut shape = super::broadcast(batch_a, batch_b).ok_or_else(|| {
         Diagnostic::error("shapes-broadcast", format!("{a} and {b} do not broadcast"))
     })?;
     shape.extend([tail_a[0], n]);
     let mut rest = operands[2..].iter();
-    if attrs.bias && let Some(bias) = rest.next() {
+    if attrs.bias
+        && let Some(bias) = rest.next()
+    {
         check_float(bias)?;
         check_shape("the bias", bias, &[n])?;
     }
-    if attrs.residual && let Some(residual) = rest.next() {
+    if attrs.residual
+        && let Some(residual) = rest.next()
+    {
         check_float(residual)?;
         check_shape("the residual", residual, &shape)?;
     }
@@ -43,7 +57,9 @@ pub(super) fn matmul(attrs: &Matmul, operands: &[&Type]) -> Result<Type, Diagnos
 /// `[b, s, heads·width of v]`.
 pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, Diagnostic> {
     let (q, k, v) = (operands[0], operands[1], operands[2]);
-    let &Attention { heads, kv_heads, .. } = attrs;
+    let &Attention {
+        heads, kv_heads, ..
+    } = attrs;
     if heads == 0 || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
         return Err(Diagnostic::error(
             "heads-divide",
@@ -70,9 +86,14 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
         }
     }
     if !attrs.scale.is_finite() {
-        return Err(Diagnostic::error("attribute-range", format!("scale is {:?}", attrs.scale)));
+        return Err(Diagnostic::error(
+            "attribute-range",
+            format!("scale is {:?}", attrs.scale),
+        ));
     }
-    if attrs.mask && let Some(mask) = operands.get(3) {
+    if attrs.mask
+        && let Some(mask) = operands.get(3)
+    {
         check_float(mask)?;
         let scores = [batch, heads, rows, columns];
         if super::broadcast(&mask.shape, &scores).as_deref() != Some(&scores) {
@@ -110,12 +131,7 @@ pub(super) fn embedding(operands: &[&Type]) -> Result<Type, Diagnostic> {
 }
 
 /// The operand's type.
-pub(super) fn rotary(
-    x: &Type,
-    cos: &Type,
-    sin: &Type,
-    heads: usize,
-) -> Result<Type, Diagnostic> {
+pub(super) fn rotary(x: &Type, cos: &Type, sin: &Type, heads: usize) -> Result<Type, Diagnostic> {
     check_float(x)?;
     let (_, rows, width) = head_shape(x, heads)?;
     if !width.is_multiple_of(2) {
@@ -140,7 +156,11 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
     if a.quant.is_none() && b.quant.is_none() && a.elem.is_float() && b.elem.is_float() {
         return Ok(());
     }
-    let n_axis = if attrs.transpose_b { b.rank() - 2 } else { b.rank() - 1 };
+    let n_axis = if attrs.transpose_b {
+        b.rank() - 2
+    } else {
+        b.rank() - 1
+    };
     let a_fits = matches!(a.quant, Some(Quant::Tensor { .. } | Quant::Row { .. }));
     let b_fits = match b.quant {
         Some(Quant::Tensor { .. }) => true,
@@ -149,10 +169,12 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
         None => false,
     };
     if !a_fits || !b_fits {
-        return Err(Diagnostic::error("factors-fit", format!("cannot multiply {a} with {b}")).help(
-            "both are floats, or both are i8: the first with one scale or scales by row, the \
+        return Err(
+            Diagnostic::error("factors-fit", format!("cannot multiply {a} with {b}")).help(
+                "both are floats, or both are i8: the first with one scale or scales by row, the \
              second with one scale or a scale for each column of the result",
-        ));
+            ),
+        );
     }
     if k > LONGEST_SUM {
         return Err(Diagnostic::unsupported(
@@ -185,10 +207,11 @@ fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic> {
             "groups-stay-whole",
             format!("the groups of {ty} do not divide heads of {width}"),
         )),
-        None | Some(Quant::Channel { .. }) => {
-            Err(Diagnostic::error("factors-fit", format!("attention cannot work on {ty}"))
-                .help("q, k and v are all floats, or all i8 with one scale or a scale a row"))
-        }
+        None | Some(Quant::Channel { .. }) => Err(Diagnostic::error(
+            "factors-fit",
+            format!("attention cannot work on {ty}"),
+        )
+        .help("q, k and v are all floats, or all i8 with one scale or a scale a row")),
     }
 }
 
@@ -196,5 +219,8 @@ fn check_result_elem(out: Elem) -> Result<(), Diagnostic> {
     if out.is_float() {
         return Ok(());
     }
-    Err(Diagnostic::error("result-is-float", format!("the result cannot be {out}")))
+    Err(Diagnostic::error(
+        "result-is-float",
+        format!("the result cannot be {out}"),
+    ))
 }

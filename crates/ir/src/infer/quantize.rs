@@ -15,10 +15,16 @@ pub(super) fn quantize(x: &Type, quant: Quant) -> Result<Type, Diagnostic> {
 /// Floats in the operand's shape.
 pub(super) fn dequantize(x: &Type, to: Elem) -> Result<Type, Diagnostic> {
     if x.quant.is_none() {
-        return Err(Diagnostic::error("operand-quantized", format!("{x} is not quantised")));
+        return Err(Diagnostic::error(
+            "operand-quantized",
+            format!("{x} is not quantised"),
+        ));
     }
     if !to.is_float() {
-        return Err(Diagnostic::error("result-is-float", format!("the result cannot be {to}")));
+        return Err(Diagnostic::error(
+            "result-is-float",
+            format!("the result cannot be {to}"),
+        ));
     }
     Ok(Type::new(to, x.shape.clone()))
 }

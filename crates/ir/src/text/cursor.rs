@@ -14,7 +14,11 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Starts at the first token; `end` is the column after the last.
     pub(super) fn new(tokens: &'a [Spanned], end: usize) -> Self {
-        Self { tokens, next: 0, end }
+        Self {
+            tokens,
+            next: 0,
+            end,
+        }
     }
 
     /// The column of the next token.
@@ -40,7 +44,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect(&mut self, mark: char) -> Result<(), Problem> {
-        if self.eat(mark) { Ok(()) } else { Err(self.expected(&format!("`{mark}`"))) }
+        if self.eat(mark) {
+            Ok(())
+        } else {
+            Err(self.expected(&format!("`{mark}`")))
+        }
     }
 
     pub(super) fn word(&mut self, what: &str) -> Result<&'a str, Problem> {
@@ -79,7 +87,11 @@ impl<'a> Cursor<'a> {
         let column = self.column();
         let digits = self.digits()?;
         digits.parse().map_err(|_| {
-            Problem::new(column, "syntax", format!("`{digits}` is no number of the kind needed"))
+            Problem::new(
+                column,
+                "syntax",
+                format!("`{digits}` is no number of the kind needed"),
+            )
         })
     }
 
@@ -116,7 +128,11 @@ impl<'a> Cursor<'a> {
 
     /// Nothing is left.
     pub(super) fn finish(&self) -> Result<(), Problem> {
-        if self.peek().is_none() { Ok(()) } else { Err(self.expected("the end of the line")) }
+        if self.peek().is_none() {
+            Ok(())
+        } else {
+            Err(self.expected("the end of the line"))
+        }
     }
 
     /// A complaint at the next token.

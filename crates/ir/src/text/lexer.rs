@@ -34,14 +34,22 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(column: usize, code: &'static str, message: impl Into<String>) -> Self {
-        Self { column, code, message: message.into() }
+        Self {
+            column,
+            code,
+            message: message.into(),
+        }
     }
 }
 
 /// The tokens of a line up to its comment, and the column after the last one. Reading stops at the
 /// first thing that is no token.
 pub(super) fn tokens(line: &str) -> (Vec<Spanned>, usize, Option<Problem>) {
-    let mut reader = Reader { line, offset: 0, column: 1 };
+    let mut reader = Reader {
+        line,
+        offset: 0,
+        column: 1,
+    };
     let mut found = Vec::new();
     loop {
         reader.take_while(|c| c.is_whitespace());
@@ -50,6 +58,22 @@ pub(super) fn tokens(line: &str) -> (Vec<Spanned>, usize, Option<Problem>) {
             Ok(Some(token)) => found.push(Spanned { token, column }),
             Ok(None) => return (found, column, None),
             Err(problem) => return (found, column, Some(problem)),
+        }
+    }
+}
+
+/// Where the comment of a line may start, in bytes: after its tokens.
+pub(super) fn statement_end(line: &str) -> usize {
+    let mut reader = Reader {
+        line,
+        offset: 0,
+        column: 1,
+    };
+    loop {
+        reader.take_while(|c| c.is_whitespace());
+        let start = reader.offset;
+        if !matches!(reader.token(), Ok(Some(_))) {
+            return start;
         }
     }
 }
@@ -86,7 +110,9 @@ impl<'a> Reader<'a> {
 
     fn token(&mut self) -> Result<Option<Token>, Problem> {
         let column = self.column;
-        let Some(c) = self.peek() else { return Ok(None) };
+        let Some(c) = self.peek() else {
+            return Ok(None);
+        };
         let token = match c {
             ';' => return Ok(None),
             '%' => self.node()?,
@@ -100,9 +126,10 @@ impl<'a> Reader<'a> {
                 Token::Mark(c)
             }
             '-' | '0'..='9' => Token::Number(self.number().to_owned()),
-            'a'..='z' | 'A'..='Z' | '_' => {
-                Token::Word(self.take_while(|c| c.is_ascii_alphanumeric() || c == '_').to_owned())
-            }
+            'a'..='z' | 'A'..='Z' | '_' => Token::Word(
+                self.take_while(|c| c.is_ascii_alphanumeric() || c == '_')
+                    .to_owned(),
+            ),
             _ => return Err(Problem::new(column, "syntax", format!("unexpected {c:?}"))),
         };
         Ok(Some(token))
@@ -123,7 +150,9 @@ impl<'a> Reader<'a> {
     fn id(&mut self) -> Result<u32, Problem> {
         let column = self.column;
         let digits = self.take_while(|c| c.is_ascii_digit());
-        digits.parse().map_err(|_| Problem::new(column, "syntax", "expected an id"))
+        digits
+            .parse()
+            .map_err(|_| Problem::new(column, "syntax", "expected an id"))
     }
 
     /// A sign, then letters, digits and points; a sign also after an exponent's `e`.
@@ -161,7 +190,9 @@ impl<'a> Reader<'a> {
             Some(c @ ('"' | '\'' | '\\')) => Some(c),
             Some('u') if self.next() == Some('{') => {
                 let digits = self.take_while(|c| c.is_ascii_hexdigit());
-                let c = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
+                let c = u32::from_str_radix(digits, 16)
+                    .ok()
+                    .and_then(char::from_u32);
                 c.filter(|_| self.next() == Some('}'))
             }
             Some(_) | None => None,

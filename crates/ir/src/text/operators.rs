@@ -2,9 +2,9 @@
 //!
 //! The two functions mirror each other; what [`attributes`] leaves out, [`operator`] fills in.
 
-use super::cursor::Cursor;
-use super::lexer::{Problem, Token};
-use crate::op::{Activation, Attention, Binary, Matmul, Op, Reduce, Unary};
+use super::attributes::Attributes;
+use super::lexer::Problem;
+use crate::op::{Attention, Binary, Matmul, Op, Reduce, Unary};
 use crate::ty::{Elem, Quant, Type};
 
 /// The attributes of an operator as they are printed. Types and operands tell some of them.
@@ -30,12 +30,25 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
             attributes.extend(steps);
             attributes
         }
-        Op::Pad { before, after, value } => {
-            vec![list("before", before), list("after", after), format!("value={value:?}")]
+        Op::Pad {
+            before,
+            after,
+            value,
+        } => {
+            vec![
+                list("before", before),
+                list("after", after),
+                format!("value={value:?}"),
+            ]
         }
-        Op::TopK { axis, count, largest } => {
-            with_flags(vec![format!("axis={axis}"), format!("count={count}")], [("largest", largest)])
-        }
+        Op::TopK {
+            axis,
+            count,
+            largest,
+        } => with_flags(
+            vec![format!("axis={axis}"), format!("count={count}")],
+            [("largest", largest)],
+        ),
         Op::ArgMax { axis, keep } => with_flags(vec![format!("axis={axis}")], [("keep", keep)]),
         Op::Trilu { upper, k } => {
             let mut attributes = with_flags(vec![], [("upper", upper)]);
@@ -43,7 +56,11 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
             attributes
         }
         Op::RandomNormal { seed } => vec![format!("seed={seed}")],
-        Op::Reduce { kind: _, axes, keep } => with_flags(vec![list("axes", axes)], [("keep", keep)]),
+        Op::Reduce {
+            kind: _,
+            axes,
+            keep,
+        } => with_flags(vec![list("axes", axes)], [("keep", keep)]),
         Op::LayerNorm { eps, affine } | Op::RmsNorm { eps, affine } => {
             with_flags(vec![format!("eps={eps:?}")], [("affine", affine)])
         }
@@ -51,9 +68,10 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
         Op::Attention(attrs) => attention_attributes(attrs),
         Op::Embedding { tables } if operands == tables.saturating_mul(2) => vec![],
         Op::Embedding { tables } => vec![format!("tables={tables}")],
-        Op::Rotary { heads, interleaved } => {
-            with_flags(vec![format!("heads={heads}")], [("interleaved", interleaved)])
-        }
+        Op::Rotary { heads, interleaved } => with_flags(
+            vec![format!("heads={heads}")],
+            [("interleaved", interleaved)],
+        ),
         Op::Quantize { quant } => vec![match quant {
             Quant::Tensor { scale } => format!("scale({scale:?})"),
             Quant::Row { group } => format!("row({group})"),
@@ -77,66 +95,95 @@ pub(super) fn operator(
         return Ok(Op::Binary(f));
     }
     if let Some(kind) = Reduce::from_name(name) {
-        return Ok(Op::Reduce { kind, axes: attrs.list("axes")?, keep: attrs.flag("keep")? });
+        return Ok(Op::Reduce {
+            kind,
+            axes: attrs.list("axes")?,
+            keep: attrs.flag("keep")?,
+        });
     }
     Ok(match name {
         "where" => Op::Where,
-        "cast" => Op::Cast { to: attrs.need("to")? },
-        "reshape" => Op::Reshape { shape: shape(attrs, types)? },
-        "transpose" => Op::Transpose { perm: attrs.list("perm")? },
-        "expand" => Op::Expand { shape: shape(attrs, types)? },
-        "concat" => Op::Concat { axis: attrs.need("axis")? },
+        "cast" => Op::Cast {
+            to: attrs.need("to")?,
+        },
+        "reshape" => Op::Reshape {
+            shape: shape(attrs, types)?,
+        },
+        "transpose" => Op::Transpose {
+            perm: attrs.list("perm")?,
+        },
+        "expand" => Op::Expand {
+            shape: shape(attrs, types)?,
+        },
+        "concat" => Op::Concat {
+            axis: attrs.need("axis")?,
+        },
         "slice" => slice(attrs)?,
         "pad" => Op::Pad {
             before: attrs.list("before")?,
             after: attrs.list("after")?,
             value: attrs.need("value")?,
         },
-        "gather" => Op::Gather { axis: attrs.need("axis")? },
-        "gather_elements" => Op::GatherElements { axis: attrs.need("axis")? },
-        "scatter_elements" => Op::ScatterElements { axis: attrs.need("axis")? },
+        "gather" => Op::Gather {
+            axis: attrs.need("axis")?,
+        },
+        "gather_elements" => Op::GatherElements {
+            axis: attrs.need("axis")?,
+        },
+        "scatter_elements" => Op::ScatterElements {
+            axis: attrs.need("axis")?,
+        },
         "scatter_nd" => Op::ScatterNd,
         "top_k" => Op::TopK {
             axis: attrs.need("axis")?,
             count: attrs.need("count")?,
             largest: attrs.flag("largest")?,
         },
-        "arg_max" => Op::ArgMax { axis: attrs.need("axis")?, keep: attrs.flag("keep")? },
-        "cum_sum" => Op::CumSum { axis: attrs.need("axis")? },
-        "trilu" => Op::Trilu { upper: attrs.flag("upper")?, k: attrs.take("k")?.unwrap_or(0) },
-        "random_normal" => Op::RandomNormal { seed: attrs.need("seed")? },
-        "softmax" => Op::Softmax { axis: attrs.need("axis")? },
-        "layer_norm" => Op::LayerNorm { eps: attrs.need("eps")?, affine: attrs.flag("affine")? },
-        "rms_norm" => Op::RmsNorm { eps: attrs.need("eps")?, affine: attrs.flag("affine")? },
+        "arg_max" => Op::ArgMax {
+            axis: attrs.need("axis")?,
+            keep: attrs.flag("keep")?,
+        },
+        "cum_sum" => Op::CumSum {
+            axis: attrs.need("axis")?,
+        },
+        "trilu" => Op::Trilu {
+            upper: attrs.flag("upper")?,
+            k: attrs.take("k")?.unwrap_or(0),
+        },
+        "random_normal" => Op::RandomNormal {
+            seed: attrs.need("seed")?,
+        },
+        "softmax" => Op::Softmax {
+            axis: attrs.need("axis")?,
+        },
+        "layer_norm" => Op::LayerNorm {
+            eps: attrs.need("eps")?,
+            affine: attrs.flag("affine")?,
+        },
+        "rms_norm" => Op::RmsNorm {
+            eps: attrs.need("eps")?,
+            affine: attrs.flag("affine")?,
+        },
         "matmul" => Op::Matmul(matmul(attrs)?),
         "attention" => Op::Attention(attention(attrs)?),
-        "embedding" => Op::Embedding { tables: attrs.take("tables")?.unwrap_or(operands / 2) },
-        "rotary" => {
-            Op::Rotary { heads: attrs.need("heads")?, interleaved: attrs.flag("interleaved")? }
-        }
-        "quantize" => Op::Quantize { quant: quant(attrs)? },
-        "dequantize" => Op::Dequantize { to: attrs.need("to")? },
+        "embedding" => Op::Embedding {
+            tables: attrs.take("tables")?.unwrap_or(operands / 2),
+        },
+        "rotary" => Op::Rotary {
+            heads: attrs.need("heads")?,
+            interleaved: attrs.flag("interleaved")?,
+        },
+        "quantize" => Op::Quantize {
+            quant: quant(attrs)?,
+        },
+        "dequantize" => Op::Dequantize {
+            to: attrs.need("to")?,
+        },
         _ => {
             let message = format!("there is no operator `{name}`");
             return Err(Problem::new(column, "unknown-operator", message));
         }
     })
-}
-
-/// A quantisation by its word (`scale`, `row`, `channel`) and the number in its brackets.
-pub(super) fn quant_of(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>, Problem> {
-    let known = matches!(word, "scale" | "row" | "channel");
-    if !known {
-        return Ok(None);
-    }
-    cursor.expect('(')?;
-    let quant = match word {
-        "scale" => Quant::Tensor { scale: cursor.number()? },
-        "row" => Quant::Row { group: cursor.number()? },
-        _ => Quant::Channel { axis: cursor.number()? },
-    };
-    cursor.expect(')')?;
-    Ok(Some(quant))
 }
 
 fn matmul_attributes(attrs: &Matmul) -> Vec<String> {
@@ -222,73 +269,11 @@ fn with_flags<const N: usize>(
     mut attributes: Vec<String>,
     flags: [(&str, &bool); N],
 ) -> Vec<String> {
-    attributes.extend(flags.iter().filter(|(_, set)| **set).map(|(name, _)| (*name).to_owned()));
+    attributes.extend(
+        flags
+            .iter()
+            .filter(|(_, set)| **set)
+            .map(|(name, _)| (*name).to_owned()),
+    );
     attributes
-}
-
-/// What is written behind `name=`, or instead of it.
-#[derive(Debug)]
-enum Setting {
-    Flag,
-    One(String),
-    Many(Vec<String>),
-    Quant(Quant),
-}
-
-/// The attributes of a line, each taken once.
-#[derive(Debug)]
-pub(super) struct Attributes {
-    items: Vec<(String, usize, Setting)>,
-    end: usize,
-}
-
-/// A value that an attribute can have.
-pub(super) trait Attribute: Sized {
-    /// The value of what is written.
-    fn read(written: &str) -> Option<Self>;
-}
-
-macro_rules! numbers {
-    ($($ty:ty),+) => {
-        $(impl Attribute for $ty {
-            fn read(written: &str) -> Option<Self> {
-                written.parse().ok()
-            }
-        })+
-    };
-}
-
-numbers!(usize, isize, u64, f32);
-
-impl Attribute for Elem {
-    fn read(written: &str) -> Option<Self> {
-        Elem::from_name(written)
-    }
-}
-
-impl Attribute for Activation {
-    fn read(written: &str) -> Option<Self> {
-        Activation::from_name(written)
-    }
-}
-
-impl Attributes {
-    /// Reads `flag`, `name=value`, `name=[values]` and quantisations up to the end or to `from`.
-    pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Problem> {
-        let mut items = Vec::new();
-        while let Some(Token::Word(name)) = cursor.peek() {
-            if name == "from" {
-                break;
-            }
-            let column = cursor.column();
-            cursor.advance();
-            let setting = match quant_of(name, &mut QuantAhead::of(cursor))? {
-                Some(quant) => Setting::Quant(quant),
-                None if cursor.eat('=') => Setting::after_equals(cursor)?,
-                None => Setting::Flag,
-            };
-            items.push((name.clone(), column, setting));
-        }
-        Ok(Self { items, end: cursor.column() })
-    }
 }

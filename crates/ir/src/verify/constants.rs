@@ -54,10 +54,11 @@ fn check_bytes(ty: &Type, found: usize) -> Result<(), Diagnostic> {
     }
     match ty.quant {
         None | Some(Quant::Tensor { .. }) => Ok(()),
-        Some(Quant::Row { .. } | Quant::Channel { .. }) => {
-            Err(Diagnostic::error("const-scales", format!("nothing says the scales of {ty}"))
-                .help("store the real numbers and derive the constant from them"))
-        }
+        Some(Quant::Row { .. } | Quant::Channel { .. }) => Err(Diagnostic::error(
+            "const-scales",
+            format!("nothing says the scales of {ty}"),
+        )
+        .help("store the real numbers and derive the constant from them")),
     }
 }
 
@@ -71,23 +72,35 @@ fn check_fill(kind: FillKind) -> Result<(), Diagnostic> {
     if sound {
         return Ok(());
     }
-    Err(Diagnostic::error("attribute-range", format!("no values can be made by {kind:?}")))
+    Err(Diagnostic::error(
+        "attribute-range",
+        format!("no values can be made by {kind:?}"),
+    ))
 }
 
 /// The type that a derivation gives.
 fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type, Diagnostic> {
     let source = |id: &ConstId| match consts.get(id.index()) {
         Some(konst) => Ok(&konst.ty),
-        None => Err(Diagnostic::error("unknown-operand", format!("there is no constant {id}"))),
+        None => Err(Diagnostic::error(
+            "unknown-operand",
+            format!("there is no constant {id}"),
+        )),
     };
     let (op, operands) = match derivation {
         Derivation::Transpose { of, perm } => {
             (Op::Transpose { perm: perm.clone() }, vec![source(of)?])
         }
-        Derivation::Reshape { of } => (Op::Reshape { shape: ty.shape.clone() }, vec![source(of)?]),
-        Derivation::Concat { of, axis } => {
-            (Op::Concat { axis: *axis }, of.iter().map(source).collect::<Result<_, _>>()?)
-        }
+        Derivation::Reshape { of } => (
+            Op::Reshape {
+                shape: ty.shape.clone(),
+            },
+            vec![source(of)?],
+        ),
+        Derivation::Concat { of, axis } => (
+            Op::Concat { axis: *axis },
+            of.iter().map(source).collect::<Result<_, _>>()?,
+        ),
         Derivation::Quantize { of } => match ty.quant {
             Some(quant @ Quant::Channel { .. }) => (Op::Quantize { quant }, vec![source(of)?]),
             None | Some(Quant::Tensor { .. } | Quant::Row { .. }) => {
@@ -100,7 +113,10 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
         Derivation::Scale { of, factor } => {
             let of = source(of)?;
             if of.quant.is_some() || !of.elem.is_float() {
-                return Err(Diagnostic::error("operand-is-float", format!("cannot scale {of}")));
+                return Err(Diagnostic::error(
+                    "operand-is-float",
+                    format!("cannot scale {of}"),
+                ));
             }
             if !factor.is_finite() {
                 let message = format!("factor is {factor:?}");

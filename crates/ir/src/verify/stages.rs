@@ -31,8 +31,8 @@ pub(super) fn check(graph: &Graph, node: NodeId, stage: Stage) -> impl Iterator<
 /// Fused: a node computes what somebody reads; inputs are the caller's and stay.
 fn dead(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
     let kept = matches!(graph.op(node), Op::Input { .. } | Op::Const(_));
-    let read = (0..graph.types(node).len() as u32)
-        .any(|slot| graph.use_count(Value { node, slot }) > 0);
+    let read =
+        (0..graph.types(node).len() as u32).any(|slot| graph.use_count(Value { node, slot }) > 0);
     (!kept && !read).then(|| Diagnostic::error("no-dead-nodes", "nobody reads it"))
 }
 
@@ -56,14 +56,20 @@ fn wide_weights(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
 fn unknown_to_machines(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
     let op = graph.op(node);
     (!lowerable(op)).then(|| {
-        Diagnostic::unsupported("operator-legal", format!("no machine command does {}", op.name()))
+        Diagnostic::unsupported(
+            "operator-legal",
+            format!("no machine command does {}", op.name()),
+        )
     })
 }
 
 /// Legal: nothing is computed in f64.
 fn wide_elements(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
     let wide = graph.types(node).iter().find(|ty| ty.elem == Elem::F64)?;
-    Some(Diagnostic::unsupported("element-legal", format!("no machine command works on {wide}")))
+    Some(Diagnostic::unsupported(
+        "element-legal",
+        format!("no machine command works on {wide}"),
+    ))
 }
 
 /// Legal: gathering takes whole rows of a table.

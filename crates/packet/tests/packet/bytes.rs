@@ -60,7 +60,7 @@ fn packets_are_small() {
     let matmul = packet(&["matmul m=128 n=64 k=384 a=i8@0x8000:384 b=i8@0x20000:384 \
         a_scale=f32@0x100:4 b_scale=f32@0x300:0 bias=f32@0x400:0 activation=gelu_erf \
         out=i8@0x40000:1536 out_scale=0.02"]);
-    assert_eq!(packet_sizes(&[loading, matmul]), [31, 62]);
+    assert_eq!(packet_sizes(&[loading, matmul]), [27, 48]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn every_error_has_its_place() {
     assert_eq!(slug(&[4, 0, 0, 0, 0]), "packet-trailing");
     let mut bytes = Vec::new();
     encode_packet(&packet(&["unary rows=1 cols=1 func=relu src=i8@0x0:0 dst=f32@0x0:0"]), &mut bytes);
-    let func = bytes.len() - 7;
+    let func = bytes.len() - 5;
     bytes[func] = 99;
     assert_eq!(slug(&bytes), "packet-code");
 }

@@ -1,0 +1,225 @@
+//! The command line: global options, groups of options that several subcommands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use packwright::errors::Failure;
+use packwright::model::Binding;
+use packwright::options::{self, Activations, CompileChoices};
+use packwright::target::Target;
+
+use crate::cmd;
+
+/// Compiles small language models for a packet NPU and says what they cost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "packwright",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  packwright slms                             the table of all embedded models
+  packwright estimate model.onnx --seq 128    cost of a model, weights not needed
+  packwright compile model.onnx --seq 128 -o model.npu
+  packwright simulate model.npu
+
+Exit codes:
+  0  done
+  1  bad input
+  2  bad usage
+  3  a limit of this version")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// When to use colours; `auto` means on a terminal.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    pub color: Color,
+    /// Print results and errors only.
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// Threads to work with; results do not depend on it [default: one for each core].
+    #[arg(short = 'j', long, global = true, value_name = "N", help_heading = "Global options",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Slms(cmd::slms::Slms),
+    Estimate(cmd::estimate::Estimate),
+    Compile(cmd::compile::Compile),
+    Simulate(cmd::simulate::Simulate),
+    Run(cmd::run::Run),
+    Inspect(cmd::inspect::Inspect),
+    Compare(cmd::compare::Compare),
+    Targets(cmd::targets::Targets),
+    Opt(cmd::opt::Opt),
+    Asm(cmd::asm::Asm),
+    Dis(cmd::dis::Dis),
+    Explain(cmd::explain::Explain),
+    Completions(cmd::completions::Completions),
+}
+
+impl Command {
+    /// Whether errors go to standard output as JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Slms(args) => args.json,
+            Command::Estimate(args) => args.json,
+            Command::Compile(args) => args.json,
+            Command::Simulate(args) => args.json,
+            Command::Run(args) => args.json,
+            Command::Inspect(args) => args.json,
+            Command::Compare(args) => args.json,
+            Command::Targets(args) => args.json,
+            Command::Explain(args) => args.json,
+            Command::Opt(_) | Command::Asm(_) | Command::Dis(_) | Command::Completions(_) => false,
+        }
+    }
+}
+
+/// Which machine.
+#[derive(Clone, Debug, Args)]
+pub struct TargetArgs {
+    /// A preset (`packwright targets` lists them) or a TOML file.
+    #[arg(
+        help_heading = "Target",
+        short,
+        long,
+        value_name = "NAME|FILE",
+        default_value = "e2"
+    )]
+    pub target: String,
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+}
+
+/// Changes to a machine.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OverrideArgs {
+    /// Override a number of the target, e.g. sram.bytes=4MiB; repeatable.
+    #[arg(long = "set", value_name = "PATH=VALUE", help_heading = "Target")]
+    pub set: Vec<String>,
+}
+
+impl TargetArgs {
+    /// The machine that is meant.
+    pub fn resolve(&self) -> Result<Target, Failure> {
+        options::target(&self.target, &self.overrides.set)
+    }
+}
+
+/// Lengths of axes.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BindArgs {
+    /// Positions of one pass, for every axis of that role.
+    #[arg(help_heading = "Axes", long, value_name = "N")]
+    pub seq: Option<u64>,
+    /// Sequences of one pass [default: 1].
+    #[arg(help_heading = "Axes", long, value_name = "N")]
+    pub batch: Option<u64>,
+    /// Positions that are cached already.
+    #[arg(help_heading = "Axes", long, value_name = "N")]
+    pub past: Option<u64>,
+    /// Positions of the encoder that a decoder looks at.
+    #[arg(help_heading = "Axes", long, value_name = "N")]
+    pub encoder: Option<u64>,
+    /// Length of an axis by the model's own name; repeatable or comma-separated.
+    #[arg(help_heading = "Axes", long, value_name = "NAME=N", value_delimiter = ',', value_parser = axis_binding)]
+    pub bind: Vec<(String, u64)>,
+}
+
+fn axis_binding(text: &str) -> Result<(String, u64), String> {
+    let (name, length) = text
+        .split_once('=')
+        .ok_or("an axis is bound as NAME=LENGTH")?;
+    let length = length
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{length}` is no length"))?;
+    Ok((name.trim().to_owned(), length))
+}
+
+impl BindArgs {
+    /// The binding for the front end.
+    pub fn resolve(&self) -> Binding {
+        Binding {
+            names: self.bind.iter().cloned().collect(),
+            batch: self.batch,
+            seq: self.seq,
+            past: self.past,
+            encoder: self.encoder,
+        }
+    }
+}
+
+/// How a model is quantised and planned.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ChoiceArgs {
+    /// Inputs to calibrate with, an .npz with a leading axis of samples.
+    #[arg(help_heading = "Compilation", long, value_name = "FILE")]
+    pub calibrate: Option<PathBuf>,
+    /// Scales of activations: found for each row at run time, or fixed by calibration.
+    #[arg(
+        help_heading = "Compilation",
+        long,
+        value_name = "HOW",
+        default_value = "row"
+    )]
+    pub activations: ActivationsArg,
+    /// Most bytes of one weight tile [default: chosen from the SRAM size].
+    #[arg(help_heading = "Compilation", long, value_name = "BYTES")]
+    pub tile_bytes: Option<String>,
+}
+
+/// Scales of activations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ActivationsArg {
+    #[default]
+    Row,
+    Static,
+}
+
+impl ChoiceArgs {
+    /// The choices for the compiler.
+    pub fn resolve(&self) -> Result<CompileChoices, Failure> {
+        let activations = match self.activations {
+            ActivationsArg::Row => Activations::Row,
+            ActivationsArg::Static => Activations::Static,
+        };
+        let tile_bytes = self
+            .tile_bytes
+            .as_deref()
+            .map(options::byte_count)
+            .transpose()?;
+        Ok(CompileChoices {
+            activations,
+            tile_bytes,
+            calibration: self.calibrate.clone(),
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! `compile`: a model becomes a program for the NPU.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use packwright::errors::{Failure, ProblemJson};
+use packwright::packet::container;
+use packwright::packet::program::Constants;
+use packwright::report::json::DramBytes;
+use packwright::{file, job, model};
+use serde::Serialize;
+
+use crate::args::{BindArgs, ChoiceArgs, TargetArgs};
+use crate::output::{self, Output};
+use crate::progress::Progress;
+use crate::render::{table, unit};
+
+/// Compile a model to a program for the NPU.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  packwright compile model.onnx --seq 128 -o model.npu
+  packwright compile model.onnx -t e6 --bind sequence_length=256,batch_size=4
+  packwright compile zoo:MiniLM --set sram.bytes=1MiB -o minilm.npu")]
+pub struct Compile {
+    /// An ONNX file, a graph in text form (.graph) or an embedded model (zoo:NAME).
+    pub model: String,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub axes: BindArgs,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    /// Leave the weights out of the program: it can be simulated, not run.
+    #[arg(long, help_heading = "Compilation")]
+    pub no_weights: bool,
+    /// Where the program goes [default: the name of the model, with .npu, in the current folder].
+    #[arg(short, long, value_name = "FILE.npu")]
+    pub output: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was made, in figures.
+#[derive(Serialize)]
+struct Summary {
+    schema: &'static str,
+    file: String,
+    bytes: u64,
+    model: String,
+    target: String,
+    precision: String,
+    weights: &'static str,
+    weight_bytes: u64,
+    entries: Vec<EntrySummary>,
+    warnings: Vec<ProblemJson>,
+}
+
+#[derive(Serialize)]
+struct EntrySummary {
+    name: String,
+    packets: u64,
+    sram_peak_bytes: u64,
+    dram_bytes: DramBytes,
+    bound_dram_bytes: u64,
+}
+
+/// Compiles and writes.
+pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
+    let target = args.target.resolve()?;
+    let progress = Progress::spinner(output, "importing");
+    let imported = model::import(&args.model, &args.axes.resolve())?;
+    progress.say("compiling");
+    let mut compiled = job::compile(imported.graph, &target, &args.choices.resolve()?)?;
+    if !args.no_weights {
+        progress.say("quantising weights");
+        job::add_constants(&mut compiled)?;
+    }
+    let program = &compiled.program;
+    progress.say("checking");
+    job::judge(program, &target)?;
+    let path = super::output_path(args.output.as_deref(), &input_name(&args.model), "npu");
+    progress.say("writing");
+    file::write_atomically(&path, |mut out| container::write(program, &mut out))?;
+    drop(progress);
+
+    let entries = program.entries.iter().map(|entry| {
+        let registers: Vec<_> = entry
+            .registers
+            .iter()
+            .map(|register| register.max)
+            .collect();
+        EntrySummary {
+            name: entry.name.clone(),
+            packets: entry.packets.len() as u64,
+            sram_peak_bytes: entry.facts.sram_peak,
+            dram_bytes: job::predicted_traffic(entry, &registers),
+            bound_dram_bytes: entry.bound.dram_bytes,
+        }
+    });
+    let summary = Summary {
+        schema: "packwright.compile/1",
+        bytes: std::fs::metadata(&path).map_or(0, |facts| facts.len()),
+        file: file::shown(&path),
+        model: program.model.clone(),
+        target: target.name.clone(),
+        precision: program.precision.clone(),
+        weights: match program.constants {
+            Constants::Present(_) => "present",
+            Constants::Absent { .. } => "absent",
+        },
+        weight_bytes: program.constants.len(),
+        entries: entries.collect(),
+        warnings: imported.warnings.iter().map(ProblemJson::from).collect(),
+    };
+    if args.json {
+        return output::print_json(&summary);
+    }
+    output.warn(&imported.warnings);
+    if output.quiet {
+        Ok(())
+    } else {
+        output::print(&draw(&summary, output))
+    }
+}
+
+fn draw(summary: &Summary, output: &Output) -> String {
+    let text = format!(
+        "{} → {} ({})\ntarget {}, {}, weights {} ({})\n\n",
+        summary.model,
+        summary.file,
+        unit::bytes(summary.bytes),
+        summary.target,
+        summary.precision,
+        summary.weights,
+        unit::bytes(summary.weight_bytes),
+    );
+    let titles = ["<entry", "packets", "SRAM peak", "DRAM", "bound", "ratio"];
+    let mut list = table::table(&titles, output.width());
+    for entry in &summary.entries {
+        let moved = entry.dram_bytes.without_packets();
+        list.add_row([
+            entry.name.clone(),
+            entry.packets.to_string(),
+            unit::binary_bytes(entry.sram_peak_bytes),
+            unit::bytes(entry.dram_bytes.total),
+            unit::bytes(entry.bound_dram_bytes),
+            unit::ratio(moved as f64 / entry.bound_dram_bytes as f64),
+        ]);
+    }
+    text + &table::text(&list)
+}
+
+/// The name of a model as a path, whether it is one or not.
+fn input_name(model: &str) -> PathBuf {
+    let name = model.strip_prefix("zoo:").unwrap_or(model);
+    if name == model {
+        Path::new(model).to_path_buf()
+    } else {
+        format!("{}.onnx", name.replace(':', "-")).into()
+    }
+}

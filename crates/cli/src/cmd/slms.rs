@@ -1,0 +1,53 @@
+//! `slms`: the table of all embedded models on one machine.
+
+use clap::Args;
+use packwright::errors::Failure;
+use packwright::survey;
+
+use crate::args::{ChoiceArgs, TargetArgs};
+use crate::output::{self, Output};
+use crate::progress::Progress;
+use crate::render::slms;
+
+/// Estimate every embedded model and print one table.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each row is the first part of a model: the encoder, or the prefill of a prompt. Exports of a
+fixed sequence keep theirs. Other parts: `packwright estimate zoo:NAME:PHASE`.
+
+Examples:
+  packwright slms
+  packwright slms -t e6 --seq 256
+  packwright slms --set sram.bytes=1MiB --json > slms.json")]
+pub struct Slms {
+    /// Models by name [default: all].
+    #[arg(value_name = "MODEL")]
+    pub models: Vec<String>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Positions of one pass, for models that leave it open.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seq: u64,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Surveys and prints the table.
+pub fn run(args: &Slms, output: &Output) -> Result<(), Failure> {
+    let target = args.target.resolve()?;
+    let choices = args.choices.resolve()?;
+    choices.resolve()?;
+    let count = survey::chosen(&args.models)?.len() as u64;
+    let progress = Progress::steps(output, count, "models");
+    let table = survey::survey(&args.models, &target, &choices, args.seq, &|| {
+        progress.step()
+    })?;
+    drop(progress);
+    match args.json {
+        true => output::print_json(&table),
+        false => output::print(&slms::draw(&table, &target, output.width())),
+    }
+}

@@ -1,0 +1,69 @@
+//! Codes of the plan and of the packets that follow from it.
+
+use packwright_ir::diag::CodeDoc;
+
+use super::doc;
+
+/// Codes of the plan and of the packets that follow from it.
+pub const CODES: &[CodeDoc] = &[
+    doc(
+        "plan-element",
+        "The machine has no such element type.",
+        "Values on the machine are i8, i32, i64, f16 or f32. Cast the value in the model.",
+    ),
+    doc(
+        "plan-float-weights",
+        "A product has weights that are not quantised.",
+        "Matrix arrays take int8 weights. The pipeline quantises them; a graph in text form must say it itself.",
+    ),
+    doc(
+        "plan-ring",
+        "Weights do not fit beside the work.",
+        "A tile of weights is larger than the SRAM left for weights. Raise sram.bytes or choose smaller tiles with --tile-bytes.",
+    ),
+    doc(
+        "plan-sram",
+        "No plan fits into SRAM.",
+        "Even the smallest fragments need more SRAM than the target has. Raise sram.bytes, or shorten the sequence.",
+    ),
+    doc(
+        "plan-view",
+        "A change of layout has no form on the machine.",
+        "Reshapes and transposes that no fusion took up would need a copy that this version does not make.",
+    ),
+    doc(
+        "emit-attention",
+        "An attention has a form that has no packets yet.",
+        "The message says which. Report the model.",
+    ),
+    doc(
+        "emit-constant",
+        "A constant cannot be stored in the form that the machine reads.",
+        "Its values are absent or of a type that this use does not take.",
+    ),
+    doc(
+        "emit-constant-output",
+        "An output of the model is a constant.",
+        "It needs no machine. Remove it from the outputs before the export.",
+    ),
+    doc(
+        "emit-matmul",
+        "A product has a form that has no packets yet.",
+        "The message says which. Report the model.",
+    ),
+    doc(
+        "emit-operator",
+        "An operator has no packets yet.",
+        "`docs/supported-ops.md` lists the operators that are lowered. Report the model.",
+    ),
+    doc(
+        "emit-port",
+        "An input or output has a type that ports do not have.",
+        "Inputs and outputs are i8, i32, i64, f16 or f32.",
+    ),
+    doc(
+        "emit-rows",
+        "A row-wise operator has a form that has no packets yet.",
+        "The message says which. Report the model.",
+    ),
+];

@@ -1,0 +1,241 @@
+//! The jobs of the command: compile, simulate, and both.
+
+use packwright_compile::compile::{self as pipeline, Compiled};
+use packwright_ir::Graph;
+use packwright_packet::container::{ReadOptions, read_with};
+use packwright_packet::program::{Entry, Program, RegionKind};
+use packwright_packet::{access, check};
+use packwright_target::Target;
+
+use crate::errors::{Failure, Problem};
+use crate::options::CompileChoices;
+use crate::report::build;
+use crate::report::json::{DramBytes, Report};
+
+/// Compiles a graph; the constants of the program are absent.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn compile(
+    graph: Graph,
+    target: &Target,
+    choices: &CompileChoices,
+) -> Result<Compiled, Failure> {
+    Ok(pipeline::compile(graph, target, &choices.resolve()?)?)
+}
+
+/// Fills in the constants where the graph has values for all of them, and says whether it has.
+///
+/// # Errors
+/// Lists constants whose values cannot be used.
+pub fn add_constants(compiled: &mut Compiled) -> Result<bool, Failure> {
+    Ok(pipeline::with_constants(compiled)?)
+}
+
+/// Compiles and simulates a graph; its weights are not needed.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn estimate(
+    graph: Graph,
+    target: &Target,
+    choices: &CompileChoices,
+) -> Result<Report, Failure> {
+    let compiled = compile(graph, target, choices)?;
+    simulate(&compiled.program, target, &SimulateChoices::default())
+}
+
+/// What a simulation may choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SimulateChoices {
+    /// The only entry to simulate; all of them where there is none.
+    pub entry: Option<String>,
+    /// Values of registers by name; the others have their declared maxima.
+    pub registers: Vec<(String, u64)>,
+}
+
+/// Simulates the entries of a program, after the check that it is sound on the target.
+///
+/// # Errors
+/// What makes the program unsound, or the choices impossible.
+pub fn simulate(
+    program: &Program,
+    target: &Target,
+    choices: &SimulateChoices,
+) -> Result<Report, Failure> {
+    judge(program, target)?;
+    let mut report = build::report(program, target);
+    for entry in entries(program, choices.entry.as_deref())? {
+        let registers = registers(entry, &choices.registers)?;
+        report
+            .entries
+            .push(build::entry(program, entry, target, &registers)?);
+    }
+    Ok(report)
+}
+
+/// A program from the bytes of a `.npu` file.
+///
+/// # Errors
+/// When it is none, or damaged.
+pub fn load(bytes: bytes::Bytes, place: &str) -> Result<Program, Failure> {
+    let options = ReadOptions::default();
+    read_with(bytes, &options).map_err(|error| Failure::from(error).at(place))
+}
+
+/// The target that a program was compiled for.
+///
+/// # Errors
+/// When the program holds none that can be read.
+pub fn own_target(program: &Program) -> Result<Target, Failure> {
+    Target::from_toml(&program.target_toml).map_err(|error| {
+        Problem::error(error.code(), error.to_string())
+            .help("name a target with -t")
+            .at("the target in the program")
+            .into()
+    })
+}
+
+/// Runs the independent check over a program.
+///
+/// # Errors
+/// Every breach of its rules.
+pub fn judge(program: &Program, target: &Target) -> Result<(), Failure> {
+    let problems = check::check(program, target);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let problems = problems.into_iter().map(|problem| {
+        let entry = program
+            .entries
+            .get(problem.entry)
+            .map_or("", |entry| entry.name.as_str());
+        let mut place = format!("entry {entry}");
+        if let Some(packet) = problem.packet {
+            place.push_str(&format!(", packet p{packet}"));
+        }
+        if let Some(command) = problem.command {
+            place.push_str(&format!(", command {command}"));
+        }
+        Problem::error(problem.slug, problem.message)
+            .help(problem.help)
+            .at(place)
+    });
+    Err(Failure(problems.collect()))
+}
+
+/// The entries that are meant.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn entries<'p>(program: &'p Program, name: Option<&str>) -> Result<Vec<&'p Entry>, Failure> {
+    let Some(name) = name else {
+        return Ok(program.entries.iter().collect());
+    };
+    let found = program.entries.iter().find(|entry| entry.name == name);
+    found.map(|entry| vec![entry]).ok_or_else(|| {
+        let known: Vec<_> = program
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
+        Problem::error(
+            "entry-unknown",
+            format!("the program has no entry `{name}`"),
+        )
+        .help(format!("its entries are {}", known.join(", ")))
+        .into()
+    })
+}
+
+/// The values of an entry's registers: those given by name, else the declared maxima.
+///
+/// # Errors
+/// When a name is unknown or a value above its maximum.
+pub fn registers(entry: &Entry, given: &[(String, u64)]) -> Result<Vec<u64>, Failure> {
+    let mut values: Vec<u64> = entry
+        .registers
+        .iter()
+        .map(|register| register.max)
+        .collect();
+    let mut problems = Vec::new();
+    for (name, value) in given {
+        match entry
+            .registers
+            .iter()
+            .position(|register| register.name == *name)
+        {
+            Some(at) if *value <= entry.registers[at].max => values[at] = *value,
+            Some(at) => {
+                let max = entry.registers[at].max;
+                let message = format!("register `{name}` is {value}, above its maximum {max}");
+                problems.push(Problem::error("register-too-large", message));
+            }
+            None => {
+                let known: Vec<_> = entry.registers.iter().map(|r| r.name.as_str()).collect();
+                let message = format!("entry `{}` has no register `{name}`", entry.name);
+                let help = match known.is_empty() {
+                    true => "it has none at all".to_owned(),
+                    false => format!("its registers are {}", known.join(", ")),
+                };
+                problems.push(Problem::error("register-unknown", message).help(help));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(values)
+    } else {
+        Err(Failure(problems))
+    }
+}
+
+/// The DRAM traffic of an entry as its commands say it, without a simulation. The packet stream
+/// counts with the size of its region.
+pub fn predicted_traffic(entry: &Entry, registers: &[u64]) -> DramBytes {
+    let mut bytes = DramBytes::default();
+    for command in entry.packets.iter().flat_map(|packet| &packet.commands) {
+        for access in access::accesses(command, registers) {
+            let access::Place::Dram(region) = access.place else {
+                continue;
+            };
+            let Some(region) = entry.regions.get(usize::from(region.0)) else {
+                continue;
+            };
+            let written = access.mode == access::Mode::Write;
+            let sum = match (region.kind, written) {
+                (RegionKind::Weights, _) => &mut bytes.weights,
+                (RegionKind::Embeddings, _) => &mut bytes.embeddings,
+                (RegionKind::Input, _) => &mut bytes.inputs,
+                (RegionKind::Output, _) => &mut bytes.outputs,
+                (RegionKind::Spill, true) => &mut bytes.spill_write,
+                (RegionKind::Spill, false) => &mut bytes.spill_read,
+                (RegionKind::State, true) => &mut bytes.kv_write,
+                (RegionKind::State, false) => &mut bytes.kv_read,
+                (RegionKind::Packets, _) => &mut bytes.packets,
+            };
+            *sum = sum.saturating_add(access.bytes);
+        }
+    }
+    let streams = entry
+        .regions
+        .iter()
+        .filter(|region| region.kind == RegionKind::Packets);
+    bytes.packets = bytes
+        .packets
+        .saturating_add(streams.map(|region| region.bytes).sum());
+    bytes.total = bytes.categories().iter().map(|&(_, bytes)| bytes).sum();
+    bytes
+}
+
+/// The trace of a simulation in Chrome's event format.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn trace(
+    program: &Program,
+    target: &Target,
+    choices: &SimulateChoices,
+) -> Result<Vec<u8>, Failure> {
+    let _ = (program, target, choices);
+    Err(Problem::unsupported("simulation-unsupported", "this version does not trace yet").into())
+}

@@ -1,0 +1,144 @@
+//! Choices as people make them, turned into what the crates take.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use packwright_compile::options::{CompileOptions, PlanOptions};
+use packwright_compile::pipeline::GraphOptions;
+use packwright_target::{Target, config::TargetError, unit};
+
+use crate::errors::{Failure, Problem};
+use crate::file;
+
+/// How a model is quantised and planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompileChoices {
+    pub activations: Activations,
+    /// Most bytes of one weight tile.
+    pub tile_bytes: Option<u64>,
+    /// Inputs to calibrate with.
+    pub calibration: Option<PathBuf>,
+}
+
+/// Scales of activations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activations {
+    /// A scale for each row, found at run time.
+    #[default]
+    Row,
+    /// A scale for each tensor, fixed by calibration.
+    Static,
+}
+
+impl CompileChoices {
+    /// The options of the compiler.
+    ///
+    /// # Errors
+    /// When a choice is not possible.
+    pub fn resolve(&self) -> Result<CompileOptions, Failure> {
+        if self.activations == Activations::Static || self.calibration.is_some() {
+            let message = "scales of activations fixed by calibration are not available yet";
+            let help = "leave out --calibrate and --activations static: scales by row need neither";
+            return Err(Problem::unsupported("calibration-unsupported", message)
+                .help(help)
+                .into());
+        }
+        Ok(CompileOptions {
+            graph: GraphOptions::default(),
+            plan: PlanOptions {
+                tile_bytes: self.tile_bytes,
+                ..PlanOptions::default()
+            },
+        })
+    }
+}
+
+/// A target by preset or TOML file, with overrides of its numbers.
+///
+/// # Errors
+/// When there is none, or its numbers make no machine.
+pub fn target(name: &str, overrides: &[String]) -> Result<Target, Failure> {
+    let path = Path::new(name);
+    let is_file =
+        path.extension().is_some() || fs::metadata(path).is_ok_and(|facts| facts.is_file());
+    let target = if is_file && !Target::preset_names().contains(&name) {
+        Target::from_toml(&file::read_text(path)?).map_err(|error| failure(&error).at(name))?
+    } else {
+        Target::preset(name).map_err(|error| failure(&error))?
+    };
+    adjust(target, overrides)
+}
+
+/// A target with overrides of its numbers, checked.
+///
+/// # Errors
+/// When an override names no number, or the numbers make no machine.
+pub fn adjust(mut target: Target, overrides: &[String]) -> Result<Target, Failure> {
+    let mut problems = Vec::new();
+    for setting in overrides {
+        if let Err(error) = target.set(setting) {
+            problems.extend(failure(&error).0);
+        }
+    }
+    problems.extend(target.problems().iter().flat_map(|error| failure(error).0));
+    if problems.is_empty() {
+        Ok(target)
+    } else {
+        Err(Failure(problems))
+    }
+}
+
+/// A size as people write it: `64KiB`, `1.5MiB`, `4096`.
+///
+/// # Errors
+/// When it is none.
+pub fn byte_count(text: &str) -> Result<u64, Failure> {
+    let bytes = unit::parse_quantity(text).filter(|n| n.fract() == 0.0 && *n >= 1.0 && *n < 1e15);
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| {
+        Problem::error("size-unreadable", format!("`{text}` is no size in bytes"))
+            .help("write a whole number of bytes, or one with a unit: 64KiB, 1.5MiB")
+            .into()
+    })
+}
+
+fn failure(error: &TargetError) -> Failure {
+    let problem = Problem::error(error.code(), error.to_string());
+    let help = match error {
+        TargetError::Unknown { .. } => "name a preset or a TOML file",
+        TargetError::Syntax { .. } => {
+            "`packwright targets e2` prints a complete file to start from"
+        }
+        TargetError::Setting { .. } => "write e.g. --set sram.bytes=4MiB",
+        TargetError::Invalid { .. } => "choose another value",
+    };
+    problem.help(help).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_number_is_named() {
+        let settings = [
+            "sram.size=1".to_owned(),
+            "cores=0".to_owned(),
+            "sram.alignment=3".to_owned(),
+        ];
+        let failure = target("e2", &settings).expect_err("is no machine");
+        let codes: Vec<_> = failure.0.iter().map(|problem| problem.code).collect();
+        assert_eq!(
+            codes,
+            ["target-setting", "target-invalid", "target-invalid"]
+        );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(byte_count("1.5MiB"), Ok(1_572_864));
+        assert_eq!(
+            byte_count("many").expect_err("is no size").0[0].code,
+            "size-unreadable"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! The types of the JSON reports; field names are the schema.
+//!
+//! Fields may be added under the same version; none is renamed or removed. Every field has a default
+//! when read, so that reports of older tools can be compared.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// Schema of [`Report`].
+pub const REPORT_SCHEMA: &str = "packwright.report/1";
+/// Schema of [`Slms`].
+pub const SLMS_SCHEMA: &str = "packwright.slms/1";
+
+/// What `simulate` and `estimate` print.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    pub schema: String,
+    pub model: String,
+    pub target: String,
+    pub precision: String,
+    /// Version of the tool that compiled the program.
+    pub tool: String,
+    pub entries: Vec<EntryReport>,
+}
+
+/// One entry of a program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EntryReport {
+    pub name: String,
+    pub binding: IndexMap<String, u64>,
+    /// Positions of one pass; 0 where no input tells.
+    pub sequence_length: u64,
+    pub parameters: u64,
+    /// Multiply-adds of the model as exported.
+    pub macs: u64,
+    /// Multiply-adds that the packets carry out.
+    pub macs_executed: u64,
+    /// Bytes of the constants as stored.
+    pub weight_bytes: u64,
+    pub packets: u64,
+    pub commands: u64,
+    pub cycles: u64,
+    pub seconds: f64,
+    pub energy_joules: f64,
+    /// The unit or memory that the time hangs on: `dram`, `matrix`, `vector`, `sequencer`, ….
+    pub limited_by: String,
+    pub sram_peak_bytes: u64,
+    pub dram_bytes: DramBytes,
+    /// Bytes per second that the DRAM really moved.
+    pub dram_bytes_per_second: f64,
+    /// Bytes per second that its pins could move.
+    pub dram_peak_bytes_per_second: f64,
+    pub bound: BoundReport,
+    pub units: Units,
+    pub energy: IndexMap<String, f64>,
+    pub layers: Vec<LayerReport>,
+}
+
+/// DRAM traffic by category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DramBytes {
+    pub weights: u64,
+    pub embeddings: u64,
+    pub inputs: u64,
+    pub outputs: u64,
+    pub spill_write: u64,
+    pub spill_read: u64,
+    pub kv_read: u64,
+    pub kv_write: u64,
+    pub packets: u64,
+    pub total: u64,
+}
+
+impl DramBytes {
+    /// The categories with their names, in the order of the schema, without the total.
+    pub fn categories(&self) -> [(&'static str, u64); 9] {
+        [
+            ("weights", self.weights),
+            ("embeddings", self.embeddings),
+            ("inputs", self.inputs),
+            ("outputs", self.outputs),
+            ("spill_write", self.spill_write),
+            ("spill_read", self.spill_read),
+            ("kv_read", self.kv_read),
+            ("kv_write", self.kv_write),
+            ("packets", self.packets),
+        ]
+    }
+
+    /// Traffic without the packet stream: what a bound speaks of.
+    pub fn without_packets(&self) -> u64 {
+        self.total.saturating_sub(self.packets)
+    }
+}
+
+/// The least that any schedule could take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BoundReport {
+    pub dram_bytes: u64,
+    pub attainable_dram_bytes: u64,
+    pub seconds: f64,
+    pub binding_term: String,
+    /// The terms that add up to `dram_bytes`.
+    pub terms: IndexMap<String, u64>,
+    /// Measured bytes, without the packet stream, over `dram_bytes`.
+    pub dram_ratio: f64,
+    /// Measured seconds over `seconds`.
+    pub time_ratio: f64,
+}
+
+/// How the units spent their cycles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Units {
+    pub dma: UnitReport,
+    pub matrix: UnitReport,
+    pub vector: UnitReport,
+    pub sequencer: UnitReport,
+}
+
+impl Units {
+    /// The kinds of unit with their names.
+    pub fn all(&self) -> [(&'static str, &UnitReport); 4] {
+        [
+            ("dma", &self.dma),
+            ("matrix", &self.matrix),
+            ("vector", &self.vector),
+            ("sequencer", &self.sequencer),
+        ]
+    }
+}
+
+/// Cycles of all units of one kind; busy, idle and stalls add up to `count` × the cycles of the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitReport {
+    /// Units of this kind.
+    pub count: u64,
+    pub busy: u64,
+    pub idle: u64,
+    /// Cycles by cause.
+    pub stall: IndexMap<String, u64>,
+}
+
+/// One row of the provenance table: work of one kind in one layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LayerReport {
+    pub layer: String,
+    pub what: String,
+    pub packets: u64,
+    /// Cycles that units were busy for it, by unit.
+    pub busy: IndexMap<String, u64>,
+    pub macs: u64,
+    pub dram_bytes: DramBytes,
+}
+
+/// What `slms` prints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Slms {
+    pub schema: String,
+    pub target: String,
+    pub precision: String,
+    /// Sequence length that models with a free sequence were bound to.
+    pub sequence_length: u64,
+    pub rows: Vec<SlmRow>,
+}
+
+/// One model of `slms`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlmRow {
+    pub name: String,
+    /// `ok` or `not yet`.
+    pub status: String,
+    /// Why it does not compile; null where it does.
+    pub reason: Option<String>,
+    /// Code of the first reason.
+    pub code: Option<String>,
+    /// How many problems stand in the way.
+    pub problems: u64,
+    /// File of the catalogue.
+    pub file: String,
+    /// The part of the model: `encoder`, `prefill`, ….
+    pub phase: String,
+    pub report: Option<Report>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_report_are_those_of_the_schema() {
+        let report = Report {
+            schema: REPORT_SCHEMA.into(),
+            entries: vec![EntryReport {
+                layers: vec![LayerReport::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let json = serde_json::to_string_pretty(&report).expect("serialises");
+        insta::assert_snapshot!(json);
+        let back: Report = serde_json::from_str(&json).expect("parses");
+        assert_eq!(back, report);
+    }
+
+    #[test]
+    fn reports_with_fewer_fields_can_be_read() {
+        let old = r#"{"schema": "packwright.report/1", "entries": [{"cycles": 7}]}"#;
+        let report: Report = serde_json::from_str(old).expect("parses");
+        assert_eq!(report.entries[0].cycles, 7);
+    }
+
+    #[test]
+    fn names_of_slms_are_those_of_the_schema() {
+        let slms = Slms {
+            schema: SLMS_SCHEMA.into(),
+            rows: vec![SlmRow::default()],
+            ..Default::default()
+        };
+        let json = serde_json::to_string(&slms).expect("serialises");
+        insta::assert_snapshot!(json, @r#"{"schema":"packwright.slms/1","target":"","precision":"","sequence_length":0,"rows":[{"name":"","status":"","reason":null,"code":null,"problems":0,"file":"","phase":"","report":null}]}"#);
+    }
+}

@@ -1,0 +1,12 @@
+//! The command as its users meet it: arguments, exit codes, files, text.
+
+mod command;
+mod models;
+mod programs;
+
+mod bad_input;
+mod help;
+mod inspect;
+mod reports;
+mod round_trip;
+mod running;

@@ -1,0 +1,111 @@
+//! Functions of single elements.
+
+use packwright_ir::diag::Diagnostic;
+use packwright_ir::op::{Binary, Unary};
+use packwright_ir::{Elem, Op};
+
+use crate::builder::{Arg, Builder};
+use crate::codes;
+use crate::node::Node;
+
+pub(crate) fn unary(b: &mut Builder, node: &Node<'_>, f: Unary) -> Result<Vec<Arg>, Diagnostic> {
+    Ok(vec![b.emit(Op::Unary(f), &[node.arg(0)?])?])
+}
+
+pub(crate) fn binary(b: &mut Builder, node: &Node<'_>, f: Binary) -> Result<Vec<Arg>, Diagnostic> {
+    Ok(vec![b.emit(Op::Binary(f), &[node.arg(0)?, node.arg(1)?])?])
+}
+
+/// One function over all operands, from the left.
+pub(crate) fn fold(b: &mut Builder, node: &Node<'_>, f: Binary) -> Result<Vec<Arg>, Diagnostic> {
+    let args = node.all()?;
+    let mut result = args[0].clone();
+    for arg in &args[1..] {
+        result = b.emit(Op::Binary(f), &[&result, arg])?;
+    }
+    Ok(vec![result])
+}
+
+/// `Mean`.
+pub(crate) fn mean(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let count = node.args.len();
+    let sum = fold(b, node, Binary::Add)?;
+    let elem = b.ty(&sum[0])?.elem;
+    let count = b.scalar(elem, count as f64);
+    Ok(vec![b.emit(Op::Binary(Binary::Div), &[&sum[0], &count])?])
+}
+
+/// `Where`.
+pub(crate) fn select(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    Ok(vec![b.emit(
+        Op::Where,
+        &[node.arg(0)?, node.arg(1)?, node.arg(2)?],
+    )?])
+}
+
+/// `Pow`: the exponent may have another element type.
+pub(crate) fn pow(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let base = node.arg(0)?;
+    let exponent = b.cast(node.arg(1)?, b.ty(base)?.elem)?;
+    Ok(vec![b.emit(Op::Binary(Binary::Pow), &[base, &exponent])?])
+}
+
+/// `Mod`: the sign of the divisor, or with `fmod` that of the dividend.
+pub(crate) fn modulo(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    if node.attrs.flag("fmod", false)? {
+        return Err(codes::form("fmod is not supported"));
+    }
+    binary(b, node, Binary::Mod)
+}
+
+/// `Clip`.
+pub(crate) fn clip(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let mut x = node.arg(0)?.clone();
+    if let Some(low) = node.opt(1) {
+        x = b.emit(Op::Binary(Binary::Max), &[&x, low])?;
+    }
+    if let Some(high) = node.opt(2) {
+        x = b.emit(Op::Binary(Binary::Min), &[&x, high])?;
+    }
+    Ok(vec![x])
+}
+
+/// `Gelu`, exact or by tanh.
+pub(crate) fn gelu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let f = match node.attrs.text("approximate")?.unwrap_or("none") {
+        "none" => Unary::GeluErf,
+        "tanh" => Unary::GeluTanh,
+        other => return Err(codes::form(format!("approximation {other:?} is not known"))),
+    };
+    unary(b, node, f)
+}
+
+/// `com.microsoft.BiasGelu`.
+pub(crate) fn bias_gelu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = b.emit(Op::Binary(Binary::Add), &[node.arg(0)?, node.arg(1)?])?;
+    Ok(vec![b.emit(Op::Unary(Unary::GeluErf), &[&x])?])
+}
+
+/// `com.microsoft.FastGelu`, with or without a bias.
+pub(crate) fn fast_gelu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let mut x = node.arg(0)?.clone();
+    if let Some(bias) = node.opt(1) {
+        x = b.emit(Op::Binary(Binary::Add), &[&x, bias])?;
+    }
+    Ok(vec![b.emit(Op::Unary(Unary::GeluTanh), &[&x])?])
+}
+
+/// `com.microsoft.QuickGelu`: x · sigmoid(alpha · x).
+pub(crate) fn quick_gelu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = node.arg(0)?;
+    let alpha = node.attrs.float("alpha", 1.702)?;
+    let elem = b.ty(x)?.elem;
+    let gate = if alpha == 1.0 || elem == Elem::Bool {
+        x.clone()
+    } else {
+        let alpha = b.scalar(elem, f64::from(alpha));
+        b.emit(Op::Binary(Binary::Mul), &[x, &alpha])?
+    };
+    let gate = b.emit(Op::Unary(Unary::Sigmoid), &[&gate])?;
+    Ok(vec![b.emit(Op::Binary(Binary::Mul), &[x, &gate])?])
+}

@@ -1,0 +1,191 @@
+//! Values in model files: element types, shapes, bytes.
+
+use bytes::Bytes;
+use half::f16;
+use packwright_ir::diag::Diagnostic;
+use packwright_ir::tensor::{Data, Tensor, array};
+use packwright_ir::{Elem, Type};
+
+use crate::codes;
+use crate::proto::TensorProto;
+use crate::proto::tensor_proto::DataType;
+
+/// Bytes of the largest tensor that is accepted, at eight bytes an element.
+const LARGEST: usize = 1 << 48;
+
+/// The element type behind an ONNX data type, where the graph has one.
+pub fn elem(data_type: i32) -> Option<Elem> {
+    match DataType::try_from(data_type).ok()? {
+        DataType::Float => Some(Elem::F32),
+        DataType::Double => Some(Elem::F64),
+        DataType::Float16 => Some(Elem::F16),
+        DataType::Int64 => Some(Elem::I64),
+        DataType::Int32 => Some(Elem::I32),
+        DataType::Int8 => Some(Elem::I8),
+        DataType::Uint8 => Some(Elem::U8),
+        DataType::Bool => Some(Elem::Bool),
+        _ => None,
+    }
+}
+
+/// The name of an ONNX data type.
+pub fn type_name(data_type: i32) -> &'static str {
+    DataType::try_from(data_type).map_or("unknown", |t| t.as_str_name())
+}
+
+/// The element type, or what to say where the graph has none.
+pub(crate) fn need_elem(data_type: i32, what: &str) -> Result<Elem, Diagnostic> {
+    elem(data_type).ok_or_else(|| codes::element_type(what, type_name(data_type)))
+}
+
+/// A shape whose size in bytes can be computed without overflow.
+pub(crate) fn need_shape(dims: &[i64], what: &str) -> Result<Vec<usize>, Diagnostic> {
+    let mut shape = Vec::with_capacity(dims.len());
+    let mut bytes = 8usize;
+    for &dim in dims {
+        let n = usize::try_from(dim).map_err(|_| codes::shape(what, dims))?;
+        bytes = bytes
+            .checked_mul(n.max(1))
+            .filter(|&b| b <= LARGEST)
+            .ok_or_else(|| codes::shape(what, dims))?;
+        shape.push(n);
+    }
+    Ok(shape)
+}
+
+/// Type of a stored tensor.
+pub(crate) fn stored_type(tensor: &TensorProto, what: &str) -> Result<Type, Diagnostic> {
+    let elem = need_elem(tensor.data_type(), what)?;
+    Ok(Type::new(elem, need_shape(&tensor.dims, what)?))
+}
+
+/// The little-endian bytes of a tensor that is stored in the model file itself: a view where the file
+/// has them in that form.
+pub(crate) fn inline_bytes(
+    tensor: &TensorProto,
+    ty: &Type,
+    what: &str,
+) -> Result<Bytes, Diagnostic> {
+    let bytes = match &tensor.raw_data {
+        Some(raw) => raw.clone(),
+        None => typed_bytes(tensor, ty.elem),
+    };
+    if bytes.len() != ty.bytes() {
+        return Err(codes::tensor_size(what, ty, bytes.len()));
+    }
+    Ok(bytes)
+}
+
+fn typed_bytes(tensor: &TensorProto, elem: Elem) -> Bytes {
+    let ints = &tensor.int32_data;
+    let bytes: Vec<u8> = match elem {
+        Elem::F32 => tensor
+            .float_data
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect(),
+        Elem::F64 => tensor
+            .double_data
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect(),
+        Elem::I64 => tensor
+            .int64_data
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect(),
+        Elem::I32 => ints.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Elem::F16 => ints
+            .iter()
+            .flat_map(|v| (*v as u16).to_le_bytes())
+            .collect(),
+        Elem::I8 | Elem::U8 => ints.iter().map(|v| *v as u8).collect(),
+        Elem::Bool => ints.iter().map(|v| u8::from(*v != 0)).collect(),
+    };
+    Bytes::from(bytes)
+}
+
+/// A tensor from the little-endian bytes of its elements; `None` where they do not fill it.
+pub fn decode(ty: &Type, bytes: &[u8]) -> Option<Tensor> {
+    if bytes.len() != ty.bytes() {
+        return None;
+    }
+    let shape = &ty.shape;
+    let data = match ty.elem {
+        Elem::Bool => Data::Bool(array(shape, bytes.iter().map(|b| *b != 0).collect())),
+        Elem::U8 => Data::U8(array(shape, bytes.to_vec())),
+        Elem::I8 => Data::I8(array(shape, bytes.iter().map(|b| *b as i8).collect())),
+        Elem::I32 => Data::I32(array(shape, words(bytes, i32::from_le_bytes))),
+        Elem::I64 => Data::I64(array(shape, words(bytes, i64::from_le_bytes))),
+        Elem::F16 => Data::F16(array(
+            shape,
+            words(bytes, |w| f16::from_le_bytes(w).to_f32()),
+        )),
+        Elem::F32 => Data::F32(array(shape, words(bytes, f32::from_le_bytes))),
+        Elem::F64 => Data::F64(array(shape, words(bytes, f64::from_le_bytes))),
+    };
+    Some(Tensor::plain(data))
+}
+
+fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (words, _) = bytes.as_chunks::<N>();
+    words.iter().map(|w| read(*w)).collect()
+}
+
+/// The little-endian bytes of a tensor's elements.
+pub fn encode(tensor: &Tensor) -> Bytes {
+    let bytes: Vec<u8> = match &tensor.data {
+        Data::Bool(a) => a.iter().map(|v| u8::from(*v)).collect(),
+        Data::U8(a) => a.iter().copied().collect(),
+        Data::I8(a) => a.iter().map(|v| *v as u8).collect(),
+        Data::I32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Data::I64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Data::F16(a) => a
+            .iter()
+            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+            .collect(),
+        Data::F32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Data::F64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    Bytes::from(bytes)
+}
+
+/// A tensor of one repeated value.
+pub(crate) fn filled(elem: Elem, shape: &[usize], value: f64) -> Tensor {
+    let n = shape.iter().product();
+    let data = match elem {
+        Elem::Bool => Data::Bool(array(shape, vec![value != 0.0; n])),
+        Elem::U8 => Data::U8(array(shape, vec![value as u8; n])),
+        Elem::I8 => Data::I8(array(shape, vec![value as i8; n])),
+        Elem::I32 => Data::I32(array(shape, vec![value as i32; n])),
+        Elem::I64 => Data::I64(array(shape, vec![value as i64; n])),
+        Elem::F16 => Data::F16(array(shape, vec![f16::from_f64(value).to_f32(); n])),
+        Elem::F32 => Data::F32(array(shape, vec![value as f32; n])),
+        Elem::F64 => Data::F64(array(shape, vec![value; n])),
+    };
+    Tensor::plain(data)
+}
+
+/// The elements as integers, where they are integers.
+pub fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
+    match &tensor.data {
+        Data::I64(a) => Some(a.iter().copied().collect()),
+        Data::I32(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
+        Data::U8(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
+        Data::I8(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
+        Data::Bool(_) | Data::F16(_) | Data::F32(_) | Data::F64(_) => None,
+    }
+}
+
+/// The elements as floating-point numbers, whatever they are.
+pub fn floats(tensor: &Tensor) -> Vec<f64> {
+    match &tensor.data {
+        Data::Bool(a) => a.iter().map(|v| f64::from(u8::from(*v))).collect(),
+        Data::U8(a) => a.iter().map(|v| f64::from(*v)).collect(),
+        Data::I8(a) => a.iter().map(|v| f64::from(*v)).collect(),
+        Data::I32(a) => a.iter().map(|v| f64::from(*v)).collect(),
+        Data::I64(a) => a.iter().map(|v| *v as f64).collect(),
+        Data::F16(a) | Data::F32(a) => a.iter().map(|v| f64::from(*v)).collect(),
+        Data::F64(a) => a.iter().copied().collect(),
+    }
+}

@@ -1,0 +1,251 @@
+//! Who wrote and read each byte of a memory: an exact map, cut into pages.
+
+use std::ops::Range;
+
+use super::order::Order;
+
+/// What became of a byte. States are shared by all bytes with the same history.
+#[derive(Clone, Debug)]
+struct State {
+    /// The packet that wrote it last.
+    writer: Option<u32>,
+    /// Packets that have read it since, except those that happen before another of them.
+    readers: Vec<u32>,
+    /// The packet that freed it since.
+    freed: Option<u32>,
+}
+
+/// What is wrong with an access, and where first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Bytes are read that nobody wrote.
+    Unwritten(Range<u64>),
+    /// Bytes are read that a packet freed.
+    Freed(Range<u64>, u32),
+    /// Bytes are touched that an unordered packet wrote.
+    Writer(Range<u64>, u32),
+    /// Bytes are written that an unordered packet reads.
+    Reader(Range<u64>, u32),
+}
+
+/// A memory: pages of runs, each run a start and the index of a state.
+#[derive(Debug)]
+pub struct Ledger {
+    size: u64,
+    page_bytes: u64,
+    pages: Vec<Vec<(u64, u32)>>,
+    states: Vec<State>,
+    /// Whether the memory holds something at the start.
+    filled: bool,
+    /// For the present access: what an old state becomes. Valid where the stamp is the present one.
+    memo: Vec<(u32, u32)>,
+    stamp: u32,
+    pieces: Vec<Range<u64>>,
+    scratch: Vec<(u64, u32)>,
+}
+
+/// How many pages a memory has at most.
+const PAGES: u64 = 4096;
+/// Smallest size of a page.
+const PAGE_BYTES: u64 = 1024;
+
+impl Ledger {
+    /// A memory of `size` bytes; `filled` says that it holds something at the start.
+    pub fn new(size: u64, filled: bool) -> Self {
+        let page_bytes = size.div_ceil(PAGES).max(PAGE_BYTES);
+        let pages = vec![Vec::new(); size.div_ceil(page_bytes) as usize];
+        Self {
+            size,
+            page_bytes,
+            pages,
+            states: vec![State { writer: None, readers: Vec::new(), freed: None }],
+            filled,
+            memo: vec![(0, 0)],
+            stamp: 0,
+            pieces: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Notes that `packet` reads ascending, disjoint ranges; gives what is wrong with that.
+    pub fn read(&mut self, packet: u32, ranges: &[Range<u64>], order: &Order) -> Option<Fault> {
+        let filled = self.filled;
+        self.update(ranges, |state, range| {
+            if state.writer.is_none() && !filled {
+                return Err(Fault::Unwritten(range));
+            }
+            if let Some(by) = state.freed {
+                return Err(Fault::Freed(range, by));
+            }
+            if let Some(writer) = state.writer.filter(|&w| w != packet && !order.before(w)) {
+                return Err(Fault::Writer(range, writer));
+            }
+            if state.readers.contains(&packet) {
+                return Ok(None);
+            }
+            let readers = state.readers.iter().copied().filter(|&reader| !order.before(reader));
+            let readers = readers.chain([packet]).collect();
+            Ok(Some(State { readers, ..*state }))
+        })
+    }
+
+    /// Notes that `packet` writes ascending, disjoint ranges; gives what is wrong with that.
+    pub fn write(&mut self, packet: u32, ranges: &[Range<u64>], order: &Order) -> Option<Fault> {
+        let unordered = |&other: &u32| other != packet && !order.before(other);
+        let written = State { writer: Some(packet), readers: Vec::new(), freed: None };
+        let new = self.add_state(written);
+        let mut fault = None;
+        self.map(ranges, |ledger, old, range| {
+            if ledger.recall(old).is_none() {
+                let state = &ledger.states[old as usize];
+                let writer = state.writer.filter(unordered).map(|w| Fault::Writer(range.clone(), w));
+                let reader = || state.readers.iter().copied().find(unordered);
+                let found = writer.or_else(|| reader().map(|r| Fault::Reader(range, r)));
+                fault = fault.take().or(found);
+                ledger.remember(old, new);
+            }
+            new
+        });
+        fault
+    }
+
+    /// Notes that the contents of ascending, disjoint ranges die with `packet`.
+    pub fn free(&mut self, packet: u32, ranges: &[Range<u64>]) {
+        self.update(ranges, |state, _| {
+            let written = state.writer.is_some();
+            Ok(written.then(|| State { freed: Some(packet), ..state.clone() }))
+        });
+    }
+
+    /// The first range that nobody wrote, if there is one.
+    pub fn unwritten(&self) -> Option<Range<u64>> {
+        for (page, runs) in (0..).zip(&self.pages) {
+            let (start, end) = self.page_range(page);
+            let blank = [(start, 0)];
+            let runs = if runs.is_empty() { &blank } else { runs.as_slice() };
+            for (at, &(from, state)) in runs.iter().enumerate() {
+                if self.states[state as usize].writer.is_none() {
+                    return Some(from..runs.get(at + 1).map_or(end, |next| next.0));
+                }
+            }
+        }
+        None
+    }
+
+    fn page_range(&self, page: u64) -> (u64, u64) {
+        let start = page * self.page_bytes;
+        (start, (start + self.page_bytes).min(self.size))
+    }
+
+    fn add_state(&mut self, state: State) -> u32 {
+        self.states.push(state);
+        self.memo.push((0, 0));
+        self.states.len() as u32 - 1
+    }
+
+    fn recall(&self, old: u32) -> Option<u32> {
+        let (stamp, new) = self.memo[old as usize];
+        (stamp == self.stamp).then_some(new)
+    }
+
+    fn remember(&mut self, old: u32, new: u32) {
+        self.memo[old as usize] = (self.stamp, new);
+    }
+
+    /// Replaces states as `next` says: by another, by none (unchanged), or unchanged with a fault.
+    /// `next` is asked once for each old state. Gives the first fault.
+    fn update(
+        &mut self,
+        ranges: &[Range<u64>],
+        mut next: impl FnMut(&State, Range<u64>) -> Result<Option<State>, Fault>,
+    ) -> Option<Fault> {
+        let mut fault = None;
+        self.map(ranges, |ledger, old, range| {
+            if let Some(new) = ledger.recall(old) {
+                return new;
+            }
+            let new = match next(&ledger.states[old as usize], range) {
+                Ok(Some(state)) => ledger.add_state(state),
+                Ok(None) => old,
+                Err(found) => {
+                    fault.get_or_insert(found);
+                    old
+                }
+            };
+            ledger.remember(old, new);
+            new
+        });
+        fault
+    }
+
+    /// Replaces the state of every byte of the ranges, page by page.
+    fn map(
+        &mut self,
+        ranges: &[Range<u64>],
+        mut next: impl FnMut(&mut Self, u32, Range<u64>) -> u32,
+    ) {
+        self.stamp += 1;
+        let mut rest = ranges.iter().cloned().filter(|range| !range.is_empty()).peekable();
+        while let Some(first) = rest.peek() {
+            let page = first.start / self.page_bytes;
+            let (_, end) = self.page_range(page);
+            let mut pieces = std::mem::take(&mut self.pieces);
+            pieces.clear();
+            while let Some(range) = rest.peek_mut().filter(|range| range.start < end) {
+                pieces.push(range.start..range.end.min(end));
+                if range.end > end {
+                    range.start = end;
+                    break;
+                }
+                rest.next();
+            }
+            self.map_page(page, &pieces, &mut next);
+            self.pieces = pieces;
+        }
+    }
+
+    /// Replaces the state of every byte of the pieces, which lie in one page.
+    fn map_page(
+        &mut self,
+        page: u64,
+        pieces: &[Range<u64>],
+        next: &mut impl FnMut(&mut Self, u32, Range<u64>) -> u32,
+    ) {
+        let (page_start, page_end) = self.page_range(page);
+        let mut old = std::mem::take(&mut self.pages[page as usize]);
+        if old.is_empty() {
+            old.push((page_start, 0));
+        }
+        let mut new = std::mem::take(&mut self.scratch);
+        new.clear();
+        let mut put = |start: u64, state: u32| {
+            if new.last().is_none_or(|&(_, last)| last != state) {
+                new.push((start, state));
+            }
+        };
+        let mut pieces = pieces.iter().peekable();
+        for (index, &(start, state)) in old.iter().enumerate() {
+            let end = old.get(index + 1).map_or(page_end, |run| run.0);
+            let mut at = start;
+            while let Some(piece) = pieces.peek().filter(|piece| piece.start < end) {
+                if piece.start > at {
+                    put(at, state);
+                    at = piece.start;
+                }
+                let stop = piece.end.min(end);
+                put(at, next(self, state, at..stop));
+                at = stop;
+                if piece.end > end {
+                    break;
+                }
+                pieces.next();
+            }
+            if at < end {
+                put(at, state);
+            }
+        }
+        std::mem::swap(&mut old, &mut new);
+        self.pages[page as usize] = old;
+        self.scratch = new;
+    }
+}
