@@ -18,6 +18,7 @@ pub mod infer;
 pub mod work;
 pub mod verify;
 pub mod text;
+pub mod eval;
 pub mod diag;
 pub mod codes;
 

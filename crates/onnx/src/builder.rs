@@ -5,7 +5,7 @@ mod layout;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::eval_stub as eval;
+use packwright_ir::eval;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use packwright_ir::diag::Diagnostic;

@@ -25,7 +25,6 @@ pub mod values;
 
 mod attr;
 mod builder;
-mod eval_stub;
 mod external;
 mod layer;
 mod lazy;

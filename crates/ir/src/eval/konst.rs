@@ -1,0 +1,225 @@
+//! The values of constants, whole or some channels at a time.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use packwright_numerics::quant::quantize_rows;
+
+use super::lanes::{self, Lanes};
+use super::{EvalError, fill, movement, quantize};
+use crate::graph::Graph;
+use crate::id::ConstId;
+use crate::konst::{Const, Derivation, Source};
+use crate::tensor::{Data, Tensor, array};
+use crate::ty::{Elem, Quant, Type};
+
+/// The value of a constant.
+///
+/// # Errors
+/// When it, or one that it is derived from, has no values.
+pub fn value(graph: &Graph, id: ConstId) -> Result<Tensor, EvalError> {
+    let konst = graph.konst(id);
+    match &konst.source {
+        Source::Bytes(bytes) => decode(konst, bytes),
+        Source::Synthetic(fill) => Ok(fill::generate(&fill.name, fill.seed, fill.kind, &konst.ty)),
+        Source::Absent => Err(EvalError::AbsentConstant(konst.name.clone())),
+        Source::Derived(derivation) => derive(graph, &konst.ty, derivation),
+    }
+}
+
+fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, EvalError> {
+    Ok(match derivation {
+        Derivation::Transpose { of, perm } => movement::transpose(&value(graph, *of)?, perm),
+        Derivation::Reshape { of } => movement::reshape(&value(graph, *of)?, &ty.shape),
+        Derivation::Concat { of, axis } => {
+            let parts = of.iter().map(|&id| value(graph, id)).collect::<Result<Vec<_>, _>>()?;
+            movement::concat(&parts.iter().collect::<Vec<_>>(), *axis, ty)
+        }
+        Derivation::Quantize { of } => {
+            let quant = ty.quant.ok_or(EvalError::Unsupported(
+                "a constant is derived by quantising and is not quantised",
+            ))?;
+            quantize::quantize(&value(graph, *of)?, quant)
+        }
+        Derivation::Scale { of, factor } => {
+            let values = lanes::floats(&value(graph, *of)?);
+            let scaled = values.into_iter().map(|x| x * factor).collect();
+            lanes::store(ty.elem, &ty.shape, Lanes::F32(scaled))
+        }
+    })
+}
+
+fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
+    let ty = &konst.ty;
+    if bytes.len() != ty.bytes() {
+        return Err(EvalError::ConstantSize {
+            name: konst.name.clone(),
+            expected: ty.bytes(),
+            found: bytes.len(),
+        });
+    }
+    if matches!(ty.quant, Some(Quant::Row { .. } | Quant::Channel { .. })) {
+        return Err(EvalError::Unsupported("a constant is stored quantised, without its scales"));
+    }
+    let shape = ty.shape.as_slice();
+    let data = match ty.elem {
+        Elem::Bool => Data::Bool(array(shape, bytes.iter().map(|&b| b != 0).collect())),
+        Elem::I8 => Data::I8(array(shape, bytes.iter().map(|&b| b as i8).collect())),
+        Elem::U8 => Data::U8(array(shape, bytes.to_vec())),
+        Elem::I32 => Data::I32(array(shape, words(bytes, i32::from_le_bytes))),
+        Elem::I64 => Data::I64(array(shape, words(bytes, i64::from_le_bytes))),
+        Elem::F16 => Data::F16(array(shape, words(bytes, half))),
+        Elem::F32 => Data::F32(array(shape, words(bytes, f32::from_le_bytes))),
+        Elem::F64 => Data::F64(array(shape, words(bytes, f64::from_le_bytes))),
+    };
+    Ok(Tensor { data, quant: ty.quant, scales: Vec::new() })
+}
+
+fn half(bytes: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(bytes).to_f32()
+}
+
+fn words<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|&word| decode(word)).collect()
+}
+
+/// Some channels of a matrix that is quantised by channel, with their scales: `[channel][k]`,
+/// whichever axis the channels lie on. Only these channels are read.
+///
+/// # Errors
+/// When the constant is no such matrix, or has no values.
+pub fn quantized_channels(
+    graph: &Graph,
+    id: ConstId,
+    range: Range<usize>,
+) -> Result<(Vec<i8>, Vec<f32>), EvalError> {
+    let konst = graph.konst(id);
+    let (Source::Derived(Derivation::Quantize { of }), Some(Quant::Channel { axis }), 2) =
+        (&konst.source, konst.ty.quant, konst.ty.rank())
+    else {
+        return Err(EvalError::Unsupported("a constant is no matrix quantised by channel"));
+    };
+    let k = konst.ty.shape[1 - axis];
+    let mut floats = vec![0.0; range.len() * k];
+    channels(graph, *of, axis, range.clone(), &mut floats)?;
+    let mut q = vec![0i8; floats.len()];
+    let mut scales = vec![0.0; range.len()];
+    quantize_rows(&floats, range.len(), &mut q, &mut scales);
+    Ok((q, scales))
+}
+
+/// Some lines of a matrix along an axis: `[line][element]`.
+fn channels(
+    graph: &Graph,
+    id: ConstId,
+    axis: usize,
+    range: Range<usize>,
+    out: &mut [f32],
+) -> Result<(), EvalError> {
+    let konst = graph.konst(id);
+    let [rows, columns] = konst.ty.shape[..] else {
+        return Err(EvalError::Unsupported("a constant is no matrix"));
+    };
+    match &konst.source {
+        Source::Bytes(bytes) if matches!(konst.ty.elem, Elem::F16 | Elem::F32) => {
+            if bytes.len() != konst.ty.bytes() {
+                return decode(konst, bytes).map(|_| ());
+            }
+            let size = konst.ty.elem.bytes();
+            let read = |at: usize| match konst.ty.elem {
+                Elem::F16 => half([bytes[at * 2], bytes[at * 2 + 1]]),
+                _ => {
+                    let at = at * size;
+                    f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+                }
+            };
+            lines(rows, columns, axis, &range, out, read);
+            Ok(())
+        }
+        Source::Synthetic(fill) => {
+            let stream = fill::stream(fill, &konst.ty);
+            lines(rows, columns, axis, &range, out, |at| stream.float(at));
+            Ok(())
+        }
+        Source::Derived(Derivation::Transpose { of, perm }) if perm[..] == [1, 0] => {
+            channels(graph, *of, 1 - axis, range, out)
+        }
+        Source::Derived(Derivation::Concat { of, axis: joined }) => {
+            join(graph, of, (axis, *joined), range, out)
+        }
+        Source::Derived(Derivation::Scale { of, factor }) => {
+            channels(graph, *of, axis, range, out)?;
+            out.iter_mut().for_each(|x| *x *= factor);
+            Ok(())
+        }
+        _ => {
+            let values = lanes::floats(&value(graph, id)?);
+            lines(rows, columns, axis, &range, out, |at| values[at]);
+            Ok(())
+        }
+    }
+}
+
+/// Reads lines of a row-major matrix.
+fn lines(
+    rows: usize,
+    columns: usize,
+    axis: usize,
+    range: &Range<usize>,
+    out: &mut [f32],
+    read: impl Fn(usize) -> f32,
+) {
+    if axis == 0 {
+        for (x, at) in out.iter_mut().zip(range.start * columns..range.end * columns) {
+            *x = read(at);
+        }
+        return;
+    }
+    // Down the matrix, so that its rows are read in order.
+    for row in 0..rows {
+        for (line, column) in range.clone().enumerate() {
+            out[line * rows + row] = read(row * columns + column);
+        }
+    }
+}
+
+/// Lines of a matrix that is joined from parts.
+fn join(
+    graph: &Graph,
+    parts: &[ConstId],
+    (axis, joined): (usize, usize),
+    range: Range<usize>,
+    out: &mut [f32],
+) -> Result<(), EvalError> {
+    let lengths = |part: &ConstId| {
+        let shape = &graph.konst(*part).ty.shape;
+        (shape[joined], shape[1 - axis])
+    };
+    if axis == joined {
+        let (mut start, mut rest) = (0, out);
+        for part in parts {
+            let (length, width) = lengths(part);
+            let from = range.start.clamp(start, start + length) - start;
+            let to = range.end.clamp(start, start + length) - start;
+            let (own, behind) = rest.split_at_mut((to - from) * width);
+            if from < to {
+                channels(graph, *part, axis, from..to, own)?;
+            }
+            rest = behind;
+            start += length;
+        }
+        return Ok(());
+    }
+    let total: usize = parts.iter().map(|part| lengths(part).1).sum();
+    let mut start = 0;
+    for part in parts {
+        let (_, width) = lengths(part);
+        let mut own = vec![0.0; range.len() * width];
+        channels(graph, *part, axis, range.clone(), &mut own)?;
+        for (line, own) in out.chunks_exact_mut(total).zip(own.chunks_exact(width)) {
+            line[start..start + width].copy_from_slice(own);
+        }
+        start += width;
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Products: of floats, and of i8 with exact sums.
+
+use packwright_numerics::activation::Activation as Function;
+use packwright_numerics::matmul::{ColumnScale, Epilogue, dot_i8};
+use rayon::prelude::*;
+
+use super::EvalError;
+use super::lanes::{self, Lanes};
+use crate::op::{Activation, Matmul};
+use crate::tensor::{Data, Tensor};
+use crate::ty::{Quant, Type};
+
+/// The machine's function for an activation.
+pub(super) fn function(activation: Option<Activation>) -> Function {
+    match activation {
+        None => Function::None,
+        Some(Activation::Relu) => Function::Relu,
+        Some(Activation::GeluErf) => Function::GeluErf,
+        Some(Activation::GeluTanh) => Function::GeluTanh,
+        Some(Activation::Silu) => Function::Silu,
+        Some(Activation::Sigmoid) => Function::Sigmoid,
+        Some(Activation::Tanh) => Function::Tanh,
+    }
+}
+
+/// `act(Σ a·b · alpha + bias) + residual` for each matrix of the broadcast batch.
+pub(super) fn matmul(attrs: &Matmul, x: &[&Tensor], ty: &Type) -> Result<Tensor, EvalError> {
+    let (a, b) = (x[0], x[1]);
+    let (m, n) = (ty.shape[ty.rank() - 2], ty.shape[ty.rank() - 1]);
+    let k = a.shape()[a.shape().len() - 1];
+    let batch = &ty.shape[..ty.rank() - 2];
+    let matrices: usize = batch.iter().product();
+    let index = |t: &Tensor| {
+        let shape = &t.shape()[..t.shape().len() - 2];
+        lanes::broadcast_index(shape, batch).unwrap_or_else(|| (0..matrices).collect())
+    };
+    let (of_a, of_b) = (index(a), index(b));
+    let mut rest = x[2..].iter();
+    let bias = if attrs.bias { rest.next().map(|t| lanes::floats(t)) } else { None };
+    let residual = if attrs.residual { rest.next().map(|t| lanes::floats(t)) } else { None };
+    let product = Product::of(attrs, a, b, k, n)?;
+
+    let mut y = vec![0.0f32; matrices * m * n];
+    y.par_chunks_exact_mut(n.max(1)).enumerate().for_each(|(row, y)| {
+        let (matrix, i) = (row / m, row % m);
+        product.row(of_a[matrix] * m + i, of_b[matrix], y);
+        let epilogue = Epilogue {
+            scale: product.column_scale(of_b[matrix]),
+            alpha: attrs.alpha,
+            bias: bias.as_deref(),
+            activation: function(attrs.activation),
+        };
+        epilogue.finish_row(y, residual.as_ref().map(|r| &r[row * n..(row + 1) * n]));
+    });
+    Ok(lanes::store(attrs.out, &ty.shape, Lanes::F32(y)))
+}
+
+/// Factors, b as `[matrix, n, k]`.
+enum Product<'a> {
+    Float { a: Vec<f32>, b: Vec<f32>, k: usize, n: usize },
+    Int { a: Vec<i8>, b: Vec<i8>, k: usize, n: usize, steps: Steps<'a>, columns: Columns<'a> },
+}
+
+/// Scales of the rows of a factor.
+pub(super) enum Steps<'a> {
+    All(f32),
+    /// `groups` of them a row.
+    Each { scales: &'a [f32], groups: usize },
+}
+
+enum Columns<'a> {
+    All(f32),
+    /// The same for each matrix.
+    Shared(&'a [f32]),
+    /// `n` of them for each matrix.
+    Each(&'a [f32]),
+}
+
+impl<'a> Product<'a> {
+    fn of(
+        attrs: &Matmul,
+        a: &'a Tensor,
+        b: &'a Tensor,
+        k: usize,
+        n: usize,
+    ) -> Result<Self, EvalError> {
+        let (Data::I8(qa), Data::I8(qb)) = (&a.data, &b.data) else {
+            let b = columns_first(lanes::floats(b), attrs.transpose_b, k, n);
+            return Ok(Product::Float { a: lanes::floats(a), b, k, n });
+        };
+        let columns = match b.quant {
+            Some(Quant::Tensor { scale }) => Columns::All(scale),
+            Some(Quant::Channel { .. }) => Columns::Shared(&b.scales),
+            Some(Quant::Row { group }) if group == k => Columns::Each(&b.scales),
+            Some(Quant::Row { .. }) | None => {
+                return Err(EvalError::Unsupported("the second factor has scales within a sum"));
+            }
+        };
+        Ok(Product::Int {
+            a: qa.iter().copied().collect(),
+            b: columns_first(qb.iter().copied().collect(), attrs.transpose_b, k, n),
+            k,
+            n,
+            steps: steps(a)?,
+            columns,
+        })
+    }
+
+    /// Sums of one row of `a` with all columns of a matrix of `b`, with the row's scales.
+    fn row(&self, row: usize, matrix: usize, y: &mut [f32]) {
+        match self {
+            Product::Float { a, b, k, n } => {
+                let a = &a[row * k..(row + 1) * k];
+                for (y, b) in y.iter_mut().zip(b[matrix * n * k..].chunks_exact((*k).max(1))) {
+                    *y = dot(a, b);
+                }
+            }
+            Product::Int { a, b, k, n, steps, .. } => {
+                let a = &a[row * k..(row + 1) * k];
+                for (y, b) in y.iter_mut().zip(b[matrix * n * k..].chunks_exact((*k).max(1))) {
+                    *y = steps.sum(row, a, b);
+                }
+            }
+        }
+    }
+
+    fn column_scale(&self, matrix: usize) -> ColumnScale<'_> {
+        match self {
+            Product::Float { .. } => ColumnScale::All(1.0),
+            Product::Int { columns, n, .. } => match columns {
+                Columns::All(scale) => ColumnScale::All(*scale),
+                Columns::Shared(scales) => ColumnScale::Each(scales),
+                Columns::Each(scales) => ColumnScale::Each(&scales[matrix * n..(matrix + 1) * n]),
+            },
+        }
+    }
+}
+
+impl Steps<'_> {
+    /// `Σ_g f32(Σ a·b in g) · step[g]`, in the order of the groups.
+    pub(super) fn sum(&self, row: usize, a: &[i8], b: &[i8]) -> f32 {
+        match self {
+            Steps::All(step) => dot_i8(a, b) as f32 * step,
+            Steps::Each { scales, groups } => {
+                let group = a.len() / groups;
+                let steps = &scales[row * groups..(row + 1) * groups];
+                let mut parts = a.chunks_exact(group).zip(b.chunks_exact(group)).zip(steps);
+                let mut product = || parts.next().map(|((a, b), step)| dot_i8(a, b) as f32 * step);
+                let mut sum = product().unwrap_or(0.0);
+                while let Some(next) = product() {
+                    sum += next;
+                }
+                sum
+            }
+        }
+    }
+}
+
+/// The scales of a first factor.
+pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
+    match a.quant {
+        Some(Quant::Tensor { scale }) => Ok(Steps::All(scale)),
+        Some(Quant::Row { group }) => {
+            let columns = a.shape().last().copied().unwrap_or(1);
+            Ok(Steps::Each { scales: &a.scales, groups: columns / group })
+        }
+        Some(Quant::Channel { .. }) | None => {
+            Err(EvalError::Unsupported("the first factor has no scales by row"))
+        }
+    }
+}
+
+/// `[…, k, n]` as `[…, n, k]`.
+fn columns_first<T: Copy>(values: Vec<T>, already: bool, k: usize, n: usize) -> Vec<T> {
+    if already || k == 0 || n == 0 {
+        return values;
+    }
+    let mut result = Vec::with_capacity(values.len());
+    for matrix in values.chunks_exact(k * n) {
+        for column in 0..n {
+            result.extend((0..k).map(|row| matrix[row * n + column]));
+        }
+    }
+    result
+}
+
+/// A sum of products of floats in eight lanes; its order is no part of the machine's arithmetic.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (a_blocks, a_rest) = a.as_chunks::<8>();
+    let (b_blocks, b_rest) = b.as_chunks::<8>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
+}
