@@ -122,19 +122,19 @@ impl Target {
         let mut table: toml::Table = toml::from_str(&self.to_toml())
             .map_err(|error| TargetError::Syntax { message: error.to_string() })?;
         let known = numeric_paths(&table, "").join(", ");
-        let mut names = path.trim().split('.').peekable();
-        let mut current = &mut table;
-        let field = loop {
-            let name = names.next().unwrap_or_default();
-            let next = current
-                .get_mut(name)
-                .ok_or_else(|| problem(format!("no such field; fields are {known}")))?;
-            match next {
-                toml::Value::Table(inner) if names.peek().is_some() => current = inner,
-                other if names.peek().is_none() => break other,
-                _ => return Err(problem(format!("no such field; fields are {known}"))),
-            }
+        let unknown = || problem(format!("no such field; fields are {known}"));
+        let (outer, last) = match path.trim().rsplit_once('.') {
+            Some((outer, last)) => (outer.split('.').collect(), last),
+            None => (Vec::new(), path.trim()),
         };
+        let mut current = &mut table;
+        for name in outer {
+            current = match current.get_mut(name) {
+                Some(toml::Value::Table(inner)) => inner,
+                _ => return Err(unknown()),
+            };
+        }
+        let field = current.get_mut(last).ok_or_else(unknown)?;
         *field = match field {
             toml::Value::Integer(_) => {
                 let number = parse_quantity(value)

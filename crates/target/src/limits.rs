@@ -84,8 +84,7 @@ pub fn matmul_cycles(matrix: &Matrix, m: u64, n: u64, k: u64) -> u64 {
             let folds = k.div_ceil(rows) * n.div_ceil(columns);
             let load = rows.div_ceil(u64::from(matrix.weight_rows_per_cycle.max(1)));
             if matrix.double_buffered_weights {
-                startup + load + folds * m.max(load) + (m.min(load).saturating_sub(load))
-                    + rows + columns - 2
+                startup + load + (folds - 1) * m.max(load) + m + rows + columns - 2 - 1
             } else {
                 startup + folds * (m + load + rows + columns - 2) - 1
             }
@@ -93,9 +92,9 @@ pub fn matmul_cycles(matrix: &Matrix, m: u64, n: u64, k: u64) -> u64 {
         Dataflow::OutputStationary => {
             let folds = m.div_ceil(rows) * n.div_ceil(columns);
             if matrix.double_buffered_weights {
-                startup + folds * k + rows + columns - 2
+                startup + folds * k + (rows + columns).saturating_sub(3)
             } else {
-                startup + folds * (k + rows + columns - 2) - 1
+                startup + folds * (k + rows + columns - 2).max(k + 1) - 1
             }
         }
     }
