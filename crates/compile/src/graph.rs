@@ -1,0 +1,23 @@
+//! Passes from graph to graph, one file each; `pass::PASSES` holds their order.
+
+pub mod calibrate;
+pub mod quantize;
+pub mod legalize;
+
+mod matching;
+
+pub mod eliminate_dead;
+pub mod eliminate_no_ops;
+pub mod fold_constants;
+pub mod fuse_activation;
+pub mod fuse_attention;
+pub mod fuse_bias;
+pub mod fuse_embedding;
+pub mod fuse_gelu;
+pub mod fuse_norm;
+pub mod fuse_residual;
+pub mod lift_reshape;
+pub mod merge_common;
+pub mod merge_projections;
+pub mod narrow_broadcast;
+pub mod share_constants;

@@ -1,0 +1,76 @@
+//! `fold-constants`: what follows from constants with values alone is computed now.
+
+use packwright_ir::diag::Diagnostics;
+use packwright_ir::eval::{self, konst};
+use packwright_ir::konst::{Const, Derivation, Source};
+use packwright_ir::order::topological;
+use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::{ConstId, Graph, NodeId, Op};
+
+use super::matching::has_values;
+
+/// Elements of the largest result that is stored.
+const LARGEST: usize = 1 << 16;
+
+/// Computes what is constant.
+///
+/// # Errors
+/// None; what cannot be computed stays.
+pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
+    let mut count = 0;
+    for node in topological(graph) {
+        if let Some(id) = folded(graph, node) {
+            let value = graph.const_value(id);
+            graph.replace_uses(node.into(), value);
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
+    let operands = graph.operands(node);
+    let ids: Vec<ConstId> = operands.iter().map(|&v| graph.as_const(v)).collect::<Option<_>>()?;
+    let [ty] = graph.types(node) else { return None };
+    let ty = ty.clone();
+    let first = *ids.first()?;
+    // Weights seen another way stay what they are.
+    let derivation = match graph.op(node) {
+        Op::Transpose { perm } => Some(Derivation::Transpose { of: first, perm: perm.clone() }),
+        Op::Reshape { .. } => Some(Derivation::Reshape { of: first }),
+        _ => None,
+    };
+    let known = ids.iter().all(|&id| has_values(graph, id));
+    if let Some(derivation) = derivation
+        && (!known || ty.elements() > LARGEST)
+    {
+        let name = graph.konst(first).name.clone();
+        return Some(graph.add_const(Const { name, ty, source: Source::Derived(derivation) }));
+    }
+    if !known || ty.elements() > LARGEST || ty.quant.is_some() {
+        return None;
+    }
+    let tensors: Vec<Tensor> =
+        ids.iter().map(|&id| konst::value(graph, id)).collect::<Result<_, _>>().ok()?;
+    let result = eval::eval_op(graph.op(node), &tensors.iter().collect::<Vec<_>>()).ok()?.pop()?;
+    if result.ty() != ty {
+        return None;
+    }
+    let name = format!("{}.folded", graph.konst(first).name);
+    let source = Source::Bytes(bytes(&result).into());
+    Some(graph.add_const(Const { name, ty, source }))
+}
+
+/// Little-endian elements.
+fn bytes(tensor: &Tensor) -> Vec<u8> {
+    match &tensor.data {
+        Data::Bool(a) => a.iter().map(|&x| u8::from(x)).collect(),
+        Data::I8(a) => a.iter().map(|&x| x as u8).collect(),
+        Data::U8(a) => a.iter().copied().collect(),
+        Data::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Data::I64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Data::F16(a) => a.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
+        Data::F32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Data::F64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    }
+}

@@ -1,0 +1,284 @@
+//! `fuse-attention`: softmax attention over heads, from products, transpositions and masks.
+//!
+//! From the softmax the search goes up through masks and scales to the product of q and k, and on
+//! through whatever moves elements until it finds values whose rows hold the heads side by side
+//! ([`super::matching`] knows numbers, [`Layout`] knows where the axes went). Repeated key and value
+//! heads become grouped heads. What cannot be traced is transposed explicitly.
+
+mod layout;
+
+use packwright_ir::diag::Diagnostics;
+use packwright_ir::konst::{Const, Source};
+use packwright_ir::op::{Attention, Binary, Matmul, Unary};
+use packwright_ir::order::topological;
+use packwright_ir::{Elem, Graph, NodeId, Op, OriginId, Type, Value};
+
+use self::layout::{Heads, below, heads};
+use super::matching::{add, binary, either, scalar, scaled};
+
+/// Recognises attention.
+///
+/// # Errors
+/// Shape rules that a result breaks.
+pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
+    let mut count = 0;
+    for node in topological(graph) {
+        if let Some(found) = find(graph, node) {
+            rewrite(graph, &found)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// An attention in pieces.
+struct Found {
+    /// The product of probabilities and values: `[b, h, s, d]`.
+    result: NodeId,
+    q: Operand,
+    k: Operand,
+    v: Operand,
+    scale: f64,
+    masks: Vec<Mask>,
+}
+
+/// A factor: `[b, h, rows, width]` after its transposition.
+struct Operand {
+    value: Value,
+    /// Whether the last two axes are exchanged.
+    transposed: bool,
+}
+
+enum Mask {
+    /// Added to the scores.
+    Added(Value),
+    /// Scores become the number where the condition holds, or where it does not.
+    Filled { condition: Value, holds: bool, number: f64 },
+}
+
+/// Looks for an attention whose second product is the node.
+fn find(graph: &Graph, node: NodeId) -> Option<Found> {
+    let Op::Matmul(attrs) = graph.op(node) else { return None };
+    let (p, v) = plain_factors(graph, node, attrs)?;
+    let transposed_v = attrs.transpose_b;
+    let p = safe(graph, p);
+    let rank = graph.ty(p).rank();
+    let Op::Softmax { axis } = *graph.op(p.node) else { return None };
+    if axis + 1 != rank || !(3..=4).contains(&rank) {
+        return None;
+    }
+    let mut scores = graph.operand(p.node, 0)?;
+    let mut scale = 1.0;
+    let mut masks = Vec::new();
+    loop {
+        if let Op::Matmul(attrs) = graph.op(scores.node) {
+            let (q, k) = plain_factors(graph, scores.node, attrs)?;
+            let (q, q_scale) = unscaled(graph, q);
+            let (k, k_scale) = unscaled(graph, k);
+            scale *= q_scale * k_scale * f64::from(attrs.alpha);
+            return Some(Found {
+                result: node,
+                q: Operand { value: q, transposed: false },
+                k: Operand { value: k, transposed: !attrs.transpose_b },
+                v: Operand { value: v, transposed: transposed_v },
+                scale,
+                masks,
+            });
+        }
+        let (next, step) = up(graph, scores)?;
+        match step {
+            Step::Scale(factor) => scale *= factor,
+            // A factor below a mask would multiply the mask as well.
+            Step::Mask(_) if scale != 1.0 => return None,
+            Step::Mask(mask) => masks.push(mask),
+        }
+        scores = next;
+    }
+}
+
+/// The largest number that hides a score when it is added.
+const HIDDEN: f64 = -1e4;
+
+enum Step {
+    Scale(f64),
+    Mask(Mask),
+}
+
+/// One step from the softmax towards the product of q and k.
+fn up(graph: &Graph, scores: Value) -> Option<(Value, Step)> {
+    if let Some((x, factor)) = scaled(graph, scores) {
+        return Some((x, Step::Scale(factor)));
+    }
+    if let Op::Where = graph.op(scores.node) {
+        let operands = graph.operands(scores.node);
+        let [condition, yes, no] = operands[..] else { return None };
+        let (next, holds, number) = match (scalar(graph, yes), scalar(graph, no)) {
+            (Some(number), None) => (no, true, number),
+            (None, Some(number)) => (yes, false, number),
+            _ => return None,
+        };
+        // Adding a lesser number would not hide the score.
+        return (number <= HIDDEN)
+            .then_some((next, Step::Mask(Mask::Filled { condition, holds, number })));
+    }
+    let sums = either(graph, scores, Binary::Add);
+    let (next, mask) = sums.into_iter().find(|&(x, _)| leads_to_product(graph, x))?;
+    Some((next, Step::Mask(Mask::Added(mask))))
+}
+
+/// Whether scores come from here: a product, behind scales and masks.
+fn leads_to_product(graph: &Graph, value: Value) -> bool {
+    let mut value = value;
+    for _ in 0..8 {
+        if let Op::Matmul(attrs) = graph.op(value.node) {
+            return !attrs.bias && graph.as_const(graph.operands(value.node)[1]).is_none();
+        }
+        let next = scaled(graph, value).map(|(x, _)| x).or_else(|| match graph.op(value.node) {
+            Op::Where => graph
+                .operands(value.node)
+                .into_iter()
+                .skip(1)
+                .find(|&v| scalar(graph, v).is_none()),
+            _ => binary(graph, value, Binary::Add).map(|(a, b)| {
+                if leads_to_product(graph, a) { a } else { b }
+            }),
+        });
+        match next {
+            Some(next) => value = next,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// The factors of a product without epilogue, neither of them a constant.
+fn plain_factors(graph: &Graph, node: NodeId, attrs: &Matmul) -> Option<(Value, Value)> {
+    let operands = graph.operands(node);
+    let plain = !attrs.bias && !attrs.residual && attrs.activation.is_none();
+    let (a, b) = (*operands.first()?, *operands.get(1)?);
+    let float = graph.ty(a).elem.is_float() && graph.ty(b).elem.is_float();
+    (plain && float && graph.as_const(b).is_none()).then_some((a, b))
+}
+
+/// Probabilities without the guard against rows that see nothing: the machine's softmax makes them
+/// zero itself.
+fn safe(graph: &Graph, p: Value) -> Value {
+    let Op::Where = graph.op(p.node) else { return p };
+    let operands = graph.operands(p.node);
+    match operands[..] {
+        [condition, zero, inner]
+            if scalar(graph, zero) == Some(0.0)
+                && *graph.op(condition.node) == Op::Unary(Unary::IsNan)
+                && graph.operand(condition.node, 0) == Some(inner) =>
+        {
+            inner
+        }
+        _ => p,
+    }
+}
+
+/// A factor without the numbers that it is multiplied with.
+fn unscaled(graph: &Graph, value: Value) -> (Value, f64) {
+    let (mut value, mut factor) = (value, 1.0);
+    while let Some((x, number)) = scaled(graph, value) {
+        (value, factor) = (x, factor * number);
+    }
+    (value, factor)
+}
+
+fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
+    let result = Value::from(found.result);
+    let origin = graph.origin_of(found.result);
+    let shape = graph.ty(result).shape.clone();
+    let [.., head_count, _, _] = shape[..] else { return Ok(()) };
+
+    let q = match heads(graph, found.q.value, found.q.transposed, true) {
+        Some(q) if q.groups == head_count => q,
+        _ => spread(graph, &found.q, origin)?,
+    };
+    let k = heads(graph, found.k.value, found.k.transposed, true);
+    let v = heads(graph, found.v.value, found.v.transposed, false);
+    let (k, v) = match (k, v) {
+        (Some(k), Some(v)) if k.groups == v.groups => (k, v),
+        // Moved by hand, keys and values have all heads.
+        _ => (spread(graph, &found.k, origin)?, spread(graph, &found.v, origin)?),
+    };
+    let mask = mask(graph, &found.masks, origin)?;
+    let attrs = Attention {
+        heads: head_count,
+        kv_heads: k.groups,
+        scale: (found.scale * q.scale * k.scale) as f32,
+        causal: false,
+        window: None,
+        mask: mask.is_some(),
+        out: Elem::F32,
+    };
+    let mut operands = vec![q.value, k.value, v.value];
+    operands.extend(mask);
+    let fused = add(graph, Op::Attention(attrs), &operands, origin)?;
+    // The reader that puts heads side by side again is replaced with the rows.
+    if let Some(reader) = below(graph, result)
+        && graph.ty(reader).shape == graph.ty(fused).shape
+    {
+        graph.replace_uses(reader, fused);
+        return Ok(());
+    }
+    let [batch, s, columns] = graph.ty(fused).shape[..] else { return Ok(()) };
+    let parts = vec![batch, s, head_count, columns / head_count];
+    let parts = add(graph, Op::Reshape { shape: parts }, &[fused], origin)?;
+    let turned = add(graph, Op::Transpose { perm: vec![0, 2, 1, 3] }, &[parts], origin)?;
+    let whole = add(graph, Op::Reshape { shape }, &[turned], origin)?;
+    graph.replace_uses(result, whole);
+    Ok(())
+}
+
+/// Rows with the heads of a factor side by side, moved there by hand. Three axes are one batch.
+fn spread(graph: &mut Graph, operand: &Operand, origin: OriginId) -> Result<Heads, Diagnostics> {
+    let mut value = operand.value;
+    let mut shape = graph.ty(value).shape.clone();
+    if shape.len() == 3 {
+        shape.insert(0, 1);
+        value = add(graph, Op::Reshape { shape: shape.clone() }, &[value], origin)?;
+    }
+    let perm = if operand.transposed { vec![0, 3, 1, 2] } else { vec![0, 2, 1, 3] };
+    value = add(graph, Op::Transpose { perm }, &[value], origin)?;
+    let turned = &graph.ty(value).shape;
+    let joined = vec![turned[0], turned[1], turned[2] * turned[3]];
+    value = add(graph, Op::Reshape { shape: joined }, &[value], origin)?;
+    Ok(Heads { value, groups: shape[1], scale: 1.0 })
+}
+
+/// All masks as one that is added.
+fn mask(
+    graph: &mut Graph,
+    masks: &[Mask],
+    origin: OriginId,
+) -> Result<Option<Value>, Diagnostics> {
+    let mut sum: Option<Value> = None;
+    for mask in masks.iter().rev() {
+        let added = match mask {
+            Mask::Added(value) => *value,
+            Mask::Filled { condition, holds, number } => {
+                let (number, zero) = (constant(graph, *number), constant(graph, 0.0));
+                let (yes, no) = if *holds { (number, zero) } else { (zero, number) };
+                add(graph, Op::Where, &[*condition, yes, no], origin)?
+            }
+        };
+        sum = Some(match sum {
+            None => added,
+            Some(sum) => add(graph, Op::Binary(Binary::Add), &[sum, added], origin)?,
+        });
+    }
+    Ok(sum)
+}
+
+/// A number as a constant.
+fn constant(graph: &mut Graph, number: f64) -> Value {
+    let bytes = (number as f32).to_le_bytes().to_vec();
+    let id = graph.add_const(Const {
+        name: format!("{number}"),
+        ty: Type::new(Elem::F32, Vec::new()),
+        source: Source::Bytes(bytes.into()),
+    });
+    graph.const_value(id)
+}

@@ -1,0 +1,68 @@
+//! `narrow-broadcast`: element-wise work is done before elements are repeated.
+//!
+//! An expansion moves behind the node that reads it, and vanishes where the reader broadcasts anyway.
+
+use packwright_ir::diag::Diagnostics;
+use packwright_ir::infer::broadcast;
+use packwright_ir::order::topological;
+use packwright_ir::{Graph, NodeId, Op, Value};
+
+use super::matching::add;
+
+/// Moves expansions towards the results.
+///
+/// # Errors
+/// Shape rules that a result breaks.
+pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
+    let mut count = 0;
+    for node in topological(graph) {
+        let rewritten = match graph.op(node) {
+            Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Cast { .. } => narrowed(graph, node)?,
+            Op::Attention(attrs) if attrs.mask => unmasked(graph, node),
+            _ => false,
+        };
+        count += usize::from(rewritten);
+    }
+    Ok(count)
+}
+
+/// What a value repeats.
+fn source(graph: &Graph, value: Value) -> Option<Value> {
+    match graph.op(value.node) {
+        Op::Expand { .. } => graph.operand(value.node, 0),
+        _ => None,
+    }
+}
+
+fn narrowed(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
+    let operands = graph.operands(node);
+    let narrow: Vec<Value> =
+        operands.iter().map(|&v| source(graph, v).unwrap_or(v)).collect();
+    if narrow == operands {
+        return Ok(false);
+    }
+    let origin = graph.origin_of(node);
+    let shape = graph.types(node)[0].shape.clone();
+    let inner = add(graph, graph.op(node).clone(), &narrow, origin)?;
+    let replacement = if graph.ty(inner).shape == shape {
+        inner
+    } else {
+        add(graph, Op::Expand { shape }, &[inner], origin)?
+    };
+    graph.replace_uses(node.into(), replacement);
+    Ok(true)
+}
+
+/// A mask may be as small as it likes: attention broadcasts it.
+fn unmasked(graph: &mut Graph, node: NodeId) -> bool {
+    let mut operands = graph.operands(node);
+    let Some(mask) = operands.last().and_then(|&mask| source(graph, mask)) else { return false };
+    let last = operands.len() - 1;
+    let wide = graph.ty(operands[last]).shape.clone();
+    if broadcast(&graph.ty(mask).shape, &wide).as_ref() != Some(&wide) {
+        return false;
+    }
+    operands[last] = mask;
+    graph.set_operands(node, &operands);
+    true
+}

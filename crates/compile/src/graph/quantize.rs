@@ -1,0 +1,268 @@
+//! `quantize`: int8 products over a wider residual stream.
+//!
+//! Weights get one scale for each output channel. Activations are quantised in front of each product,
+//! by row with scales found at run time, or with one calibrated scale. Heads of q, k and v get a scale
+//! a row and head. Between products numbers are f16; results of the graph keep their type, and what
+//! is computed from inputs alone (masks, say) stays as it is.
+
+use indexmap::IndexMap;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::konst::{Const, Derivation, Source};
+use packwright_ir::order::topological;
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value, infer};
+
+use super::calibrate::Ranges;
+
+/// Longest row that has a single scale.
+const WHOLE_ROW: usize = 1024;
+/// Longest group of a longer row.
+const LONGEST_GROUP: usize = 256;
+/// What groups of longer rows are multiples of.
+const GROUP_UNIT: usize = 16;
+
+/// How activations in front of linear layers are quantised.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Activations {
+    /// By row and group, scales found at run time.
+    #[default]
+    Row,
+    /// One scale for a tensor, from ranges that calibration found.
+    Static(Ranges),
+}
+
+/// Elements of a row of `k` that share a scale: the whole row where it is short, else the longest
+/// group that a product's tile of columns can hold.
+pub fn row_group(k: usize) -> usize {
+    if k <= WHOLE_ROW {
+        return k;
+    }
+    let fits = |group: &usize| k.is_multiple_of(*group) && group.is_multiple_of(GROUP_UNIT);
+    (GROUP_UNIT..=LONGEST_GROUP).rev().find(fits).unwrap_or(k)
+}
+
+/// Quantises with row scales.
+pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
+    run_with(graph, &Activations::Row)
+}
+
+/// Quantises; returns how many nodes became integer.
+///
+/// # Errors
+/// Shape rules that the result breaks.
+pub fn run_with(graph: &mut Graph, activations: &Activations) -> Result<usize, Diagnostics> {
+    let mut quantizer = Quantizer {
+        graph,
+        activations,
+        constants: IndexMap::new(),
+        values: IndexMap::new(),
+        count: 0,
+    };
+    quantizer.run()?;
+    let count = quantizer.count;
+    if count > 0 {
+        narrow(graph)?;
+    }
+    Ok(count)
+}
+
+struct Quantizer<'a> {
+    graph: &'a mut Graph,
+    activations: &'a Activations,
+    /// Quantised forms of constants, by channel axis.
+    constants: IndexMap<(ConstId, usize), Value>,
+    /// Quantised forms of values; a form is a group, or 0 for a static scale.
+    values: IndexMap<(Value, usize), Value>,
+    count: usize,
+}
+
+impl Quantizer<'_> {
+    fn run(&mut self) -> Result<(), Diagnostics> {
+        for node in topological(self.graph) {
+            let operands = self.graph.operands(node);
+            let replaced = match self.graph.op(node).clone() {
+                Op::Matmul(attrs) => self.matmul(&operands, attrs.transpose_b)?,
+                Op::Attention(attrs) => self.attention(&operands, attrs.heads, attrs.kv_heads)?,
+                Op::Embedding { .. } => self.embedding(&operands),
+                _ => None,
+            };
+            if let Some(replaced) = replaced {
+                self.graph.set_operands(node, &replaced);
+                self.count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn matmul(
+        &mut self,
+        operands: &[Value],
+        transpose_b: bool,
+    ) -> Result<Option<Vec<Value>>, Diagnostics> {
+        let (a, b) = (operands[0], operands[1]);
+        let (ty, weights) = (self.graph.ty(a).clone(), self.graph.ty(b).clone());
+        let Some(konst) = self.graph.as_const(b) else { return Ok(None) };
+        let plain = ty.elem.is_float() && weights.elem.is_float() && weights.rank() == 2;
+        // A product over a single element is a multiplication, which f32 does better.
+        if !plain || ty.columns() == 1 || self.graph.as_const(a).is_some() {
+            return Ok(None);
+        }
+        let mut replaced = operands.to_vec();
+        replaced[0] = self.activation(a)?;
+        replaced[1] = self.constant(konst, usize::from(!transpose_b));
+        Ok(Some(replaced))
+    }
+
+    fn activation(&mut self, value: Value) -> Result<Value, Diagnostics> {
+        let group = row_group(self.graph.ty(value).columns());
+        match self.activations {
+            Activations::Row => self.value(value, group, Quant::Row { group }),
+            Activations::Static(ranges) => {
+                let scale = ranges.scale(value)?;
+                self.value(value, 0, Quant::Tensor { scale })
+            }
+        }
+    }
+
+    fn attention(
+        &mut self,
+        operands: &[Value],
+        heads: usize,
+        kv_heads: usize,
+    ) -> Result<Option<Vec<Value>>, Diagnostics> {
+        if !self.graph.ty(operands[0]).elem.is_float() {
+            return Ok(None);
+        }
+        let mut replaced = operands.to_vec();
+        for (operand, heads) in replaced.iter_mut().zip([heads, kv_heads, kv_heads]) {
+            let width = self.graph.ty(*operand).columns() / heads;
+            *operand = self.head(*operand, width)?;
+        }
+        Ok(Some(replaced))
+    }
+
+    /// A factor of attention with one scale a row and head. Columns that are cut out of a wider value
+    /// are cut out of its quantised form, so that the value is quantised once.
+    fn head(&mut self, value: Value, width: usize) -> Result<Value, Diagnostics> {
+        let quant = Quant::Row { group: width };
+        if let Op::Slice { start, count, step } = self.graph.op(value.node).clone()
+            && let Some(whole) = self.graph.operand(value.node, 0)
+        {
+            let ty = self.graph.ty(whole);
+            let last = ty.rank() - 1;
+            let columns_only = (0..last).all(|axis| count[axis] == ty.shape[axis]);
+            let between_heads = [start[last], count[last], ty.columns()]
+                .iter()
+                .all(|n| n.is_multiple_of(width));
+            if columns_only && between_heads && step[last] == 1 {
+                let quantized = self.value(whole, width, quant)?;
+                let slice = Op::Slice { start, count, step };
+                let origin = self.graph.origin_of(value.node);
+                return Ok(infer::add(self.graph, slice, &[quantized], origin)?.into());
+            }
+        }
+        self.value(value, width, quant)
+    }
+
+    fn embedding(&mut self, operands: &[Value]) -> Option<Vec<Value>> {
+        let mut replaced = operands.to_vec();
+        let mut any = false;
+        for table in replaced.iter_mut().skip(1).step_by(2) {
+            if let Some(konst) = self.graph.as_const(*table)
+                && self.graph.ty(*table).elem.is_float()
+            {
+                *table = self.constant(konst, 0);
+                any = true;
+            }
+        }
+        any.then_some(replaced)
+    }
+
+    /// The form of a constant with a scale for each index of the axis.
+    fn constant(&mut self, id: ConstId, axis: usize) -> Value {
+        if let Some(&value) = self.constants.get(&(id, axis)) {
+            return value;
+        }
+        let konst = self.graph.konst(id);
+        let quantized = Const {
+            name: format!("{}.int8", konst.name),
+            ty: Type::quantized(konst.ty.shape.clone(), Quant::Channel { axis }),
+            source: Source::Derived(Derivation::Quantize { of: id }),
+        };
+        let quantized = self.graph.add_const(quantized);
+        let value = self.graph.const_value(quantized);
+        self.constants.insert((id, axis), value);
+        value
+    }
+
+    fn value(&mut self, value: Value, form: usize, quant: Quant) -> Result<Value, Diagnostics> {
+        if let Some(&quantized) = self.values.get(&(value, form)) {
+            return Ok(quantized);
+        }
+        let origin = self.graph.origin_of(value.node);
+        let node = infer::add(self.graph, Op::Quantize { quant }, &[value], origin)?;
+        self.values.insert((value, form), node.into());
+        Ok(node.into())
+    }
+}
+
+/// Narrows the stream to f16: floats that follow from embeddings, products, attention or norms.
+fn narrow(graph: &mut Graph) -> Result<(), Diagnostics> {
+    let mut problems = Vec::new();
+    for node in topological(graph) {
+        if let Err(problem) = retype(graph, node) {
+            problems.push(problem.at(node.to_string()));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    widen_outputs(graph)
+}
+
+fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
+    let declared = graph.types(node).to_vec();
+    let operands = graph.operands(node);
+    let output = graph.is_output(node.into());
+    let stream = match graph.op(node) {
+        Op::Input { .. } | Op::Const(_) => return Ok(()),
+        Op::Embedding { .. }
+        | Op::Matmul(_)
+        | Op::Attention(_)
+        | Op::LayerNorm { .. }
+        | Op::RmsNorm { .. } => true,
+        _ => operands.iter().any(|&v| graph.ty(v).elem == Elem::F16),
+    };
+    let elem = if stream && !output { Elem::F16 } else { Elem::F32 };
+    let mut op = graph.op(node).clone();
+    match &mut op {
+        Op::Matmul(attrs) => attrs.out = elem,
+        Op::Attention(attrs) => attrs.out = elem,
+        Op::Dequantize { to } => *to = elem,
+        _ => {}
+    }
+    graph.set_op(node, op);
+    let types: Vec<&Type> = operands.iter().map(|&v| graph.ty(v)).collect();
+    let mut results = infer::infer(graph.op(node), &types)?;
+    for (result, old) in results.iter_mut().zip(&declared) {
+        let wanted = Type { elem, ..result.clone() };
+        let float = result.elem.is_float() && old.elem != Elem::F64;
+        if float && stream && infer::accepts(graph.op(node), result, &wanted) {
+            *result = wanted;
+        }
+    }
+    graph.set_types(node, results);
+    Ok(())
+}
+
+/// Results that were narrowed on their way become what they were.
+fn widen_outputs(graph: &mut Graph) -> Result<(), Diagnostics> {
+    for index in 0..graph.outputs().len() {
+        let value = graph.outputs()[index].value;
+        if graph.ty(value).elem == Elem::F16 && graph.as_const(value).is_none() {
+            let origin = graph.origin_of(value.node);
+            let wide = infer::add(graph, Op::Cast { to: Elem::F32 }, &[value], origin)?;
+            graph.set_output(index, wide.into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The table of passes: one name each, on the command line, in tests and in the documentation.
+
+use packwright_ir::Graph;
+use packwright_ir::diag::Diagnostics;
+use packwright_ir::verify::Stage;
+
+use crate::graph;
+
+/// A pass from graph to graph.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    pub name: &'static str,
+    /// What it does, one sentence.
+    pub what: &'static str,
+    /// An example of what it matches and what it leaves, in the text form.
+    pub before: &'static str,
+    pub after: &'static str,
+    /// Rewrites, and says how often.
+    pub run: fn(&mut Graph) -> Result<usize, Diagnostics>,
+    /// The stage whose laws hold behind it.
+    pub stage: Stage,
+}
+
+/// What a pass did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassReport {
+    pub name: &'static str,
+    /// Times that something was rewritten.
+    pub rewrites: usize,
+    /// Nodes before and after.
+    pub nodes: (usize, usize),
+}
+
+/// All passes in the order in which the pipeline first runs them.
+pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "fold-constants",
+        what: "Computes what follows from constants alone; large constants are derived, not computed.",
+        before: "%1 = mul @0, @1",
+        after: "@2 = [6.0]",
+        run: graph::fold_constants::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "eliminate-no-ops",
+        what: "Drops nodes that change nothing and joins chains that move elements.",
+        before: "%1 = transpose %0 perm=[1,0]\n%2 = transpose %1 perm=[1,0]",
+        after: "%0",
+        run: graph::eliminate_no_ops::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "merge-common",
+        what: "Merges nodes that compute the same from the same operands.",
+        before: "%1 = exp %0\n%2 = exp %0",
+        after: "%1 = exp %0",
+        run: graph::merge_common::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "share-constants",
+        what: "Merges constants with the same bytes, the same rule or the same derivation.",
+        before: "@0 = [1.0]\n@1 = [1.0]",
+        after: "@0 = [1.0]",
+        run: graph::share_constants::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "narrow-broadcast",
+        what: "Does element-wise work before elements are repeated.",
+        before: "%1 = expand %0\n%2 = exp %1",
+        after: "%1 = exp %0\n%2 = expand %1",
+        run: graph::narrow_broadcast::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "lift-reshape",
+        what: "Moves reshapes of rows from before a product behind it.",
+        before: "%1 = reshape %0\n%2 = matmul %1, @0",
+        after: "%1 = matmul %0, @0\n%2 = reshape %1",
+        run: graph::lift_reshape::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-norm",
+        what: "Recognises LayerNorm and RMSNorm with their gains and shifts.",
+        before: "%1 = reduce_mean %0\n%2 = sub %0, %1\n…\n%8 = add %7, @1",
+        after: "%1 = layer_norm %0, @0, @1 eps=1e-5 affine",
+        run: graph::fuse_norm::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-gelu",
+        what: "Recognises GELU (by erf and by tanh) and SiLU, factors in any order.",
+        before: "%1 = div %0, 1.41421\n%2 = erf %1\n%3 = add %2, 1.0\n%4 = mul %0, %3\n%5 = mul %4, 0.5",
+        after: "%1 = gelu_erf %0",
+        run: graph::fuse_gelu::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-embedding",
+        what: "Recognises rows of tables and their sums.",
+        before: "%2 = gather @0, %0\n%3 = gather @1, %1\n%4 = add %2, %3",
+        after: "%2 = embedding %0, @0, %1, @1 tables=2",
+        run: graph::fuse_embedding::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-attention",
+        what: "Recognises softmax attention with scales, masks, grouped heads and any order of axes.",
+        before: "%3 = matmul %q, %k\n%4 = add %3, %mask\n%5 = softmax %4\n%6 = matmul %5, %v",
+        after: "%3 = attention %q, %k, %v, %mask heads=12 scale=0.125 mask",
+        run: graph::fuse_attention::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-bias",
+        what: "Takes a row that is added to a product into it.",
+        before: "%1 = matmul %0, @0\n%2 = add @1, %1",
+        after: "%1 = matmul %0, @0, @1 bias",
+        run: graph::fuse_bias::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-activation",
+        what: "Takes a function of a product's result into the product.",
+        before: "%1 = matmul %0, @0\n%2 = gelu_erf %1",
+        after: "%1 = matmul %0, @0 activation=gelu_erf",
+        run: graph::fuse_activation::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-residual",
+        what: "Takes a tensor that is added to a product's result into the product.",
+        before: "%2 = matmul %1, @0\n%3 = add %2, %0",
+        after: "%2 = matmul %1, @0, %0 residual",
+        run: graph::fuse_residual::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "merge-projections",
+        what: "Joins products of one value with several weights: q, k and v become one.",
+        before: "%1 = matmul %0, @0\n%2 = matmul %0, @1",
+        after: "%1 = matmul %0, @2\n%2 = slice %1\n%3 = slice %1",
+        run: graph::merge_projections::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "eliminate-dead",
+        what: "Drops nodes whose results nobody reads.",
+        before: "%1 = exp %0\noutput %0",
+        after: "output %0",
+        run: graph::eliminate_dead::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "quantize",
+        what: "Makes products and attention int8, with scales a channel and a row, over an f16 stream.",
+        before: "%1 = matmul %0, @0",
+        after: "%1 = quantize %0 row(384)\n%2 = matmul %1, @1 out=f16",
+        run: graph::quantize::run,
+        stage: Stage::Quantized,
+    },
+    Pass {
+        name: "legalize",
+        what: "Rewrites what machines have no command for.",
+        before: "%1 = gather %0, [0] axis=1",
+        after: "%1 = slice %0\n%2 = reshape %1",
+        run: graph::legalize::run,
+        stage: Stage::Imported,
+    },
+];
+
+/// A pass by its name.
+pub fn find(name: &str) -> Option<&'static Pass> {
+    PASSES.iter().find(|pass| pass.name == name)
+}
+
+/// The page of all passes, generated from the table.
+pub fn passes_md() -> String {
+    let mut page = String::from(
+        "# Graph passes\n\nGenerated from the table in `crates/compile/src/pass.rs` by `cargo xtask docs`. \
+         `packwright opt --pass NAME` runs one on a text; `tests/files/graph/NAME` holds its cases.\n",
+    );
+    for pass in PASSES {
+        page.push_str(&format!(
+            "\n## {}\n\n{}\n\n```text\n{}\n──▶\n{}\n```\n",
+            pass.name, pass.what, pass.before, pass.after
+        ));
+    }
+    page
+}

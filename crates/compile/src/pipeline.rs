@@ -1,0 +1,124 @@
+//! The order of graph passes.
+
+use packwright_ir::Graph;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::verify::{self, Stage};
+
+use crate::graph::quantize::{self, Activations};
+use crate::graph::eliminate_dead;
+use crate::pass::{self, Pass, PassReport};
+
+/// What the graph passes may choose.
+#[derive(Clone, Debug, Default)]
+pub struct GraphOptions {
+    /// How activations in front of linear layers are quantised.
+    pub activations: Activations,
+}
+
+/// Passes that tidy up, run until nothing changes.
+const TIDY: &[&str] = &[
+    "fold-constants", "eliminate-no-ops", "narrow-broadcast", "merge-common", "share-constants",
+    "eliminate-dead",
+];
+
+/// Passes that recognise patterns, with tidying between them.
+const FUSE: &[&str] = &[
+    "lift-reshape", "fuse-norm", "fuse-gelu", "fuse-embedding", "fuse-attention", "fuse-bias",
+    "fuse-activation", "fuse-residual", "merge-projections",
+];
+
+/// Most rounds of tidying; each makes the graph smaller or moves something towards the results.
+const MOST_ROUNDS: usize = 32;
+
+/// Runs all passes up to a graph that the planner accepts.
+///
+/// # Errors
+/// Everything in the way: shape rules and laws that the result breaks.
+pub fn run_graph_pipeline(
+    graph: &mut Graph,
+    options: &GraphOptions,
+) -> Result<Vec<PassReport>, Diagnostics> {
+    let mut reports = fuse(graph)?;
+    let quantize = pass::find("quantize").expect("is in the table");
+    let run = |graph: &mut Graph| quantize::run_with(graph, &options.activations);
+    reports.push(step(graph, quantize, run)?);
+    for name in ["legalize", "eliminate-no-ops", "share-constants", "merge-common", "eliminate-dead"] {
+        reports.push(named(graph, name)?);
+    }
+    graph.compact();
+    complain(verify::verify(graph, Stage::Legal))?;
+    Ok(reports)
+}
+
+/// Runs the passes that recognise patterns: the graph still computes floats.
+///
+/// # Errors
+/// Shape rules and laws that the result breaks.
+pub fn fuse(graph: &mut Graph) -> Result<Vec<PassReport>, Diagnostics> {
+    let mut reports = Vec::new();
+    tidy(graph, &mut reports)?;
+    for name in FUSE {
+        reports.push(named(graph, name)?);
+        tidy(graph, &mut reports)?;
+    }
+    Ok(reports)
+}
+
+/// Runs one pass, and drops what it left behind.
+///
+/// # Errors
+/// When there is no such pass, or a rule or law is broken.
+pub fn run_pass(name: &str, graph: &mut Graph) -> Result<PassReport, Diagnostics> {
+    if pass::find(name).is_none() {
+        return Err(Diagnostic::error("pass-unknown", format!("there is no pass `{name}`")).into());
+    }
+    let report = named(graph, name)?;
+    graph.compact();
+    complain(verify::verify(graph, Stage::Imported))?;
+    Ok(report)
+}
+
+fn tidy(graph: &mut Graph, reports: &mut Vec<PassReport>) -> Result<(), Diagnostics> {
+    for _ in 0..MOST_ROUNDS {
+        let mut rewrites = 0;
+        for name in TIDY {
+            let report = named(graph, name)?;
+            rewrites += report.rewrites;
+            if report.rewrites > 0 {
+                reports.push(report);
+            }
+        }
+        if rewrites == 0 {
+            break;
+        }
+    }
+    graph.compact();
+    Ok(())
+}
+
+fn named(graph: &mut Graph, name: &str) -> Result<PassReport, Diagnostics> {
+    let pass = pass::find(name).expect("the pipeline names passes of the table");
+    step(graph, pass, pass.run)
+}
+
+fn step(
+    graph: &mut Graph,
+    pass: &Pass,
+    run: impl FnOnce(&mut Graph) -> Result<usize, Diagnostics>,
+) -> Result<PassReport, Diagnostics> {
+    let before = graph.node_count();
+    let rewrites = run(graph)?;
+    if rewrites > 0 && pass.name != "eliminate-dead" {
+        eliminate_dead::run(graph)?;
+    }
+    if cfg!(debug_assertions) && rewrites > 0 {
+        complain(verify::verify(graph, Stage::Imported))?;
+    }
+    Ok(PassReport { name: pass.name, rewrites, nodes: (before, graph.node_count()) })
+}
+
+/// Complaints worse than warnings end the pipeline.
+fn complain(found: Diagnostics) -> Result<(), Diagnostics> {
+    if found.has_errors() { Err(found) } else { Ok(()) }
+}
+
