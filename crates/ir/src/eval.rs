@@ -159,6 +159,13 @@ fn compute(
         memory.ensure(graph, operand)?;
     }
     let tensors: Vec<&Tensor> = operands.iter().map(|v| memory.held(*v)).collect();
+    // Computed in f32 and rounded once, whatever the width of the operands.
+    let wide: Vec<Tensor> = if infer::float_width_is_free(graph.op(node)) {
+        tensors.iter().map(|t| widened(t)).collect()
+    } else {
+        Vec::new()
+    };
+    let tensors = if wide.is_empty() { tensors } else { wide.iter().collect() };
     let results = eval_op(graph.op(node), &tensors)?;
     let declared = graph.types(node).iter();
     Ok(results.into_iter().zip(declared).map(|(tensor, ty)| rounded(tensor, ty.elem)).collect())
@@ -209,6 +216,11 @@ pub fn eval_op(op: &Op, operands: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> 
         Op::Quantize { quant } => quantize::quantize(x[0], *quant),
         Op::Dequantize { to } => quantize::to_floats(x[0], *to),
     }])
+}
+
+/// Half precision as f32, which is exact.
+fn widened(tensor: &Tensor) -> Tensor {
+    if tensor.elem() == Elem::F16 { lanes::cast(tensor, Elem::F32) } else { tensor.clone() }
 }
 
 /// The tensor in the declared element type; only floats differ from what was computed.

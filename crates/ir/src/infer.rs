@@ -188,7 +188,7 @@ fn check_count(op: &Op, found: usize) -> Result<(), Diagnostic> {
 
 /// Whether the operator computes floats whose width no attribute names. Operators that only move
 /// elements keep the width of their operand.
-fn float_width_is_free(op: &Op) -> bool {
+pub(crate) fn float_width_is_free(op: &Op) -> bool {
     match op {
         Op::Unary(_)
         | Op::Binary(_)

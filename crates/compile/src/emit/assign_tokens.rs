@@ -1,9 +1,8 @@
 //! Tokens: which packet waits for which, found from what their commands touch.
 //!
 //! Every buffer and every tile keeps the touches of its present life. A packet waits for the writers
-//! of what it reads, and for the readers and writers of what it writes; the first touch of a new life
-//! waits for all that touched the bytes in their lives before. Waits that follow from others are left
-//! out.
+//! of what it reads, and for the readers and writers of what it writes; in a new life every touch waits
+//! for all that touched its bytes in their lives before. Waits that follow from others are left out.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +26,12 @@ enum Owner {
 #[derive(Debug, Default)]
 struct Life {
     touches: Vec<(Touch, usize)>,
+    /// Who touched the bytes before, and whether anybody in this life has waited for it.
+    inherited: Vec<(Past, bool)>,
 }
 
 /// Packets that touched a range in a life that is over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Past {
     start: u64,
     end: u64,
@@ -206,9 +207,16 @@ impl Tracker {
     ) {
         if !self.lives.contains_key(&owner) {
             let (addr, bytes) = range(plan, owner);
-            self.begin(addr, addr + bytes, needs);
+            let inherited = self.begin(addr, addr + bytes);
+            self.lives.insert(owner, Life { touches: Vec::new(), inherited });
         }
         let life = self.lives.entry(owner).or_default();
+        for (past, waited) in &mut life.inherited {
+            if touch.addr < past.end && past.start < touch.end() {
+                needs.extend(&past.packets);
+                *waited = true;
+            }
+        }
         for (other, by) in &life.touches {
             if (touch.write || other.write) && *by != packet && touch.overlaps(other) {
                 needs.push(*by);
@@ -220,25 +228,34 @@ impl Tracker {
         life.touches.push((*touch, packet));
     }
 
-    /// A new life waits for the lives that the bytes had before.
-    fn begin(&mut self, start: u64, end: u64, needs: &mut Vec<usize>) {
+    /// A new life takes over the past of its bytes.
+    fn begin(&mut self, start: u64, end: u64) -> Vec<(Past, bool)> {
         let mut rest = Vec::new();
+        let mut taken = Vec::new();
         for past in self.past.drain(..) {
-            if past.end <= start || end <= past.start {
+            let inside = Past {
+                start: past.start.max(start),
+                end: past.end.min(end),
+                packets: past.packets.clone(),
+            };
+            if inside.start >= inside.end {
                 rest.push(past);
                 continue;
             }
-            needs.extend(&past.packets);
             if past.start < start {
-                rest.push(Past { start: past.start, end: start, packets: past.packets.clone() });
+                rest.push(Past { end: start, ..past.clone() });
             }
             if end < past.end {
-                rest.push(Past { start: end, end: past.end, packets: past.packets });
+                rest.push(Past { start: end, ..past });
             }
+            taken.push((inside, false));
         }
         self.past = rest;
+        taken
     }
 
+    /// A life becomes past; with it what it inherited and nobody has waited for. The rest follows: who
+    /// waits for this life waits for those who waited.
     fn retire(&mut self, plan: &Plan, owner: Owner) {
         let Some(life) = self.lives.remove(&owner) else { return };
         let (start, bytes) = range(plan, owner);
@@ -246,6 +263,7 @@ impl Tracker {
         packets.sort_unstable();
         packets.dedup();
         self.past.push(Past { start, end: start + bytes, packets });
+        self.past.extend(life.inherited.into_iter().filter(|(_, waited)| !waited).map(|(p, _)| p));
     }
 
     /// A fill waits for the spill that wrote its rows.

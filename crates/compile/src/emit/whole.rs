@@ -54,8 +54,8 @@ pub fn broadcast(operand: &Operand, shape: &[usize]) -> Option<Vec<u64>> {
     let mut strides = vec![0; shape.len()];
     for (axis, (&n, &stride)) in operand.shape.iter().zip(&operand.strides).enumerate() {
         match (n, shape[missing + axis]) {
-            (1, _) => {}
             (n, wide) if n == wide => strides[missing + axis] = stride,
+            (1, _) => {}
             _ => return None,
         }
     }

@@ -7,7 +7,7 @@ use packwright_ir::order::topological;
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{ConstId, Graph, NodeId, Op};
 
-use super::matching::has_values;
+use super::matching::is_known;
 
 /// Elements of the largest result that is stored.
 const LARGEST: usize = 1 << 16;
@@ -40,7 +40,7 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
         Op::Reshape { .. } => Some(Derivation::Reshape { of: first }),
         _ => None,
     };
-    let known = ids.iter().all(|&id| has_values(graph, id));
+    let known = ids.iter().all(|&id| is_known(graph, id));
     if let Some(derivation) = derivation
         && (!known || ty.elements() > LARGEST)
     {

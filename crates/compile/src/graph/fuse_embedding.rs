@@ -7,9 +7,6 @@ use packwright_ir::{Graph, NodeId, Op, Value};
 
 use super::matching::{add, binary, only_user};
 
-/// Elements from which on a table counts as an embedding.
-const SMALLEST_TABLE: usize = 512;
-
 /// Recognises embeddings.
 ///
 /// # Errors
@@ -71,8 +68,7 @@ fn gathered(graph: &Graph, value: Value, pairs: &mut Vec<(Value, Value)>) -> boo
     let ty = graph.ty(table);
     let fits = graph.as_const(table).is_some()
         && ty.elem.is_float()
-        && ty.rank() == 2
-        && ty.elements() >= SMALLEST_TABLE;
+        && ty.rank() == 2;
     if fits {
         pairs.push((ids, table));
     }

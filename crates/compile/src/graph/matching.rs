@@ -2,45 +2,42 @@
 
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::eval::konst;
-use packwright_ir::konst::{FillKind, Source};
+use packwright_ir::konst::Source;
 use packwright_ir::op::{Binary, Unary};
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{ConstId, Graph, NodeId, Op, OriginId, Value, infer};
 
-/// Elements of the largest constant that is looked at as one repeated number.
-const LARGEST_SPLAT: usize = 1 << 12;
+/// Bytes of the largest float constant whose values a pass may look at. Larger ones are weights: what
+/// passes do must not depend on whether their values are there.
+pub const LARGEST_KNOWN: usize = 1 << 10;
 
-/// The number that every element of a constant is.
+/// Whether the values of a constant may be looked at, and are there.
+pub fn is_known(graph: &Graph, id: ConstId) -> bool {
+    let ty = &graph.konst(id).ty;
+    (!ty.elem.is_float() || ty.bytes() <= LARGEST_KNOWN) && has_values(graph, id)
+}
+
+/// The number that a constant of one element is, repeated or not.
 pub fn scalar(graph: &Graph, value: Value) -> Option<f64> {
     if let Op::Reshape { .. } | Op::Expand { .. } = graph.op(value.node) {
         return scalar(graph, graph.operand(value.node, 0)?);
     }
     let id = graph.as_const(value)?;
-    let konst = graph.konst(id);
-    if let Source::Synthetic(fill) = &konst.source
-        && let FillKind::Constant { value } = fill.kind
-    {
-        return Some(value);
-    }
-    if !has_values(graph, id) || konst.ty.elements() > LARGEST_SPLAT {
+    if graph.konst(id).ty.elements() != 1 || !has_values(graph, id) {
         return None;
     }
-    splat(&konst::value(graph, id).ok()?)
+    first(&konst::value(graph, id).ok()?)
 }
 
-fn splat(tensor: &Tensor) -> Option<f64> {
-    fn same<T: Copy + PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
-        let first = values.next()?;
-        values.all(|x| x == first).then_some(first)
-    }
+fn first(tensor: &Tensor) -> Option<f64> {
     match &tensor.data {
-        Data::F32(a) | Data::F16(a) => same(a.iter().copied()).map(f64::from),
-        Data::F64(a) => same(a.iter().copied()),
-        Data::I64(a) => same(a.iter().copied()).map(|x| x as f64),
-        Data::I32(a) => same(a.iter().copied()).map(f64::from),
-        Data::I8(a) => same(a.iter().copied()).map(f64::from),
-        Data::U8(a) => same(a.iter().copied()).map(f64::from),
-        Data::Bool(a) => same(a.iter().copied()).map(|x| f64::from(u8::from(x))),
+        Data::F32(a) | Data::F16(a) => a.first().copied().map(f64::from),
+        Data::F64(a) => a.first().copied(),
+        Data::I64(a) => a.first().map(|&x| x as f64),
+        Data::I32(a) => a.first().copied().map(f64::from),
+        Data::I8(a) => a.first().copied().map(f64::from),
+        Data::U8(a) => a.first().copied().map(f64::from),
+        Data::Bool(a) => a.first().map(|&x| f64::from(u8::from(x))),
     }
 }
 

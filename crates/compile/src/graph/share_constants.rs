@@ -1,12 +1,16 @@
 //! `share-constants`: constants that are the same become one, so that they are stored and read once.
 //!
 //! Equal are constants with the same bytes, made by the same rule, or derived alike from equal ones.
+//! Vectors of weights with the same bytes stay apart: biases that happen to be zero are a matter of
+//! values, on which the program must not depend. Matrices that are equal are tied.
 
 use std::collections::HashMap;
 
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::konst::{Derivation, Source};
 use packwright_ir::{ConstId, Graph, Op, Value};
+
+use super::matching::is_known;
 
 /// Points readers at the first of equal constants.
 ///
@@ -54,12 +58,12 @@ fn representative(
     let konst = graph.konst(id);
     let ty = konst.ty.to_string();
     let key = match &konst.source {
-        Source::Bytes(bytes) => {
+        Source::Bytes(bytes) if is_known(graph, id) || konst.ty.rank() >= 2 => {
             let head = bytes.iter().take(HEAD).copied().collect();
             Some(Key::Bytes { ty, length: bytes.len(), head })
         }
         Source::Synthetic(fill) => Some(Key::Rule(format!("{ty} {fill:?}"))),
-        Source::Absent => None,
+        Source::Bytes(_) | Source::Absent => None,
         Source::Derived(derivation) => {
             let mut derivation = derivation.clone();
             match &mut derivation {
