@@ -1,3 +1,19 @@
-//! Simulator: what packets do to bytes and what they cost.
+//! Simulator: what packets do to bytes ([`func`]) and what they cost ([`simulate`], `part`).
+//!
+//! It sees what silicon would see: a stream of packets and a target. `docs/simulator.md` describes
+//! the model of time and where its formulas come from.
+//!
+//! Read in this order: [`simulate`], [`report`], [`part`], then [`func`].
 
+pub mod error;
 pub mod func;
+pub mod part;
+pub mod report;
+pub mod simulate;
+
+mod engine;
+mod tally;
+
+pub use error::SimError;
+pub use report::Report;
+pub use simulate::{Options, simulate};

@@ -1,0 +1,1 @@
+//! Streams, rows and refresh, against the figures of DRAM simulators.
