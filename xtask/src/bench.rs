@@ -14,12 +14,19 @@ pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
     call("cargo", &["build", "--release", "--quiet"], &[])?;
     let program = root().join("target/release/packwright");
     let folder = tempfile::tempdir()?;
-    println!("{:<44} {:>10} {:>10} {:>10}", "job (median of wall seconds)", "seconds", "peak MiB", "ratio");
+    println!(
+        "{:<44} {:>10} {:>10} {:>10}",
+        "job (median of wall seconds)", "seconds", "peak MiB", "ratio"
+    );
     let help = measure(&program, &["--version"], runs)?;
     row("start of the process", help, None);
     for name in ["zoo:DistilBERT", "zoo:MiniLM"] {
         let job = measure(&program, &["estimate", name, "--json"], runs)?;
-        row(&format!("estimate {name}"), job, Some(("start", help.seconds)));
+        row(
+            &format!("estimate {name}"),
+            job,
+            Some(("start", help.seconds)),
+        );
     }
     let slms = measure(&program, &["slms", "--json"], runs)?;
     row("slms", slms, Some(("start", help.seconds)));
@@ -33,7 +40,14 @@ pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
 fn real(program: &Path, model: &Path, folder: &Path, runs: usize) -> anyhow::Result<()> {
     let out = folder.join("out.npu").display().to_string();
     let source = model.display().to_string();
-    let arguments = ["compile", source.as_str(), "--seq", "128", "-o", out.as_str()];
+    let arguments = [
+        "compile",
+        source.as_str(),
+        "--seq",
+        "128",
+        "-o",
+        out.as_str(),
+    ];
     let copy = folder.join("copy.bin");
     let mut copies = Vec::new();
     for _ in 0..=runs {
@@ -65,7 +79,10 @@ fn measure(program: &Path, arguments: &[&str], runs: usize) -> anyhow::Result<Fi
         anyhow::ensure!(status, "{} failed", arguments.join(" "));
         peak = kib.or(peak);
     }
-    Ok(Figure { seconds: median(&seconds[1..]), peak_mib: peak.map(|kib| kib / 1024.0) })
+    Ok(Figure {
+        seconds: median(&seconds[1..]),
+        peak_mib: peak.map(|kib| kib / 1024.0),
+    })
 }
 
 /// Runs a command under GNU time where it is there, for the peak of resident memory.
@@ -86,7 +103,11 @@ fn timed(program: &Path, arguments: &[&str]) -> anyhow::Result<(bool, Option<f64
         .stdout(Stdio::null())
         .output()?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let peak = text.lines().rev().find_map(|l| l.strip_prefix("peak ")).and_then(|v| v.parse().ok());
+    let peak = text
+        .lines()
+        .rev()
+        .find_map(|l| l.strip_prefix("peak "))
+        .and_then(|v| v.parse().ok());
     Ok((output.status.success(), peak))
 }
 
@@ -97,7 +118,9 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn row(name: &str, figure: Figure, to: Option<(&str, f64)>) {
-    let peak = figure.peak_mib.map_or_else(|| "–".to_string(), |mib| format!("{mib:.0}"));
+    let peak = figure
+        .peak_mib
+        .map_or_else(|| "–".to_string(), |mib| format!("{mib:.0}"));
     let ratio = to.map_or_else(String::new, |(what, seconds)| {
         format!("{:.1} × {what}", figure.seconds / seconds)
     });

@@ -6,7 +6,18 @@ use crate::{call, docs, tidy};
 pub fn run() -> anyhow::Result<()> {
     call("cargo", &["fmt", "--all", "--check"], &[])?;
     tidy::run()?;
-    call("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    call(
+        "cargo",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    )?;
     // Snapshots are read in review, never written by a test run.
     call("cargo", &["test", "--workspace"], &[("INSTA_UPDATE", "no")])?;
     docs::run(true)

@@ -11,7 +11,10 @@ pub fn run(check: bool) -> anyhow::Result<()> {
     let pages = [
         ("packets.md", packwright_packet::docs::packets_md()),
         ("passes.md", packwright_compile::pass::passes_md()),
-        ("supported-ops.md", packwright_onnx::registry::supported_ops_md()),
+        (
+            "supported-ops.md",
+            packwright_onnx::registry::supported_ops_md(),
+        ),
     ];
     let mut stale = Vec::new();
     for (name, text) in pages {
@@ -24,6 +27,10 @@ pub fn run(check: bool) -> anyhow::Result<()> {
             fs::write(&path, text).with_context(|| format!("docs/{name}"))?;
         }
     }
-    anyhow::ensure!(stale.is_empty(), "stale: {} (run `cargo xtask docs`)", stale.join(", "));
+    anyhow::ensure!(
+        stale.is_empty(),
+        "stale: {} (run `cargo xtask docs`)",
+        stale.join(", ")
+    );
     Ok(())
 }

@@ -19,14 +19,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("zoo", &["ir", "onnx"]),
     ("compile", &["numerics", "ir", "target", "packet"]),
     ("sim", &["numerics", "target", "packet"]),
-    ("cli", &["numerics", "target", "ir", "packet", "onnx", "zoo", "compile", "sim"]),
+    (
+        "cli",
+        &[
+            "numerics", "target", "ir", "packet", "onnx", "zoo", "compile", "sim",
+        ],
+    ),
 ];
 
 /// Longest file in lines; generated code is not counted.
 const HARD_LIMIT: usize = 800;
 
 /// Module names that name no concept.
-const NAMELESS: &[&str] = &["utils", "util", "common", "support", "misc", "prelude", "helpers"];
+const NAMELESS: &[&str] = &[
+    "utils", "util", "common", "support", "misc", "prelude", "helpers",
+];
 
 /// Checks the tree and lists all that is wrong.
 pub fn run() -> anyhow::Result<()> {
@@ -36,7 +43,11 @@ pub fn run() -> anyhow::Result<()> {
     for complaint in &complaints {
         eprintln!("tidy: {complaint}");
     }
-    anyhow::ensure!(complaints.is_empty(), "tidy found {} things", complaints.len());
+    anyhow::ensure!(
+        complaints.is_empty(),
+        "tidy found {} things",
+        complaints.len()
+    );
     Ok(())
 }
 
@@ -44,7 +55,11 @@ fn arrows(complaints: &mut Vec<String>) -> anyhow::Result<()> {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     for entry in fs::read_dir(root().join("crates"))? {
         let folder = entry?.path();
-        let name = folder.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_string();
+        let name = folder
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+            .to_string();
         let Some(allowed) = allowed.get(name.as_str()) else {
             complaints.push(format!("crates/{name} is not in the table of arrows"));
             continue;
@@ -62,7 +77,10 @@ fn arrows(complaints: &mut Vec<String>) -> anyhow::Result<()> {
         }
         if let Some(dependencies) = dependencies {
             for (dependency, value) in dependencies {
-                if value.as_table().is_none_or(|t| !t.contains_key("workspace")) {
+                if value
+                    .as_table()
+                    .is_none_or(|t| !t.contains_key("workspace"))
+                {
                     complaints.push(format!(
                         "crates/{name}: the version of {dependency} belongs into the workspace manifest"
                     ));
@@ -82,19 +100,31 @@ fn files(complaints: &mut Vec<String>) -> anyhow::Result<()> {
                 continue;
             }
             let text = fs::read_to_string(path)?;
-            let shown = path.strip_prefix(root()).unwrap_or(path).display().to_string();
+            let shown = path
+                .strip_prefix(root())
+                .unwrap_or(path)
+                .display()
+                .to_string();
             if is_generated(path, &text) {
                 continue;
             }
             let lines = text.lines().count();
             if lines > HARD_LIMIT {
-                complaints.push(format!("{shown}: {lines} lines, {HARD_LIMIT} are the limit"));
+                complaints.push(format!(
+                    "{shown}: {lines} lines, {HARD_LIMIT} are the limit"
+                ));
             }
-            let first = text.lines().find(|l| !l.starts_with("#!")).unwrap_or_default();
+            let first = text
+                .lines()
+                .find(|l| !l.starts_with("#!"))
+                .unwrap_or_default();
             if !first.starts_with("//!") {
                 complaints.push(format!("{shown}: the first line is no module doc"));
             }
-            let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+            let stem = path
+                .file_stem()
+                .and_then(|s| s.to_str())
+                .unwrap_or_default();
             if NAMELESS.contains(&stem) {
                 complaints.push(format!("{shown}: the name names no concept"));
             }

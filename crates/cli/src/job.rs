@@ -6,6 +6,7 @@ use packwright_packet::container::{ReadOptions, read_with};
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_packet::{access, check};
 use packwright_target::Target;
+use serde_json::json;
 
 use crate::errors::{Failure, Problem};
 use crate::options::CompileChoices;
@@ -227,7 +228,8 @@ pub fn predicted_traffic(entry: &Entry, registers: &[u64]) -> DramBytes {
     bytes
 }
 
-/// The trace of a simulation in Chrome's event format.
+/// The trace of a simulation in Chrome's event format: a process for each entry, a thread for each
+/// unit, times in microseconds.
 ///
 /// # Errors
 /// As [`simulate`].
@@ -236,6 +238,43 @@ pub fn trace(
     target: &Target,
     choices: &SimulateChoices,
 ) -> Result<Vec<u8>, Failure> {
-    let _ = (program, target, choices);
-    Err(Problem::unsupported("simulation-unsupported", "this version does not trace yet").into())
+    judge(program, target)?;
+    let mut events = Vec::new();
+    for (process, entry) in entries(program, choices.entry.as_deref())?
+        .into_iter()
+        .enumerate()
+    {
+        let registers = registers(entry, &choices.registers)?;
+        let options = packwright_sim::Options {
+            registers,
+            spans: true,
+        };
+        let report = packwright_sim::simulate(program, entry, target, &options)
+            .map_err(|error| Problem::error(error.code(), error.to_string()).help(error.help()))?;
+        events.push(json!({
+            "ph": "M", "name": "process_name", "pid": process, "args": {"name": entry.name},
+        }));
+        let mut units: Vec<&str> = report.spans.iter().map(|span| span.unit.as_str()).collect();
+        units.sort_unstable();
+        units.dedup();
+        for (thread, unit) in units.iter().enumerate() {
+            events.push(json!({
+                "ph": "M", "name": "thread_name", "pid": process, "tid": thread,
+                "args": {"name": unit},
+            }));
+        }
+        for span in &report.spans {
+            let thread = units.binary_search(&span.unit.as_str()).unwrap_or(0);
+            let origin = &program.origins[entry.packets[span.packet as usize].origin.0 as usize];
+            events.push(json!({
+                "ph": "X", "pid": process, "tid": thread,
+                "name": span.mnemonic, "cat": origin.layer,
+                "ts": target.seconds(span.start) * 1e6,
+                "dur": target.seconds(span.end - span.start) * 1e6,
+                "args": {"packet": span.packet, "layer": origin.layer, "what": origin.what},
+            }));
+        }
+    }
+    let trace = json!({"displayTimeUnit": "ns", "traceEvents": events});
+    Ok(trace.to_string().into_bytes())
 }

@@ -18,12 +18,26 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
     let depth = depths(graph, &order);
     let sram = target.sram.bytes;
     let terms = [
-        ("weights", layout.stored.iter().filter(|s| !s.table).map(|s| s.bytes).sum()),
+        (
+            "weights",
+            layout
+                .stored
+                .iter()
+                .filter(|s| !s.table)
+                .map(|s| s.bytes)
+                .sum(),
+        ),
         ("embeddings", embedding_rows(graph, layout, &order)),
         ("inputs", inputs(graph)),
         ("outputs", outputs(graph)),
-        ("shared weights", shared_weights(graph, layout, &order, &depth, sram)),
-        ("live state", live_state(graph, storage, layout, &order, &depth, sram)),
+        (
+            "shared weights",
+            shared_weights(graph, layout, &order, &depth, sram),
+        ),
+        (
+            "live state",
+            live_state(graph, storage, layout, &order, &depth, sram),
+        ),
     ];
     let dram_bytes: u64 = terms.iter().map(|&(_, bytes)| bytes).sum();
     let rate = target.sustained_bytes_per_second();
@@ -43,7 +57,10 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
         attainable_dram_bytes: dram_bytes,
         seconds: memory_seconds.max(matrix_seconds),
         binding_term,
-        terms: terms.iter().map(|&(name, bytes)| (name.to_string(), bytes)).collect(),
+        terms: terms
+            .iter()
+            .map(|&(name, bytes)| (name.to_string(), bytes))
+            .collect(),
     }
 }
 
@@ -69,7 +86,9 @@ fn depths(graph: &Graph, order: &[NodeId]) -> IndexMap<NodeId, usize> {
 fn embedding_rows(graph: &Graph, layout: &Layout, order: &[NodeId]) -> u64 {
     let mut rows: IndexMap<StoredId, u64> = IndexMap::new();
     for &node in order {
-        let Op::Embedding { tables } = graph.op(node) else { continue };
+        let Op::Embedding { tables } = graph.op(node) else {
+            continue;
+        };
         let operands = graph.operands(node);
         let mut stored = layout.of(node).iter().filter(|id| layout.get(**id).table);
         for pair in 0..*tables {
@@ -86,7 +105,9 @@ fn embedding_rows(graph: &Graph, layout: &Layout, order: &[NodeId]) -> u64 {
             *entry = (*entry).max(distinct.min(table_rows(layout.get(id))));
         }
     }
-    rows.iter().map(|(&id, &count)| count * layout.get(id).record()).sum()
+    rows.iter()
+        .map(|(&id, &count)| count * layout.get(id).record())
+        .sum()
 }
 
 fn table_rows(stored: &Stored) -> u64 {
@@ -112,7 +133,11 @@ fn inputs(graph: &Graph) -> u64 {
 }
 
 fn outputs(graph: &Graph) -> u64 {
-    graph.outputs().iter().map(|output| value_bytes(graph, output.value)).sum()
+    graph
+        .outputs()
+        .iter()
+        .map(|output| value_bytes(graph, output.value))
+        .sum()
 }
 
 /// E2: constants that are used on both sides of a barrier come again unless SRAM kept them.
@@ -141,7 +166,10 @@ fn shared_weights(
             *by_uses.entry(levels.len()).or_default() += layout.get(*id).bytes;
         }
     }
-    by_uses.iter().map(|(&uses, &bytes)| (uses as u64 - 1) * bytes.saturating_sub(sram)).sum()
+    by_uses
+        .iter()
+        .map(|(&uses, &bytes)| (uses as u64 - 1) * bytes.saturating_sub(sram))
+        .sum()
 }
 
 /// E3: at the first result of an attention all other rows of the residual stream are alive.
@@ -156,7 +184,9 @@ fn live_state(
     let shared = shared_levels(graph, layout, order, depth);
     let mut total = 0;
     for &node in order {
-        let Op::Attention(attention) = graph.op(node) else { continue };
+        let Op::Attention(attention) = graph.op(node) else {
+            continue;
+        };
         let level = depth[&node];
         // Causal rows need not meet at a barrier; before the first layer rows come from the tables.
         if attention.causal || level < 2 || shared {
@@ -181,9 +211,15 @@ fn shared_levels(
     depth: &IndexMap<NodeId, usize>,
 ) -> bool {
     let mut first: IndexMap<StoredId, usize> = IndexMap::new();
-    order.iter().filter(|n| matches!(graph.op(**n), Op::Matmul(_))).any(|&node| {
-        layout.of(node).iter().any(|&id| *first.entry(id).or_insert(depth[&node]) != depth[&node])
-    })
+    order
+        .iter()
+        .filter(|n| matches!(graph.op(**n), Op::Matmul(_)))
+        .any(|&node| {
+            layout
+                .of(node)
+                .iter()
+                .any(|&id| *first.entry(id).or_insert(depth[&node]) != depth[&node])
+        })
 }
 
 /// Bytes of the largest value that is made before an attention and read behind it, less one row.
@@ -205,7 +241,10 @@ fn residual_bytes(graph: &Graph, storage: &Storage, attention: NodeId) -> u64 {
     while index < near.len() && index < 64 {
         let node = near[index];
         index += 1;
-        let read_behind = graph.users(node.into()).iter().any(|(user, _)| !before.contains(user));
+        let read_behind = graph
+            .users(node.into())
+            .iter()
+            .any(|(user, _)| !before.contains(user));
         if read_behind {
             if let Some(root) = storage.root_of(node) {
                 let info = storage.root(root);

@@ -36,7 +36,12 @@ pub fn compile(
     let plan = plan::plan(&graph, target, &options.plan)?;
     let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
     let program = emit::emit(&graph, target, &plan, bound, "w8a8")?;
-    Ok(Compiled { program, plan, graph, passes })
+    Ok(Compiled {
+        program,
+        plan,
+        graph,
+        passes,
+    })
 }
 
 /// Fills in the constants of a program where the graph has values for them.

@@ -54,16 +54,17 @@ pub fn emit(
             Ok(commands) => {
                 behind.push(fragment);
                 packets.push(Packet {
-                origin: origins.of(graph, plan, fragment),
-                priority: match fragment {
-                    Fragment::LoadTile { .. } => 0,
-                    _ => WORK_PRIORITY,
-                },
-                waits: Vec::new(),
-                signals: Vec::new(),
-                frees: Vec::new(),
-                commands,
-            })},
+                    origin: origins.of(graph, plan, fragment),
+                    priority: match fragment {
+                        Fragment::LoadTile { .. } => 0,
+                        _ => WORK_PRIORITY,
+                    },
+                    waits: Vec::new(),
+                    signals: Vec::new(),
+                    frees: Vec::new(),
+                    commands,
+                })
+            }
             Err(problem) => {
                 if !problems.contains(&problem) {
                     problems.push(problem);
@@ -99,7 +100,9 @@ pub fn emit(
         tool: format!("packwright {}", env!("CARGO_PKG_VERSION")),
         origins: origins.rows(),
         entries: vec![entry],
-        constants: Constants::Absent { bytes: plan.layout.bytes() },
+        constants: Constants::Absent {
+            bytes: plan.layout.bytes(),
+        },
     })
 }
 
@@ -111,17 +114,37 @@ fn commands(
     match fragment {
         Fragment::LoadTile { tile } => Ok(transfer::load_tile(site, regions, *tile)),
         Fragment::LoadInput { node } => Ok(transfer::load_input(site, regions, *node)),
-        Fragment::Fill { root, segment, rows } => {
-            Ok(transfer::fill(site, regions, *root, *segment, rows.clone()))
-        }
-        Fragment::Spill { root, segment, rows } => {
-            Ok(transfer::spill(site, regions, *root, *segment, rows.clone()))
-        }
+        Fragment::Fill {
+            root,
+            segment,
+            rows,
+        } => Ok(transfer::fill(site, regions, *root, *segment, rows.clone())),
+        Fragment::Spill {
+            root,
+            segment,
+            rows,
+        } => Ok(transfer::spill(
+            site,
+            regions,
+            *root,
+            *segment,
+            rows.clone(),
+        )),
         Fragment::StoreOutput { output, rows } => {
             transfer::store_output(site, regions, *output, rows.clone())
         }
-        Fragment::Work { segment, stage, rows, part, tiles } => {
-            let at = address::At { segment: *segment, stage: *stage, block: rows.clone() };
+        Fragment::Work {
+            segment,
+            stage,
+            rows,
+            part,
+            tiles,
+        } => {
+            let at = address::At {
+                segment: *segment,
+                stage: *stage,
+                block: rows.clone(),
+            };
             match &site.plan.segments[*segment].stages[*stage] {
                 Stage::Matmul { node, quantize } => {
                     matmul::matmul(site, &at, *node, *quantize, part, tiles)
@@ -193,7 +216,11 @@ impl Origins {
     fn rows(self) -> Vec<Origin> {
         self.rows
             .into_iter()
-            .map(|((layer, what), nodes)| Origin { layer, what: what.into(), nodes })
+            .map(|((layer, what), nodes)| Origin {
+                layer,
+                what: what.into(),
+                nodes,
+            })
             .collect()
     }
 }

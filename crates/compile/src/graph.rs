@@ -1,8 +1,8 @@
 //! Passes from graph to graph, one file each; `pass::PASSES` holds their order.
 
 pub mod calibrate;
-pub mod quantize;
 pub mod legalize;
+pub mod quantize;
 
 mod matching;
 

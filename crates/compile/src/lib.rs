@@ -7,11 +7,11 @@
 //!
 //! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`emit`].
 
-pub mod options;
-pub mod pipeline;
-pub mod pass;
-pub mod graph;
-pub mod plan;
 pub mod bound;
-pub mod emit;
 pub mod compile;
+pub mod emit;
+pub mod graph;
+pub mod options;
+pub mod pass;
+pub mod pipeline;
+pub mod plan;

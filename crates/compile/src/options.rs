@@ -13,7 +13,11 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { tile_bytes: None, row_chunk: 32, score_rows: None }
+        Self {
+            tile_bytes: None,
+            row_chunk: 32,
+            score_rows: None,
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use packwright_ir::Graph;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::verify::{self, Stage};
 
-use crate::graph::quantize::{self, Activations};
 use crate::graph::eliminate_dead;
+use crate::graph::quantize::{self, Activations};
 use crate::pass::{self, Pass, PassReport};
 
 /// What the graph passes may choose.
@@ -17,14 +17,25 @@ pub struct GraphOptions {
 
 /// Passes that tidy up, run until nothing changes.
 const TIDY: &[&str] = &[
-    "fold-constants", "eliminate-no-ops", "narrow-broadcast", "merge-common", "share-constants",
+    "fold-constants",
+    "eliminate-no-ops",
+    "narrow-broadcast",
+    "merge-common",
+    "share-constants",
     "eliminate-dead",
 ];
 
 /// Passes that recognise patterns, with tidying between them.
 const FUSE: &[&str] = &[
-    "lift-reshape", "fuse-norm", "fuse-gelu", "fuse-embedding", "fuse-attention", "fuse-bias",
-    "fuse-activation", "fuse-residual", "merge-projections",
+    "lift-reshape",
+    "fuse-norm",
+    "fuse-gelu",
+    "fuse-embedding",
+    "fuse-attention",
+    "fuse-bias",
+    "fuse-activation",
+    "fuse-residual",
+    "merge-projections",
 ];
 
 /// Most rounds of tidying; each makes the graph smaller or moves something towards the results.
@@ -42,7 +53,13 @@ pub fn run_graph_pipeline(
     let quantize = pass::find("quantize").expect("is in the table");
     let run = |graph: &mut Graph| quantize::run_with(graph, &options.activations);
     reports.push(step(graph, quantize, run)?);
-    for name in ["legalize", "eliminate-no-ops", "share-constants", "merge-common", "eliminate-dead"] {
+    for name in [
+        "legalize",
+        "eliminate-no-ops",
+        "share-constants",
+        "merge-common",
+        "eliminate-dead",
+    ] {
         reports.push(named(graph, name)?);
     }
     graph.compact();
@@ -114,11 +131,18 @@ fn step(
     if cfg!(debug_assertions) && rewrites > 0 {
         complain(verify::verify(graph, Stage::Imported))?;
     }
-    Ok(PassReport { name: pass.name, rewrites, nodes: (before, graph.node_count()) })
+    Ok(PassReport {
+        name: pass.name,
+        rewrites,
+        nodes: (before, graph.node_count()),
+    })
 }
 
 /// Complaints worse than warnings end the pipeline.
 fn complain(found: Diagnostics) -> Result<(), Diagnostics> {
-    if found.has_errors() { Err(found) } else { Ok(()) }
+    if found.has_errors() {
+        Err(found)
+    } else {
+        Ok(())
+    }
 }
-

@@ -9,15 +9,15 @@
 //!        ─order─▶ fragments ─place─▶ buffers ─prefetch─▶ loads between the fragments
 //! ```
 
-pub mod storage;
 pub mod constants;
-pub mod stage;
-pub mod segment;
 pub mod demand;
-pub mod slice;
 pub mod order;
 pub mod place;
 pub mod prefetch;
+pub mod segment;
+pub mod slice;
+pub mod stage;
+pub mod storage;
 pub mod text;
 
 use std::ops::Range;
@@ -109,7 +109,12 @@ pub enum Home {
     /// The present row block of a value in a segment.
     Block { root: RootId, segment: usize },
     /// Intermediate data of one stage; `copy` of several that alternate.
-    Scratch { segment: usize, stage: usize, part: u8, copy: u8 },
+    Scratch {
+        segment: usize,
+        stage: usize,
+        part: u8,
+        copy: u8,
+    },
 }
 
 /// A part of the data of one stage: what one packet carries out.
@@ -120,11 +125,25 @@ pub enum Fragment {
     /// Brings an input of the model into its buffer.
     LoadInput { node: NodeId },
     /// Brings rows of a spilled value back.
-    Fill { root: RootId, segment: usize, rows: Range<usize> },
+    Fill {
+        root: RootId,
+        segment: usize,
+        rows: Range<usize>,
+    },
     /// Part of a stage.
-    Work { segment: usize, stage: usize, rows: Range<usize>, part: Part, tiles: Vec<TileId> },
+    Work {
+        segment: usize,
+        stage: usize,
+        rows: Range<usize>,
+        part: Part,
+        tiles: Vec<TileId>,
+    },
     /// Writes rows of a spilled value out.
-    Spill { root: RootId, segment: usize, rows: Range<usize> },
+    Spill {
+        root: RootId,
+        segment: usize,
+        rows: Range<usize>,
+    },
     /// Writes rows of a result of the model.
     StoreOutput { output: usize, rows: Range<usize> },
 }
@@ -135,7 +154,12 @@ pub enum Part {
     /// All of it.
     All,
     /// Columns of a product; `first`/`last` of the columns that are quantised together.
-    Columns { columns: Range<usize>, chunk: Range<usize>, last: bool, copy: u8 },
+    Columns {
+        columns: Range<usize>,
+        chunk: Range<usize>,
+        last: bool,
+        copy: u8,
+    },
     /// One head of one batch element.
     Head { head: usize, copy: u8 },
 }

@@ -29,17 +29,29 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A complaint about wrong input.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, severity: Severity::Error, message: message.into(), place: None, help: None }
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            place: None,
+            help: None,
+        }
     }
 
     /// A complaint about something that this version cannot do.
     pub fn unsupported(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Unsupported, ..Self::error(code, message) }
+        Self {
+            severity: Severity::Unsupported,
+            ..Self::error(code, message)
+        }
     }
 
     /// Something the user should know.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
     }
 
     /// Says where.

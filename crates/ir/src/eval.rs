@@ -120,10 +120,15 @@ pub fn run_with(
     }
     let mut memory = Memory::new(graph);
     for node in topological(graph) {
-        let results = compute(graph, node, inputs, &mut memory)
-            .map_err(|error| EvalError::At { node, error: Box::new(error) })?;
+        let results = compute(graph, node, inputs, &mut memory).map_err(|error| EvalError::At {
+            node,
+            error: Box::new(error),
+        })?;
         for (slot, tensor) in results.into_iter().enumerate() {
-            let value = Value { node, slot: slot as u32 };
+            let value = Value {
+                node,
+                slot: slot as u32,
+            };
             observer(value, &tensor);
             memory.put(graph, value, tensor);
         }
@@ -165,10 +170,18 @@ fn compute(
     } else {
         Vec::new()
     };
-    let tensors = if wide.is_empty() { tensors } else { wide.iter().collect() };
+    let tensors = if wide.is_empty() {
+        tensors
+    } else {
+        wide.iter().collect()
+    };
     let results = eval_op(graph.op(node), &tensors)?;
     let declared = graph.types(node).iter();
-    Ok(results.into_iter().zip(declared).map(|(tensor, ty)| rounded(tensor, ty.elem)).collect())
+    Ok(results
+        .into_iter()
+        .zip(declared)
+        .map(|(tensor, ty)| rounded(tensor, ty.elem))
+        .collect())
 }
 
 /// The results of one operator.
@@ -196,7 +209,11 @@ pub fn eval_op(op: &Op, operands: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> 
         Op::GatherElements { axis } => index::gather_elements(x[0], x[1], *axis)?,
         Op::ScatterElements { axis } => index::scatter_elements(x[0], x[1], x[2], *axis)?,
         Op::ScatterNd => index::scatter_nd(x[0], x[1], x[2])?,
-        Op::TopK { axis, count, largest } => {
+        Op::TopK {
+            axis,
+            count,
+            largest,
+        } => {
             return Ok(index::top_k(x[0], *axis, *count, *largest));
         }
         Op::ArgMax { axis, .. } => index::arg_max(x[0], *axis, ty),
@@ -220,7 +237,11 @@ pub fn eval_op(op: &Op, operands: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> 
 
 /// Half precision as f32, which is exact.
 fn widened(tensor: &Tensor) -> Tensor {
-    if tensor.elem() == Elem::F16 { lanes::cast(tensor, Elem::F32) } else { tensor.clone() }
+    if tensor.elem() == Elem::F16 {
+        lanes::cast(tensor, Elem::F32)
+    } else {
+        tensor.clone()
+    }
 }
 
 /// The tensor in the declared element type; only floats differ from what was computed.
@@ -252,7 +273,10 @@ impl Memory {
             // Read by the caller, so never released.
             reads[output.value.node.index()] += 1;
         }
-        Self { values: vec![Vec::new(); slots], reads }
+        Self {
+            values: vec![Vec::new(); slots],
+            reads,
+        }
     }
 
     fn put(&mut self, graph: &Graph, value: Value, tensor: Tensor) {
@@ -267,14 +291,18 @@ impl Memory {
         if held.is_some_and(Option::is_some) {
             return Ok(());
         }
-        let id = graph.as_const(value).expect("operands come before their readers");
+        let id = graph
+            .as_const(value)
+            .expect("operands come before their readers");
         let tensor = konst::value(graph, id)?;
         self.put(graph, value, tensor);
         Ok(())
     }
 
     fn held(&self, value: Value) -> &Tensor {
-        self.values[value.node.index()][value.slot as usize].as_ref().expect("the operand is held")
+        self.values[value.node.index()][value.slot as usize]
+            .as_ref()
+            .expect("the operand is held")
     }
 
     fn get(&mut self, graph: &Graph, value: Value) -> Result<Tensor, EvalError> {

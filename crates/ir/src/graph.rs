@@ -122,7 +122,13 @@ impl Graph {
     }
 
     /// Adds a node with the types of its results. `infer::add` works the types out instead.
-    pub fn add(&mut self, op: Op, operands: &[Value], types: Vec<Type>, origin: OriginId) -> NodeId {
+    pub fn add(
+        &mut self,
+        op: Op,
+        operands: &[Value],
+        types: Vec<Type>,
+        origin: OriginId,
+    ) -> NodeId {
         let node = self.insert(op, types, origin);
         self.connect(node, operands);
         node
@@ -130,7 +136,10 @@ impl Graph {
 
     /// Declares a result of the graph.
     pub fn add_output(&mut self, name: impl Into<String>, value: Value) {
-        self.outputs.push(Output { name: name.into(), value });
+        self.outputs.push(Output {
+            name: name.into(),
+            value,
+        });
     }
 
     /// Registers a row of the provenance table.
@@ -141,7 +150,10 @@ impl Graph {
 
     /// A row of the provenance table.
     pub fn origin(&self, id: OriginId) -> &Origin {
-        self.origins.get_index(id.index()).expect("origin ids come from this graph").0
+        self.origins
+            .get_index(id.index())
+            .expect("origin ids come from this graph")
+            .0
     }
 
     /// Number of rows of the provenance table.
@@ -239,7 +251,15 @@ impl Graph {
         let mut edges: Vec<(u32, Value)> = self
             .net
             .edges_directed(index(node), Direction::Incoming)
-            .map(|e| (e.weight().to, Value { node: node_id(e.source()), slot: e.weight().from }))
+            .map(|e| {
+                (
+                    e.weight().to,
+                    Value {
+                        node: node_id(e.source()),
+                        slot: e.weight().from,
+                    },
+                )
+            })
             .collect();
         edges.sort_unstable_by_key(|&(to, _)| to);
         edges.into_iter().map(|(_, value)| value).collect()
@@ -250,13 +270,19 @@ impl Graph {
         self.net
             .edges_directed(index(node), Direction::Incoming)
             .find(|e| e.weight().to as usize == position)
-            .map(|e| Value { node: node_id(e.source()), slot: e.weight().from })
+            .map(|e| Value {
+                node: node_id(e.source()),
+                slot: e.weight().from,
+            })
     }
 
     /// Replaces all operands of a node.
     pub fn set_operands(&mut self, node: NodeId, operands: &[Value]) {
-        let old: Vec<_> =
-            self.net.edges_directed(index(node), Direction::Incoming).map(|e| e.id()).collect();
+        let old: Vec<_> = self
+            .net
+            .edges_directed(index(node), Direction::Incoming)
+            .map(|e| e.id())
+            .collect();
         for edge in old {
             self.net.remove_edge(edge);
         }
@@ -296,7 +322,8 @@ impl Graph {
             .collect();
         for (edge, target, to) in edges {
             self.net.remove_edge(edge);
-            self.net.add_edge(index(new.node), target, Edge { from: new.slot, to });
+            self.net
+                .add_edge(index(new.node), target, Edge { from: new.slot, to });
         }
         for output in &mut self.outputs {
             if output.value == old {
@@ -342,7 +369,10 @@ impl Graph {
 
     fn connect(&mut self, node: NodeId, operands: &[Value]) {
         for (to, operand) in operands.iter().enumerate() {
-            let edge = Edge { from: operand.slot, to: to as u32 };
+            let edge = Edge {
+                from: operand.slot,
+                to: to as u32,
+            };
             self.net.add_edge(index(operand.node), index(node), edge);
         }
     }

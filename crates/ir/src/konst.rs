@@ -66,10 +66,20 @@ pub struct Fill {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FillKind {
     /// Sum of four uniform lanes, mean 0.
-    Normal { std: f64 },
-    Constant { value: f64 },
-    Uniform { low: f64, high: f64 },
-    UniformInt { low: i64, high: i64 },
+    Normal {
+        std: f64,
+    },
+    Constant {
+        value: f64,
+    },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    UniformInt {
+        low: i64,
+        high: i64,
+    },
     /// 0, 1, 2, …
     Arange,
     /// Lower triangle of ones.

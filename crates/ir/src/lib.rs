@@ -7,20 +7,20 @@
 //! Read in this order: [`id`], [`ty`], [`tensor`], [`konst`], [`op`], [`graph`], [`order`],
 //! [`infer`], [`work`], [`verify`], [`text`], [`eval`], [`diag`], [`codes`].
 
+pub mod codes;
+pub mod diag;
+pub mod eval;
+pub mod graph;
 pub mod id;
-pub mod ty;
-pub mod tensor;
+pub mod infer;
 pub mod konst;
 pub mod op;
-pub mod graph;
 pub mod order;
-pub mod infer;
-pub mod work;
-pub mod verify;
+pub mod tensor;
 pub mod text;
-pub mod eval;
-pub mod diag;
-pub mod codes;
+pub mod ty;
+pub mod verify;
+pub mod work;
 
 #[cfg(test)]
 mod arbitrary;

@@ -35,9 +35,17 @@ pub enum Op {
     /// Joins along an axis. Any number of operands.
     Concat { axis: usize },
     /// Elements `start, start + step, …` of each axis; `count` of them. Steps may be negative.
-    Slice { start: Vec<usize>, count: Vec<usize>, step: Vec<isize> },
+    Slice {
+        start: Vec<usize>,
+        count: Vec<usize>,
+        step: Vec<isize>,
+    },
     /// Adds `before` and `after` elements of a value at each axis.
-    Pad { before: Vec<usize>, after: Vec<usize>, value: f32 },
+    Pad {
+        before: Vec<usize>,
+        after: Vec<usize>,
+        value: f32,
+    },
 
     /// Rows of a table. Operands: table, indices. The axis is replaced by the indices' shape.
     Gather { axis: usize },
@@ -48,7 +56,11 @@ pub enum Op {
     /// Writes slices. Operands: x, indices, updates.
     ScatterNd,
     /// Sorts. Operand: x. Results: values, indices (i64). `count` of them along the axis.
-    TopK { axis: usize, count: usize, largest: bool },
+    TopK {
+        axis: usize,
+        count: usize,
+        largest: bool,
+    },
     /// Index of the largest element along the axis (i64), the first where several are.
     ArgMax { axis: usize, keep: bool },
     /// Running sum along an axis.
@@ -59,7 +71,11 @@ pub enum Op {
     RandomNormal { seed: u64 },
 
     /// Reduces over the axes; they stay with length 1 where `keep`.
-    Reduce { kind: Reduce, axes: Vec<usize>, keep: bool },
+    Reduce {
+        kind: Reduce,
+        axes: Vec<usize>,
+        keep: bool,
+    },
     /// Softmax along an axis.
     Softmax { axis: usize },
     /// Normalises rows (last axis): `(x − mean) / √(var + eps) · gamma + beta`. Operands: x, gamma?, beta?
@@ -87,21 +103,60 @@ pub enum Op {
 /// A function of one element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unary {
-    Neg, Abs, Sqrt, Rsqrt, Reciprocal, Exp, Log, Erf, Tanh, Sigmoid, Relu, GeluErf, GeluTanh, Silu,
-    Sin, Cos, Not, IsNan, Floor, Ceil, Round,
+    Neg,
+    Abs,
+    Sqrt,
+    Rsqrt,
+    Reciprocal,
+    Exp,
+    Log,
+    Erf,
+    Tanh,
+    Sigmoid,
+    Relu,
+    GeluErf,
+    GeluTanh,
+    Silu,
+    Sin,
+    Cos,
+    Not,
+    IsNan,
+    Floor,
+    Ceil,
+    Round,
 }
 
 /// A function of two elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binary {
-    Add, Sub, Mul, Div, Mod, Pow, Min, Max,
-    Equal, Less, LessOrEqual, Greater, GreaterOrEqual, And, Or, Xor,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Min,
+    Max,
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    And,
+    Or,
+    Xor,
 }
 
 /// What a reduction gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduce {
-    Sum, Mean, Max, Min, Prod, LogSumExp, SumSquare,
+    Sum,
+    Mean,
+    Max,
+    Min,
+    Prod,
+    LogSumExp,
+    SumSquare,
 }
 
 /// Attributes of a product: `act(Σ a·b · alpha + bias) + residual`.
@@ -124,7 +179,11 @@ pub struct Matmul {
 impl Default for Matmul {
     fn default() -> Self {
         Self {
-            transpose_b: false, alpha: 1.0, bias: false, activation: None, residual: false,
+            transpose_b: false,
+            alpha: 1.0,
+            bias: false,
+            activation: None,
+            residual: false,
             out: Elem::F32,
         }
     }
@@ -133,7 +192,12 @@ impl Default for Matmul {
 /// Activations that a product can apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
-    Relu, GeluErf, GeluTanh, Silu, Sigmoid, Tanh,
+    Relu,
+    GeluErf,
+    GeluTanh,
+    Silu,
+    Sigmoid,
+    Tanh,
 }
 
 /// Attributes of attention. q is `[b, s, heads·width]`, k and v are `[b, t, kv_heads·width]` (the

@@ -21,7 +21,10 @@ pub fn topological(graph: &Graph) -> Vec<NodeId> {
             continue;
         }
         let operands = graph.operands(id);
-        let count = operands.iter().filter(|v| graph.as_const(**v).is_none()).count();
+        let count = operands
+            .iter()
+            .filter(|v| graph.as_const(**v).is_none())
+            .count();
         waiting[id.index()] = count;
         if count == 0 {
             ready.push(Reverse(id));
@@ -48,7 +51,11 @@ pub fn topological(graph: &Graph) -> Vec<NodeId> {
 pub(crate) fn compact(graph: &mut Graph) {
     let old = graph.clone();
     let mut order: Vec<NodeId> = old.inputs().to_vec();
-    order.extend(topological(&old).into_iter().filter(|&n| !matches!(old.op(n), Op::Input { .. })));
+    order.extend(
+        topological(&old)
+            .into_iter()
+            .filter(|&n| !matches!(old.op(n), Op::Input { .. })),
+    );
 
     let mut const_map = vec![None; old.consts().len()];
     let mut consts = Vec::new();
@@ -89,14 +96,22 @@ pub(crate) fn compact(graph: &mut Graph) {
                 new.set_origin(value.node, old.origin_of(node));
                 value.node
             }
-            op => new.add(op.clone(), &[], old.types(node).to_vec(), old.origin_of(node)),
+            op => new.add(
+                op.clone(),
+                &[],
+                old.types(node).to_vec(),
+                old.origin_of(node),
+            ),
         };
         node_map[node.index()] = Some(id);
         pending.push((node, id));
     }
     for (node, id) in pending {
-        let operands: Vec<Value> =
-            old.operands(node).into_iter().map(|v| map(&mut new, &node_map, v)).collect();
+        let operands: Vec<Value> = old
+            .operands(node)
+            .into_iter()
+            .map(|v| map(&mut new, &node_map, v))
+            .collect();
         new.set_operands(id, &operands);
     }
     for output in old.outputs() {

@@ -46,7 +46,11 @@ impl Tensor {
 
     /// A tensor that is not quantised.
     pub fn plain(data: Data) -> Self {
-        Self { data, quant: None, scales: Vec::new() }
+        Self {
+            data,
+            quant: None,
+            scales: Vec::new(),
+        }
     }
 
     /// Element type.
@@ -78,7 +82,11 @@ impl Tensor {
 
     /// Type.
     pub fn ty(&self) -> Type {
-        Type { elem: self.elem(), shape: self.shape().to_vec(), quant: self.quant }
+        Type {
+            elem: self.elem(),
+            shape: self.shape().to_vec(),
+            quant: self.quant,
+        }
     }
 }
 

@@ -18,7 +18,14 @@ pub enum Elem {
 impl Elem {
     /// Every element type.
     pub const ALL: [Elem; 8] = [
-        Elem::Bool, Elem::I8, Elem::U8, Elem::I32, Elem::I64, Elem::F16, Elem::F32, Elem::F64,
+        Elem::Bool,
+        Elem::I8,
+        Elem::U8,
+        Elem::I32,
+        Elem::I64,
+        Elem::F16,
+        Elem::F32,
+        Elem::F64,
     ];
 
     /// The element type of a name in the text form.
@@ -94,12 +101,20 @@ pub struct Type {
 impl Type {
     /// A tensor that is not quantised.
     pub fn new(elem: Elem, shape: impl Into<Vec<usize>>) -> Self {
-        Self { elem, shape: shape.into(), quant: None }
+        Self {
+            elem,
+            shape: shape.into(),
+            quant: None,
+        }
     }
 
     /// A quantised tensor of i8.
     pub fn quantized(shape: impl Into<Vec<usize>>, quant: Quant) -> Self {
-        Self { elem: Elem::I8, shape: shape.into(), quant: Some(quant) }
+        Self {
+            elem: Elem::I8,
+            shape: shape.into(),
+            quant: Some(quant),
+        }
     }
 
     /// Number of axes.
@@ -124,7 +139,9 @@ impl Type {
 
     /// Number of rows: the product of all axes but the last.
     pub fn rows(&self) -> usize {
-        self.shape.split_last().map_or(1, |(_, outer)| outer.iter().product())
+        self.shape
+            .split_last()
+            .map_or(1, |(_, outer)| outer.iter().product())
     }
 }
 

@@ -5,10 +5,10 @@ mod layout;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use packwright_ir::eval;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use packwright_ir::diag::Diagnostic;
+use packwright_ir::eval;
 use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::op::Binary;
 use packwright_ir::tensor::Tensor;

@@ -115,7 +115,13 @@ pub fn view_extent(view: &View, rows: u64, cols: u64, registers: &[u64]) -> Exte
 
 /// The bytes that a block covers in DRAM (`dram`) or in SRAM, its first run at `start`.
 pub fn block_extent(block: &Block, start: u64, dram: bool, registers: &[u64]) -> Extent {
-    let stride = |d: usize| if dram { block.dram[d] } else { u64::from(block.sram[d]) };
+    let stride = |d: usize| {
+        if dram {
+            block.dram[d]
+        } else {
+            u64::from(block.sram[d])
+        }
+    };
     let dims = [0, 1, 2].map(|d| (block.count[d].at(registers), stride(d)));
     Extent::new(start, block.bytes.at(registers), &dims)
 }
@@ -141,7 +147,14 @@ impl Accesses<'_> {
         let extent = view_extent(view, rows, cols, self.registers);
         let bytes = extent.bytes();
         let shape = Some((rows, cols));
-        self.list.push(Access { mode, place: Place::Sram, field, extent, bytes, shape });
+        self.list.push(Access {
+            mode,
+            place: Place::Sram,
+            field,
+            extent,
+            bytes,
+            shape,
+        });
     }
 
     fn read(&mut self, field: &'static str, view: &View, rows: u64, cols: u64) {
@@ -164,8 +177,22 @@ impl Accesses<'_> {
         }
     }
 
-    fn transfer(&mut self, mode: Mode, place: Place, field: &'static str, extent: Extent, bytes: u64) {
-        self.list.push(Access { mode, place, field, extent, bytes, shape: None });
+    fn transfer(
+        &mut self,
+        mode: Mode,
+        place: Place,
+        field: &'static str,
+        extent: Extent,
+        bytes: u64,
+    ) {
+        self.list.push(Access {
+            mode,
+            place,
+            field,
+            extent,
+            bytes,
+            shape: None,
+        });
     }
 
     fn block(&mut self, mode: Mode, field: &'static str, dram: &DramRef, block: &Block) {
@@ -197,7 +224,13 @@ impl Accesses<'_> {
         let bytes = count.saturating_mul(row);
         let rows = if count == 0 { 0 } else { c.table_rows };
         let table = Extent::new(self.at(c.table.offset), row, &[(rows, c.row_pitch)]);
-        self.transfer(Mode::Read, Place::Dram(c.table.region), "table", table, bytes);
+        self.transfer(
+            Mode::Read,
+            Place::Dram(c.table.region),
+            "table",
+            table,
+            bytes,
+        );
         let dst = Extent::new(self.at(c.dst), row, &[(count, u64::from(c.dst_pitch))]);
         self.transfer(Mode::Write, Place::Sram, "dst", dst, bytes);
     }
@@ -311,12 +344,25 @@ impl Accesses<'_> {
     fn lookup(&mut self, c: &Lookup) {
         let (rows, cols) = (self.at(c.rows), self.at(c.cols));
         self.read("index", &c.index, 1, rows);
-        let table_rows = if rows == 0 { 0 } else { u64::from(c.table_rows) };
+        let table_rows = if rows == 0 {
+            0
+        } else {
+            u64::from(c.table_rows)
+        };
         let extent = view_extent(&c.table, table_rows, cols, self.registers);
-        let bytes = rows.saturating_mul(cols).saturating_mul(u64::from(c.table.elem.bytes()));
+        let bytes = rows
+            .saturating_mul(cols)
+            .saturating_mul(u64::from(c.table.elem.bytes()));
         let shape = Some((table_rows, cols));
         let (mode, place) = (Mode::Read, Place::Sram);
-        self.list.push(Access { mode, place, field: "table", extent, bytes, shape });
+        self.list.push(Access {
+            mode,
+            place,
+            field: "table",
+            extent,
+            bytes,
+            shape,
+        });
         self.write("dst", &c.dst, rows, cols);
     }
 }

@@ -33,9 +33,22 @@ pub struct ParseError {
 
 impl std::fmt::Display for ParseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { code, line, column, expected, found } = self;
-        let found = if found.is_empty() { "the end of the line" } else { found };
-        write!(f, "{line}:{column}: {code}: expected {expected}, found {found}")
+        let Self {
+            code,
+            line,
+            column,
+            expected,
+            found,
+        } = self;
+        let found = if found.is_empty() {
+            "the end of the line"
+        } else {
+            found
+        };
+        write!(
+            f,
+            "{line}:{column}: {code}: expected {expected}, found {found}"
+        )
     }
 }
 
@@ -132,9 +145,20 @@ impl Parser {
     fn complain(&mut self, complaint: Expected) {
         let Expected { code, column, what } = complaint;
         let skip = column as usize - 1;
-        let found: String = self.text.chars().skip(skip).take_while(|c| !c.is_whitespace()).collect();
+        let found: String = self
+            .text
+            .chars()
+            .skip(skip)
+            .take_while(|c| !c.is_whitespace())
+            .collect();
         let (line, expected) = (self.line, what);
-        self.errors.push(ParseError { code, line, column, expected, found });
+        self.errors.push(ParseError {
+            code,
+            line,
+            column,
+            expected,
+            found,
+        });
     }
 
     fn line(&mut self, number: u32, text: &str) {
@@ -157,7 +181,9 @@ impl Parser {
     fn end_raw(&mut self) {
         if let Raw::Hex { left } = self.raw {
             if left > 0 {
-                self.complain(Cursor::new("", 1).complain("asm-constants", format!("{left} bytes more")));
+                self.complain(
+                    Cursor::new("", 1).complain("asm-constants", format!("{left} bytes more")),
+                );
             }
             let bytes = Bytes::from(std::mem::take(&mut self.hex));
             self.program.constants = Constants::Present(bytes);
@@ -223,7 +249,8 @@ impl Parser {
                     let digits = cursor.rest().get(..2).unwrap_or_default();
                     let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
                     let byte = u8::from_str_radix(digits, 16).ok().filter(|_| plain);
-                    let byte = byte.ok_or_else(|| cursor.expected("two hex digits for each byte"))?;
+                    let byte =
+                        byte.ok_or_else(|| cursor.expected("two hex digits for each byte"))?;
                     *left = left.checked_sub(1).ok_or_else(|| {
                         cursor.complain("asm-constants", "no byte more than announced")
                     })?;
@@ -258,11 +285,16 @@ impl Parser {
                 let crc: Option<u32> = fields.required("crc32");
                 self.complain_all(fields.finish("constants"));
                 let file = self.file.clone().ok_or_else(|| {
-                    start.complain("asm-constants", "the bytes of the constants, given with the text")
+                    start.complain(
+                        "asm-constants",
+                        "the bytes of the constants, given with the text",
+                    )
                 })?;
                 let fits = bytes == Some(file.len() as u64) && crc == Some(crc32fast::hash(&file));
                 if bytes.is_some() && crc.is_some() && !fits {
-                    return Err(start.complain("asm-constants", "constants of this size and checksum"));
+                    return Err(
+                        start.complain("asm-constants", "constants of this size and checksum")
+                    );
                 }
                 self.program.constants = Constants::Present(file);
                 Ok(())
@@ -285,7 +317,11 @@ impl Parser {
         let nodes = fields.optional_with("nodes", |value| comma_list(value, Cursor::string));
         self.complain_all(fields.finish("origin"));
         let (layer, what) = (layer.unwrap_or_default(), what.unwrap_or_default());
-        self.program.origins.push(Origin { layer, what, nodes: nodes.unwrap_or_default() });
+        self.program.origins.push(Origin {
+            layer,
+            what,
+            nodes: nodes.unwrap_or_default(),
+        });
         Ok(())
     }
 
@@ -355,7 +391,10 @@ fn entry_line(
         "facts" => entry.facts = facts_line(start, cursor, complaints),
         "bound" => {
             let terms = std::mem::take(&mut entry.bound.terms);
-            entry.bound = Bound { terms, ..bound_line(start, cursor, complaints) };
+            entry.bound = Bound {
+                terms,
+                ..bound_line(start, cursor, complaints)
+            };
         }
         "packet" => {
             numbered(cursor, "p", entry.packets.len())?;
@@ -363,13 +402,17 @@ fn entry_line(
         }
         _ => {
             if !TABLE.iter().any(|def| def.mnemonic == word) {
-                return Err(start.complain("asm-statement", "a command, or another first word of a line"));
+                return Err(start.complain(
+                    "asm-statement",
+                    "a command, or another first word of a line",
+                ));
             }
             let mut fields = Fields::new(start.column(), cursor);
             let command = Command::parse_fields(word, &mut fields);
             complaints.extend(fields.finish(word));
             let packet = entry.packets.last_mut();
-            let packet = packet.ok_or_else(|| start.expected("a line `packet` before a command"))?;
+            let packet =
+                packet.ok_or_else(|| start.expected("a line `packet` before a command"))?;
             packet.commands.extend(command);
         }
     }
@@ -385,7 +428,11 @@ fn last_string(cursor: &mut Cursor<'_>) -> Result<String, Expected> {
 
 /// Requires the end of the line.
 fn end(cursor: &mut Cursor<'_>) -> Result<(), Expected> {
-    if cursor.at_end() { Ok(()) } else { Err(cursor.expected("the end of the line")) }
+    if cursor.at_end() {
+        Ok(())
+    } else {
+        Err(cursor.expected("the end of the line"))
+    }
 }
 
 /// Takes an index such as `o3`, which must be the next of its kind.
@@ -394,7 +441,11 @@ fn numbered(cursor: &mut Cursor<'_>, prefix: &str, next: usize) -> Result<(), Ex
     let word = cursor.word();
     cursor.space();
     let wanted = format!("{prefix}{next}");
-    if word == wanted { Ok(()) } else { Err(start.complain("asm-order", format!("the next index, {wanted}"))) }
+    if word == wanted {
+        Ok(())
+    } else {
+        Err(start.complain("asm-order", format!("the next index, {wanted}")))
+    }
 }
 
 /// Takes items between commas.
@@ -440,7 +491,13 @@ fn region_line(
     let bytes = fields.required("bytes").unwrap_or_default();
     let constant_offset = fields.optional("constant");
     complaints.extend(fields.finish("region"));
-    Region { name, kind, address, bytes, constant_offset }
+    Region {
+        name,
+        kind,
+        address,
+        bytes,
+        constant_offset,
+    }
 }
 
 fn port_line(cursor: &mut Cursor<'_>) -> Result<Port, Expected> {
@@ -458,10 +515,19 @@ fn port_line(cursor: &mut Cursor<'_>) -> Result<Port, Expected> {
     cursor.space();
     let region = parse_region(cursor)?;
     end(cursor)?;
-    Ok(Port { name, elem, shape, region })
+    Ok(Port {
+        name,
+        elem,
+        shape,
+        region,
+    })
 }
 
-fn facts_line(start: &Cursor<'_>, cursor: &mut Cursor<'_>, complaints: &mut Vec<Expected>) -> Facts {
+fn facts_line(
+    start: &Cursor<'_>,
+    cursor: &mut Cursor<'_>,
+    complaints: &mut Vec<Expected>,
+) -> Facts {
     let mut fields = Fields::new(start.column(), cursor);
     let facts = Facts {
         parameters: fields.required("parameters").unwrap_or_default(),
@@ -473,13 +539,19 @@ fn facts_line(start: &Cursor<'_>, cursor: &mut Cursor<'_>, complaints: &mut Vec<
     facts
 }
 
-fn bound_line(start: &Cursor<'_>, cursor: &mut Cursor<'_>, complaints: &mut Vec<Expected>) -> Bound {
+fn bound_line(
+    start: &Cursor<'_>,
+    cursor: &mut Cursor<'_>,
+    complaints: &mut Vec<Expected>,
+) -> Bound {
     let mut fields = Fields::new(start.column(), cursor);
     let bound = Bound {
         dram_bytes: fields.required("dram_bytes").unwrap_or_default(),
         attainable_dram_bytes: fields.required("attainable_dram_bytes").unwrap_or_default(),
         seconds: fields.required_with("seconds", seconds).unwrap_or_default(),
-        binding_term: fields.required_with("binding_term", Cursor::string).unwrap_or_default(),
+        binding_term: fields
+            .required_with("binding_term", Cursor::string)
+            .unwrap_or_default(),
         terms: Vec::new(),
     };
     complaints.extend(fields.finish("bound"));
@@ -492,10 +564,17 @@ fn seconds(cursor: &mut Cursor<'_>) -> Result<f64, Expected> {
         return Ok(f64::from_bits(cursor.number("the bits of an f64")?));
     }
     let start = cursor.clone();
-    cursor.until_space().parse().map_err(|_| start.expected("a number of seconds"))
+    cursor
+        .until_space()
+        .parse()
+        .map_err(|_| start.expected("a number of seconds"))
 }
 
-fn packet_line(start: &Cursor<'_>, cursor: &mut Cursor<'_>, complaints: &mut Vec<Expected>) -> Packet {
+fn packet_line(
+    start: &Cursor<'_>,
+    cursor: &mut Cursor<'_>,
+    complaints: &mut Vec<Expected>,
+) -> Packet {
     let mut fields = Fields::new(start.column(), cursor);
     let origin = fields.optional_with("origin", |value| {
         value.require("o")?;
@@ -503,7 +582,9 @@ fn packet_line(start: &Cursor<'_>, cursor: &mut Cursor<'_>, complaints: &mut Vec
     });
     let priority = fields.optional_with("priority", |value| value.number("a priority below 256"));
     let mut tokens = |name: &str| {
-        fields.optional_with(name, |value| comma_list(value, token)).unwrap_or_default()
+        fields
+            .optional_with(name, |value| comma_list(value, token))
+            .unwrap_or_default()
     };
     let (waits, signals) = (tokens("wait"), tokens("signal"));
     let frees = fields.optional_with("free", |value| comma_list(value, sram_range));
@@ -532,7 +613,10 @@ fn token(cursor: &mut Cursor<'_>) -> Result<Token, Expected> {
 fn sram_range(cursor: &mut Cursor<'_>) -> Result<SramRange, Expected> {
     let addr = cursor.number("an SRAM address")?;
     cursor.require("+")?;
-    Ok(SramRange { addr, bytes: cursor.number("a number of bytes")? })
+    Ok(SramRange {
+        addr,
+        bytes: cursor.number("a number of bytes")?,
+    })
 }
 
 /// Reads one command without its packet: for tests and tools.

@@ -54,10 +54,22 @@ impl std::fmt::Display for Problem {
 pub fn check(program: &Program, target: &Target) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, entry) in program.entries.iter().enumerate() {
-        let maxima: Vec<_> = entry.registers.iter().map(|register| register.max).collect();
+        let maxima: Vec<_> = entry
+            .registers
+            .iter()
+            .map(|register| register.max)
+            .collect();
         let place = (None, None);
         let problems = &mut problems;
-        let mut scope = Scope { program, target, index, entry, maxima: &maxima, place, problems };
+        let mut scope = Scope {
+            program,
+            target,
+            index,
+            entry,
+            maxima: &maxima,
+            place,
+            problems,
+        };
         check_entry(&mut scope);
     }
     regions::check_sharing(program, &mut problems);
@@ -82,7 +94,14 @@ impl Scope<'_> {
     fn breach(&mut self, rule: &Rule, message: String) {
         let Rule { slug, help, .. } = *rule;
         let (packet, command) = self.place;
-        self.problems.push(Problem { slug, entry: self.index, packet, command, message, help });
+        self.problems.push(Problem {
+            slug,
+            entry: self.index,
+            packet,
+            command,
+            message,
+            help,
+        });
     }
 }
 
@@ -105,10 +124,17 @@ fn check_entry(scope: &mut Scope<'_>) {
     }
     scope.place = (None, None);
     let steps: &[&str] = &[
-        rule::REGISTER.slug, rule::TOKEN_SIGNALS.slug, rule::TOKEN_WAITS.slug,
-        rule::DRAM_BOUNDS.slug, rule::SRAM_BOUNDS.slug, rule::FREE_BOUNDS.slug,
+        rule::REGISTER.slug,
+        rule::TOKEN_SIGNALS.slug,
+        rule::TOKEN_WAITS.slug,
+        rule::DRAM_BOUNDS.slug,
+        rule::SRAM_BOUNDS.slug,
+        rule::FREE_BOUNDS.slug,
     ];
-    if !scope.problems[before..].iter().any(|problem| steps.contains(&problem.slug)) {
+    if !scope.problems[before..]
+        .iter()
+        .any(|problem| steps.contains(&problem.slug))
+    {
         flow::check_flow(scope);
     }
 }

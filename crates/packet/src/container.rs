@@ -48,7 +48,9 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { verify_constants: true }
+        Self {
+            verify_constants: true,
+        }
     }
 }
 
@@ -152,7 +154,11 @@ struct Row {
 /// Writes a program as a `.npu` file.
 pub fn write(program: &Program, out: &mut impl Write) -> io::Result<()> {
     let manifest = Manifest::of(program).encode_to_vec();
-    let streams: Vec<_> = program.entries.iter().map(|e| encode_stream(&e.packets)).collect();
+    let streams: Vec<_> = program
+        .entries
+        .iter()
+        .map(|e| encode_stream(&e.packets))
+        .collect();
     let mut sections: Vec<(u32, u32, &[u8])> = vec![(MANIFEST, 0, &manifest)];
     for (entry, stream) in (0..).zip(&streams) {
         sections.push((PACKETS, entry, stream));
@@ -164,7 +170,13 @@ pub fn write(program: &Program, out: &mut impl Write) -> io::Result<()> {
     let mut rows = Vec::new();
     for &(kind, entry, bytes) in &sections {
         let (offset, length) = (end.next_multiple_of(ALIGNMENT), bytes.len() as u64);
-        rows.push(Row { kind, entry, offset, length, crc: crc32fast::hash(bytes) });
+        rows.push(Row {
+            kind,
+            entry,
+            offset,
+            length,
+            crc: crc32fast::hash(bytes),
+        });
         end = offset + length;
     }
     let head = head_bytes(&rows, end);
@@ -215,7 +227,9 @@ pub fn read_with(file: Bytes, options: &ReadOptions) -> Result<Program, Containe
     let wrong = |what: String| ContainerError::Manifest { what };
     let manifest = Manifest::decode(sections[0].clone()).map_err(|e| wrong(e.to_string()))?;
     if manifest.encode_to_vec() != sections[0] {
-        return Err(wrong("it holds fields that this version does not know".to_owned()));
+        return Err(wrong(
+            "it holds fields that this version does not know".to_owned(),
+        ));
     }
     let entries = manifest.entries.len();
     check_order(&rows, entries, manifest.constants_present)?;
@@ -227,7 +241,9 @@ pub fn read_with(file: Bytes, options: &ReadOptions) -> Result<Program, Containe
             return Err(ContainerError::NotCanonical { entry });
         }
         if stream.len() as u64 != manifest.entries[entry].packets {
-            return Err(wrong(format!("entry {entry} has another number of packets")));
+            return Err(wrong(format!(
+                "entry {entry} has another number of packets"
+            )));
         }
         packets.push(stream);
     }
@@ -236,7 +252,9 @@ pub fn read_with(file: Bytes, options: &ReadOptions) -> Result<Program, Containe
             return Err(wrong("the constants have another size".to_owned()));
         }
         Some(bytes) => Constants::Present(bytes.clone()),
-        None => Constants::Absent { bytes: manifest.constants_bytes },
+        None => Constants::Absent {
+            bytes: manifest.constants_bytes,
+        },
     };
     manifest.program(packets, constants).map_err(wrong)
 }
@@ -255,7 +273,11 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 fn read_head(file: &[u8]) -> Result<Vec<Row>, ContainerError> {
     let found = file.len() as u64;
     let need = |wanted: u64| {
-        if found < wanted { Err(ContainerError::Truncated { wanted, found }) } else { Ok(()) }
+        if found < wanted {
+            Err(ContainerError::Truncated { wanted, found })
+        } else {
+            Ok(())
+        }
     };
     if file.len() >= MAGIC.len() && !file.starts_with(&MAGIC) {
         return Err(ContainerError::BadMagic);
@@ -272,22 +294,34 @@ fn read_head(file: &[u8]) -> Result<Vec<Row>, ContainerError> {
     let crc = u32_at(&head, CRC_AT);
     head[CRC_AT..CRC_AT + 4].fill(0);
     if crc32fast::hash(&head) != crc {
-        return Err(ContainerError::Checksum { section: "header".to_owned() });
+        return Err(ContainerError::Checksum {
+            section: "header".to_owned(),
+        });
     }
     let length = u64_at(&head, 16);
     need(length)?;
-    let layout = |what: &str| Err(ContainerError::Layout { what: what.to_owned() });
+    let layout = |what: &str| {
+        Err(ContainerError::Layout {
+            what: what.to_owned(),
+        })
+    };
     if found > length {
         return layout("bytes follow the last section");
     }
-    let rows: Vec<_> = head[HEADER_BYTES as usize..].chunks(ROW_BYTES as usize).map(read_row).collect();
+    let rows: Vec<_> = head[HEADER_BYTES as usize..]
+        .chunks(ROW_BYTES as usize)
+        .map(read_row)
+        .collect();
     let mut end = head_length;
     for row in &rows {
         if row.offset != end.next_multiple_of(ALIGNMENT) || row.length > length {
             return layout("a section is not where the one before it ends");
         }
         need(row.offset + row.length)?;
-        if file[end as usize..row.offset as usize].iter().any(|&byte| byte != 0) {
+        if file[end as usize..row.offset as usize]
+            .iter()
+            .any(|&byte| byte != 0)
+        {
             return layout("there is something between two sections");
         }
         end = row.offset + row.length;

@@ -43,7 +43,11 @@ impl<'a> Cursor<'a> {
 
     /// A complaint with a slug of its own.
     pub fn complain(&self, code: &'static str, what: impl Into<String>) -> Expected {
-        Expected { code, column: self.column, what: what.into() }
+        Expected {
+            code,
+            column: self.column,
+            what: what.into(),
+        }
     }
 
     /// Goes over spaces and over a comment (`;` to the end of the line).
@@ -72,7 +76,11 @@ impl<'a> Cursor<'a> {
 
     /// Goes over `text`, which must stand here.
     pub fn require(&mut self, text: &str) -> Result<(), Expected> {
-        if self.eat(text) { Ok(()) } else { Err(self.expected(format!("`{text}`"))) }
+        if self.eat(text) {
+            Ok(())
+        } else {
+            Err(self.expected(format!("`{text}`")))
+        }
     }
 
     /// Takes the characters that belong to a word: letters, digits, `_`, `-`, `.`.
@@ -98,7 +106,9 @@ impl<'a> Cursor<'a> {
             Some(digits) => (digits, 16),
             None => (self.rest, 10),
         };
-        let count = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
+        let count = digits
+            .find(|c: char| !c.is_digit(radix))
+            .unwrap_or(digits.len());
         let value = u64::from_str_radix(&digits[..count], radix).ok();
         let value = value.and_then(|value| T::try_from(value).ok());
         let value = value.ok_or_else(|| self.expected(what))?;
@@ -140,14 +150,25 @@ impl<'a> Cursor<'a> {
     /// One escaped character of a string.
     fn escape(&mut self) -> Result<char, Expected> {
         let what = "an escape: \\\" \\\\ \\n \\r \\t \\u{hex}";
-        for (text, value) in [("\\\"", '"'), ("\\\\", '\\'), ("\\n", '\n'), ("\\r", '\r'), ("\\t", '\t')] {
+        for (text, value) in [
+            ("\\\"", '"'),
+            ("\\\\", '\\'),
+            ("\\n", '\n'),
+            ("\\r", '\r'),
+            ("\\t", '\t'),
+        ] {
             if self.eat(text) {
                 return Ok(value);
             }
         }
-        let inner = self.rest.strip_prefix("\\u{").and_then(|rest| rest.split_once('}'));
+        let inner = self
+            .rest
+            .strip_prefix("\\u{")
+            .and_then(|rest| rest.split_once('}'));
         let (digits, _) = inner.ok_or_else(|| self.expected(what))?;
-        let value = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
+        let value = u32::from_str_radix(digits, 16)
+            .ok()
+            .and_then(char::from_u32);
         let value = value.ok_or_else(|| self.expected(what))?;
         self.advance("\\u{}".len() + digits.len());
         Ok(value)
@@ -184,7 +205,13 @@ mod tests {
 
     #[test]
     fn strings_come_back() {
-        for text in ["", "plain", "a \"b\" \\ ; c", "tab\tline\nreturn\r", "bell\u{7} ü 日"] {
+        for text in [
+            "",
+            "plain",
+            "a \"b\" \\ ; c",
+            "tab\tline\nreturn\r",
+            "bell\u{7} ü 日",
+        ] {
             let mut quoted = String::new();
             quote(text, &mut quoted);
             let mut cursor = Cursor::new(&quoted, 1);
@@ -201,6 +228,9 @@ mod tests {
         let complaint = cursor.number::<u8>("a number").expect("12 fits");
         assert_eq!((complaint, cursor.column()), (12, 10));
         let mut cursor = Cursor::new("300", 5);
-        assert_eq!(cursor.number::<u8>("a byte"), Err(cursor.expected("a byte")));
+        assert_eq!(
+            cursor.number::<u8>("a byte"),
+            Err(cursor.expected("a byte"))
+        );
     }
 }

@@ -75,7 +75,9 @@ pub fn decode_packet(input: &mut Reader<'_>) -> Result<Packet, DecodeError> {
     let mut body = input.part(length)?;
     let packet = decode_body(&mut body)?;
     if body.remaining() > 0 {
-        return Err(DecodeError::Trailing { at: body.position() });
+        return Err(DecodeError::Trailing {
+            at: body.position(),
+        });
     }
     Ok(packet)
 }
@@ -96,14 +98,24 @@ fn decode_body(input: &mut Reader<'_>) -> Result<Packet, DecodeError> {
     let signals = decode_tokens(input, Token(0), signals)?;
     let waits = decode_tokens(input, signals.first().copied().unwrap_or(Token(0)), waits)?;
     let frees = decode_list(input, frees, |input| {
-        Ok(SramRange { addr: input.scaled()?, bytes: input.scaled()? })
+        Ok(SramRange {
+            addr: input.scaled()?,
+            bytes: input.scaled()?,
+        })
     })?;
     let commands = decode_list(input, commands, |input| {
         let at = input.position();
         let opcode = input.byte()?;
         Command::decode_fields(opcode, at, input)
     })?;
-    Ok(Packet { origin, priority, waits, signals, frees, commands })
+    Ok(Packet {
+        origin,
+        priority,
+        waits,
+        signals,
+        frees,
+        commands,
+    })
 }
 
 /// A list of `count` items, each of at least one byte: a lying count allocates nothing.

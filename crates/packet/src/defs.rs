@@ -89,24 +89,53 @@ impl Mask {
 
 /// What becomes of one field, with and without a default.
 macro_rules! field {
-    (encode $out:ident $mask:ident $field:ident) => { Field::encode($field, $out); };
+    (encode $out:ident $mask:ident $field:ident) => {
+        Field::encode($field, $out);
+    };
     (encode $out:ident $mask:ident $field:ident $default:expr) => {
-        if $mask.pop() { Field::encode($field, $out); }
+        if $mask.pop() {
+            Field::encode($field, $out);
+        }
     };
-    (decode $input:ident $mask:ident $ty:ty) => { <$ty as Field>::decode($input)? };
+    (decode $input:ident $mask:ident $ty:ty) => {
+        <$ty as Field>::decode($input)?
+    };
     (decode $input:ident $mask:ident $ty:ty; $default:expr) => {
-        if $mask.pop() { <$ty as Field>::decode($input)? } else { $default }
+        if $mask.pop() {
+            <$ty as Field>::decode($input)?
+        } else {
+            $default
+        }
     };
-    (print $out:ident $field:ident) => { print_field(stringify!($field), $field, $out); };
+    (print $out:ident $field:ident) => {
+        print_field(stringify!($field), $field, $out);
+    };
     (print $out:ident $field:ident $default:expr) => {
-        if !Field::same($field, &$default) { print_field(stringify!($field), $field, $out); }
+        if !Field::same($field, &$default) {
+            print_field(stringify!($field), $field, $out);
+        }
     };
-    (parse $fields:ident $field:ident) => { $fields.required(stringify!($field)) };
-    (parse $fields:ident $field:ident $default:expr) => { $fields.optional(stringify!($field)) };
-    (parsed $field:ident) => { $field? };
-    (parsed $field:ident $default:expr) => { match $field { Some(value) => value, None => $default } };
-    (default) => { None };
-    (default $default:expr) => { Some(stringify!($default)) };
+    (parse $fields:ident $field:ident) => {
+        $fields.required(stringify!($field))
+    };
+    (parse $fields:ident $field:ident $default:expr) => {
+        $fields.optional(stringify!($field))
+    };
+    (parsed $field:ident) => {
+        $field?
+    };
+    (parsed $field:ident $default:expr) => {
+        match $field {
+            Some(value) => value,
+            None => $default,
+        }
+    };
+    (default) => {
+        None
+    };
+    (default $default:expr) => {
+        Some(stringify!($default))
+    };
 }
 
 /// Appends ` name=value`.

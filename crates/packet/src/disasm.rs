@@ -19,7 +19,9 @@ pub struct DisasmOptions<'a> {
 
 impl Default for DisasmOptions<'_> {
     fn default() -> Self {
-        Self { constants_file: "constants.bin" }
+        Self {
+            constants_file: "constants.bin",
+        }
     }
 }
 
@@ -50,14 +52,23 @@ pub fn disassemble(program: &Program, options: &DisasmOptions<'_>) -> String {
 
 /// One packet as it stands in the text, its lines indented by two and four.
 pub fn print_packet(index: usize, packet: &Packet, out: &mut String) {
-    let Packet { origin, priority, waits, signals, frees, commands } = packet;
+    let Packet {
+        origin,
+        priority,
+        waits,
+        signals,
+        frees,
+        commands,
+    } = packet;
     out.push_str(&format!("  packet p{index} origin=o{}", origin.0));
     if *priority != 0 {
         out.push_str(&format!(" priority={priority}"));
     }
     list(out, "wait", waits, |Token(token)| format!("t{token}"));
     list(out, "signal", signals, |Token(token)| format!("t{token}"));
-    list(out, "free", frees, |SramRange { addr, bytes }| format!("0x{addr:x}+{bytes}"));
+    list(out, "free", frees, |SramRange { addr, bytes }| {
+        format!("0x{addr:x}+{bytes}")
+    });
     out.push('\n');
     for command in commands {
         out.push_str(&format!("    {}\n", command_text(command)));
@@ -104,7 +115,10 @@ fn print_constants(constants: &Constants, options: &DisasmOptions<'_>, out: &mut
         Constants::Present(bytes) => {
             let (file, length) = (quoted(options.constants_file), bytes.len());
             let crc = crc32fast::hash(bytes);
-            line(out, format_args!("constants file {file} bytes={length} crc32=0x{crc:08x}"));
+            line(
+                out,
+                format_args!("constants file {file} bytes={length} crc32=0x{crc:08x}"),
+            );
         }
     }
 }
@@ -122,7 +136,14 @@ fn print_entry(entry: &Entry, out: &mut String) {
         line(out, format_args!("  bind {} {value}", quoted(name)));
     }
     for (at, register) in entry.registers.iter().enumerate() {
-        line(out, format_args!("  register r{at} {} max={}", quoted(&register.name), register.max));
+        line(
+            out,
+            format_args!(
+                "  register r{at} {} max={}",
+                quoted(&register.name),
+                register.max
+            ),
+        );
     }
     for (at, region) in entry.regions.iter().enumerate() {
         print_region(at, region, out);
@@ -134,10 +155,13 @@ fn print_entry(entry: &Entry, out: &mut String) {
     }
     let facts = &entry.facts;
     if *facts != Default::default() {
-        line(out, format_args!(
-            "  facts parameters={} macs={} weight_bytes={} sram_peak={}",
-            facts.parameters, facts.macs, facts.weight_bytes, facts.sram_peak
-        ));
+        line(
+            out,
+            format_args!(
+                "  facts parameters={} macs={} weight_bytes={} sram_peak={}",
+                facts.parameters, facts.macs, facts.weight_bytes, facts.sram_peak
+            ),
+        );
     }
     print_bound(&entry.bound, out);
     for (index, packet) in entry.packets.iter().enumerate() {
@@ -146,7 +170,13 @@ fn print_entry(entry: &Entry, out: &mut String) {
 }
 
 fn print_region(at: usize, region: &Region, out: &mut String) {
-    let Region { name, kind, address, bytes, constant_offset } = region;
+    let Region {
+        name,
+        kind,
+        address,
+        bytes,
+        constant_offset,
+    } = region;
     let name = quoted(name);
     let mut text = format!("  region d{at} {kind} {name} address=0x{address:x} bytes={bytes}");
     if let Some(offset) = constant_offset {
@@ -156,14 +186,28 @@ fn print_region(at: usize, region: &Region, out: &mut String) {
 }
 
 fn print_port(word: &str, port: &Port, out: &mut String) {
-    let Port { name, elem, shape, region } = port;
+    let Port {
+        name,
+        elem,
+        shape,
+        region,
+    } = port;
     let shape: Vec<_> = shape.iter().map(u64::to_string).collect();
     let (name, shape) = (quoted(name), shape.join(","));
-    line(out, format_args!("  {word} {name} {elem}[{shape}] d{}", region.0));
+    line(
+        out,
+        format_args!("  {word} {name} {elem}[{shape}] d{}", region.0),
+    );
 }
 
 fn print_bound(bound: &Bound, out: &mut String) {
-    let Bound { dram_bytes, attainable_dram_bytes, seconds, binding_term, terms } = bound;
+    let Bound {
+        dram_bytes,
+        attainable_dram_bytes,
+        seconds,
+        binding_term,
+        terms,
+    } = bound;
     if *seconds == 0.0 && *bound == Default::default() && seconds.is_sign_positive() {
         return;
     }
@@ -171,11 +215,14 @@ fn print_bound(bound: &Bound, out: &mut String) {
         true => format!("nan:0x{:x}", seconds.to_bits()),
         false => format!("{seconds:?}"),
     };
-    line(out, format_args!(
-        "  bound dram_bytes={dram_bytes} attainable_dram_bytes={attainable_dram_bytes} \
+    line(
+        out,
+        format_args!(
+            "  bound dram_bytes={dram_bytes} attainable_dram_bytes={attainable_dram_bytes} \
          seconds={seconds} binding_term={}",
-        quoted(binding_term)
-    ));
+            quoted(binding_term)
+        ),
+    );
     for (name, value) in terms {
         line(out, format_args!("  term {} {value}", quoted(name)));
     }

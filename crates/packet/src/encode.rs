@@ -47,10 +47,21 @@ pub fn packet_sizes(packets: &[Packet]) -> Vec<u32> {
 
 /// Appends all that follows the length.
 fn encode_body(packet: &Packet, out: &mut Vec<u8>) {
-    let Packet { origin, priority, waits, signals, frees, commands } = packet;
+    let Packet {
+        origin,
+        priority,
+        waits,
+        signals,
+        frees,
+        commands,
+    } = packet;
     let counts = [waits.len(), signals.len(), frees.len(), commands.len()];
     let short = counts.iter().enumerate();
-    out.push(short.map(|(at, &count)| (count.min(LONG_COUNT) as u8) << (2 * at)).sum());
+    out.push(
+        short
+            .map(|(at, &count)| (count.min(LONG_COUNT) as u8) << (2 * at))
+            .sum(),
+    );
     put(out, u128::from(origin.0));
     out.push(*priority);
     for &count in counts.iter().filter(|&&count| count >= LONG_COUNT) {

@@ -23,13 +23,19 @@ pub const MAX_INTERVALS: u64 = 1 << 20;
 impl Extent {
     /// Simplifies `run` bytes at `start`, repeated by `dims` of (count, stride).
     pub fn new(start: u64, run: u64, dims: &[(u64, u64)]) -> Self {
-        let mut extent = Self { start, run, dims: [(1, 0); 4] };
+        let mut extent = Self {
+            start,
+            run,
+            dims: [(1, 0); 4],
+        };
         if run == 0 || dims.iter().any(|&(count, _)| count == 0) {
             extent.run = 0;
             return extent;
         }
         let mut sorted = [(1, 0); 4];
-        let real = dims.iter().filter(|&&(count, stride)| count > 1 && stride > 0);
+        let real = dims
+            .iter()
+            .filter(|&&(count, stride)| count > 1 && stride > 0);
         for (place, dim) in sorted.iter_mut().zip(real) {
             *place = *dim;
         }
@@ -63,7 +69,9 @@ impl Extent {
         if self.is_empty() {
             return 0;
         }
-        self.dims.iter().fold(1, |runs, &(count, _)| runs.saturating_mul(count))
+        self.dims
+            .iter()
+            .fold(1, |runs, &(count, _)| runs.saturating_mul(count))
     }
 
     /// How many bytes the runs hold together; runs that overlap are counted each.
@@ -76,9 +84,10 @@ impl Extent {
         if self.is_empty() {
             return self.start;
         }
-        self.dims.iter().fold(self.start.saturating_add(self.run), |end, &(count, stride)| {
-            end.saturating_add((count - 1).saturating_mul(stride))
-        })
+        self.dims.iter().fold(
+            self.start.saturating_add(self.run),
+            |end, &(count, stride)| end.saturating_add((count - 1).saturating_mul(stride)),
+        )
     }
 
     /// Calls `run` with each contiguous range, dimension by dimension; once with the hull where
@@ -139,7 +148,9 @@ mod tests {
     fn intervals(extent: Extent) -> Vec<(u64, u64)> {
         let mut out = Vec::new();
         extent.intervals(&mut out);
-        out.into_iter().map(|range| (range.start, range.end)).collect()
+        out.into_iter()
+            .map(|range| (range.start, range.end))
+            .collect()
     }
 
     #[test]
@@ -147,7 +158,10 @@ mod tests {
         let extent = Extent::new(100, 8, &[(4, 8)]);
         assert_eq!((extent.runs(), extent.bytes(), extent.end()), (1, 32, 132));
         assert_eq!(Extent::new(0, 1, &[(16, 1), (4, 16)]).runs(), 1);
-        assert_eq!(Extent::new(0, 1, &[(4, 16), (16, 1)]), Extent::new(0, 64, &[]));
+        assert_eq!(
+            Extent::new(0, 1, &[(4, 16), (16, 1)]),
+            Extent::new(0, 64, &[])
+        );
     }
 
     #[test]
@@ -156,7 +170,14 @@ mod tests {
         assert_eq!(extent.bytes(), 12);
         assert_eq!(
             intervals(extent),
-            [(10, 12), (15, 17), (20, 22), (110, 112), (115, 117), (120, 122)]
+            [
+                (10, 12),
+                (15, 17),
+                (20, 22),
+                (110, 112),
+                (115, 117),
+                (120, 122)
+            ]
         );
     }
 
@@ -169,9 +190,10 @@ mod tests {
     #[test]
     fn overlapping_runs_are_joined() {
         assert_eq!(intervals(Extent::new(0, 4, &[(2, 6), (2, 3)])), [(0, 13)]);
-        assert_eq!(intervals(Extent::new(0, 1, &[(3, 2), (3, 4)])), [
-            (0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (12, 13)
-        ]);
+        assert_eq!(
+            intervals(Extent::new(0, 1, &[(3, 2), (3, 4)])),
+            [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (12, 13)]
+        );
     }
 
     #[test]

@@ -113,7 +113,11 @@ impl Field for f32 {
         let start = cursor.clone();
         if cursor.eat("nan:") {
             let value = f32::from_bits(cursor.number("the bits of an f32")?);
-            return if value.is_nan() { Ok(value) } else { Err(start.expected("the bits of a NaN")) };
+            return if value.is_nan() {
+                Ok(value)
+            } else {
+                Err(start.expected("the bits of a NaN"))
+            };
         }
         let value = cursor.until_space().parse::<f32>().ok();
         let value = value.filter(|value| !value.is_nan());
@@ -135,7 +139,11 @@ impl Field for bool {
         match input.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            code => Err(DecodeError::Code { at, what: "truth value", code: u64::from(code) }),
+            code => Err(DecodeError::Code {
+                at,
+                what: "truth value",
+                code: u64::from(code),
+            }),
         }
     }
 
@@ -156,7 +164,11 @@ impl Field for bool {
 
 /// Takes the code of a member of a closed set.
 fn decode_spelled<T: Spelled>(at: usize, code: u64) -> Result<T, DecodeError> {
-    T::from_code(code).ok_or(DecodeError::Code { at, what: T::WHAT, code })
+    T::from_code(code).ok_or(DecodeError::Code {
+        at,
+        what: T::WHAT,
+        code,
+    })
 }
 
 /// One byte each, one word each.
@@ -231,7 +243,13 @@ fn take_term(input: &mut Reader<'_>, there: bool) -> Result<Option<(Reg, u64)>, 
 
 /// Appends `base`, `base+scale*reg` or `scale*reg`.
 fn print_affine(value: &Affine, hex: bool, out: &mut String) {
-    let base = |base: u64| if hex { format!("0x{base:x}") } else { base.to_string() };
+    let base = |base: u64| {
+        if hex {
+            format!("0x{base:x}")
+        } else {
+            base.to_string()
+        }
+    };
     match value.term {
         None => out.push_str(&base(value.base)),
         Some((reg, scale)) if value.base == 0 => out.push_str(&format!("{scale}*r{}", reg.0)),
@@ -241,7 +259,10 @@ fn print_affine(value: &Affine, hex: bool, out: &mut String) {
 
 impl Field for Affine {
     fn encode(&self, out: &mut Vec<u8>) {
-        put(out, u128::from(self.base) * 2 + u128::from(self.term.is_some()));
+        put(
+            out,
+            u128::from(self.base) * 2 + u128::from(self.term.is_some()),
+        );
         put_term(out, self.term);
     }
 
@@ -249,7 +270,10 @@ impl Field for Affine {
         let at = input.position();
         let coded = input.wide()?;
         let base = u64::try_from(coded / 2).map_err(|_| DecodeError::Number { at })?;
-        Ok(Self { base, term: take_term(input, coded & 1 == 1)? })
+        Ok(Self {
+            base,
+            term: take_term(input, coded & 1 == 1)?,
+        })
     }
 
     fn print(&self, field: &str, out: &mut String) {
@@ -261,14 +285,20 @@ impl Field for Affine {
         let first = cursor.number(what)?;
         if cursor.eat("*r") {
             let reg = Reg(cursor.number("a register number")?);
-            return Ok(Self { base: 0, term: Some((reg, first)) });
+            return Ok(Self {
+                base: 0,
+                term: Some((reg, first)),
+            });
         }
         if !cursor.eat("+") {
             return Ok(Self::constant(first));
         }
         let scale = cursor.number(what)?;
         cursor.require("*r")?;
-        Ok(Self { base: first, term: Some((Reg(cursor.number("a register number")?), scale)) })
+        Ok(Self {
+            base: first,
+            term: Some((Reg(cursor.number("a register number")?), scale)),
+        })
     }
 
     fn visit(&self, field: &'static str, visitor: &mut dyn Visitor) {
@@ -311,12 +341,20 @@ impl Field for View {
         let at = input.position();
         let flags = input.byte()?;
         if flags & 0x80 != 0 {
-            return Err(DecodeError::Code { at, what: "flags of a view", code: u64::from(flags) });
+            return Err(DecodeError::Code {
+                at,
+                what: "flags of a view",
+                code: u64::from(flags),
+            });
         }
         let elem: Elem = decode_spelled(at, u64::from(flags & 7))?;
         let base = input.scaled()?;
         let term = take_term(input, flags & ADDR_TERM != 0)?;
-        let pitch = if flags & PITCH_ZERO != 0 { 0 } else { input.number()? };
+        let pitch = if flags & PITCH_ZERO != 0 {
+            0
+        } else {
+            input.number()?
+        };
         let step = if flags & STEP_OTHER != 0 {
             input.number()?
         } else if flags & STEP_ZERO != 0 {
@@ -324,7 +362,12 @@ impl Field for View {
         } else {
             elem.bytes()
         };
-        Ok(Self { elem, addr: Affine { base, term }, pitch, step })
+        Ok(Self {
+            elem,
+            addr: Affine { base, term },
+            pitch,
+            step,
+        })
     }
 
     fn print(&self, _field: &str, out: &mut String) {
@@ -348,7 +391,12 @@ impl Field for View {
         } else {
             elem.bytes()
         };
-        Ok(Self { elem, addr, pitch, step })
+        Ok(Self {
+            elem,
+            addr,
+            pitch,
+            step,
+        })
     }
 
     fn visit(&self, field: &'static str, visitor: &mut dyn Visitor) {
@@ -359,7 +407,10 @@ impl Field for View {
 
 impl Field for DramRef {
     fn encode(&self, out: &mut Vec<u8>) {
-        put(out, u128::from(self.region.0) * 2 + u128::from(self.offset.term.is_some()));
+        put(
+            out,
+            u128::from(self.region.0) * 2 + u128::from(self.offset.term.is_some()),
+        );
         put_scaled(out, self.offset.base);
         put_term(out, self.offset.term);
     }
@@ -370,7 +421,10 @@ impl Field for DramRef {
         let region = u16::try_from(coded / 2).map_err(|_| DecodeError::Number { at })?;
         let base = input.scaled()?;
         let term = take_term(input, coded & 1 == 1)?;
-        Ok(Self { region: RegionId(region), offset: Affine { base, term } })
+        Ok(Self {
+            region: RegionId(region),
+            offset: Affine { base, term },
+        })
     }
 
     fn print(&self, _field: &str, out: &mut String) {
@@ -383,7 +437,11 @@ impl Field for DramRef {
 
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Expected> {
         let region = parse_region(cursor)?;
-        let offset = if cursor.eat("+") { Affine::parse(cursor)? } else { Affine::constant(0) };
+        let offset = if cursor.eat("+") {
+            Affine::parse(cursor)?
+        } else {
+            Affine::constant(0)
+        };
         Ok(Self { region, offset })
     }
 
@@ -400,7 +458,10 @@ pub fn parse_region(cursor: &mut Cursor<'_>) -> Result<RegionId, Expected> {
     if !cursor.eat("d") {
         return Err(start.expected(what));
     }
-    cursor.number(what).map(RegionId).map_err(|_| start.expected(what))
+    cursor
+        .number(what)
+        .map(RegionId)
+        .map_err(|_| start.expected(what))
 }
 
 /// Whether a dimension of a block is not used.
@@ -426,7 +487,11 @@ impl Field for Block {
         let at = input.position();
         let used = input.byte()?;
         if used > 7 {
-            return Err(DecodeError::Code { at, what: "flags of a block", code: u64::from(used) });
+            return Err(DecodeError::Code {
+                at,
+                what: "flags of a block",
+                code: u64::from(used),
+            });
         }
         let mut block = Block::run(Affine::decode(input)?);
         for d in (0..3).filter(|d| used & (1 << d) != 0) {

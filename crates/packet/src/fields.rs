@@ -24,12 +24,18 @@ struct Word<'a> {
 impl<'a> Fields<'a> {
     /// Splits the rest of a line. Values in quotes may hold spaces.
     pub fn new(column: u32, cursor: &mut Cursor<'a>) -> Self {
-        let mut fields = Self { column, words: Vec::new(), complaints: Vec::new() };
+        let mut fields = Self {
+            column,
+            words: Vec::new(),
+            complaints: Vec::new(),
+        };
         while !cursor.at_end() {
             let at = cursor.column();
             let name = cursor.word();
             if name.is_empty() || !cursor.eat("=") {
-                fields.complaints.push(cursor.expected("a word such as name=value"));
+                fields
+                    .complaints
+                    .push(cursor.expected("a word such as name=value"));
                 cursor.until_space();
                 continue;
             }
@@ -39,9 +45,16 @@ impl<'a> Fields<'a> {
             let value = Cursor::new(&value.rest()[..length], value.column());
             if fields.words.iter().any(|word| word.name == name) {
                 let again = Cursor::new("", at);
-                fields.complaints.push(again.complain("asm-repeated", format!("`{name}` once only")));
+                fields
+                    .complaints
+                    .push(again.complain("asm-repeated", format!("`{name}` once only")));
             }
-            fields.words.push(Word { name, column: at, value, taken: false });
+            fields.words.push(Word {
+                name,
+                column: at,
+                value,
+                taken: false,
+            });
         }
         fields
     }
@@ -64,7 +77,8 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         if !self.words.iter().any(|word| word.name == name) {
             let at = Cursor::new("", self.column);
-            self.complaints.push(at.complain("asm-missing", format!("a word {name}=…")));
+            self.complaints
+                .push(at.complain("asm-missing", format!("a word {name}=…")));
             return None;
         }
         self.optional_with(name, parse)
@@ -81,7 +95,11 @@ impl<'a> Fields<'a> {
         let mut value = word.value.clone();
         let parsed = parse(&mut value).and_then(|parsed| {
             let end = value.rest().is_empty();
-            if end { Ok(parsed) } else { Err(value.expected("a space or the end of the line")) }
+            if end {
+                Ok(parsed)
+            } else {
+                Err(value.expected("a space or the end of the line"))
+            }
         });
         match parsed {
             Ok(parsed) => Some(parsed),

@@ -175,7 +175,15 @@ pub struct EntryMessage {
 impl Manifest {
     /// The manifest of a program.
     pub fn of(program: &Program) -> Self {
-        let Program { model, target_toml, precision, tool, origins, entries, constants } = program;
+        let Program {
+            model,
+            target_toml,
+            precision,
+            tool,
+            origins,
+            entries,
+            constants,
+        } = program;
         Self {
             model: model.clone(),
             target_toml: target_toml.clone(),
@@ -189,9 +197,17 @@ impl Manifest {
     }
 
     /// The program, given the packets of each entry and the constants. `Err` says what is wrong.
-    pub fn program(self, packets: Vec<Vec<Packet>>, constants: Constants) -> Result<Program, String> {
+    pub fn program(
+        self,
+        packets: Vec<Vec<Packet>>,
+        constants: Constants,
+    ) -> Result<Program, String> {
         let origins = self.origins.into_iter();
-        let origins = origins.map(|o| Origin { layer: o.layer, what: o.what, nodes: o.nodes });
+        let origins = origins.map(|o| Origin {
+            layer: o.layer,
+            what: o.what,
+            nodes: o.nodes,
+        });
         let entries = self.entries.into_iter().zip(packets);
         let entries = entries.map(|(entry, packets)| entry_of(entry, packets));
         Ok(Program {
@@ -212,19 +228,29 @@ fn origin_message(origin: &Origin) -> OriginMessage {
 }
 
 fn pair(name: &str, value: u64) -> PairMessage {
-    PairMessage { name: name.to_owned(), value }
+    PairMessage {
+        name: name.to_owned(),
+        value,
+    }
 }
 
 fn pairs(list: &[(String, u64)]) -> Vec<PairMessage> {
-    list.iter().map(|(name, value)| pair(name, *value)).collect()
+    list.iter()
+        .map(|(name, value)| pair(name, *value))
+        .collect()
 }
 
 fn pairs_of(list: Vec<PairMessage>) -> Vec<(String, u64)> {
-    list.into_iter().map(|pair| (pair.name, pair.value)).collect()
+    list.into_iter()
+        .map(|pair| (pair.name, pair.value))
+        .collect()
 }
 
 fn entry_message(entry: &Entry) -> EntryMessage {
-    let registers = entry.registers.iter().map(|register| pair(&register.name, register.max));
+    let registers = entry
+        .registers
+        .iter()
+        .map(|register| pair(&register.name, register.max));
     EntryMessage {
         name: entry.name.clone(),
         binding: pairs(&entry.binding),
@@ -240,13 +266,20 @@ fn entry_message(entry: &Entry) -> EntryMessage {
 
 fn entry_of(entry: EntryMessage, packets: Vec<Packet>) -> Result<Entry, String> {
     let registers = entry.registers.into_iter();
-    let registers = registers.map(|pair| Register { name: pair.name, max: pair.value });
+    let registers = registers.map(|pair| Register {
+        name: pair.name,
+        max: pair.value,
+    });
     let ports = |ports: Vec<PortMessage>| ports.into_iter().map(port_of).collect::<Result<_, _>>();
     Ok(Entry {
         name: entry.name,
         binding: pairs_of(entry.binding),
         registers: registers.collect(),
-        regions: entry.regions.into_iter().map(region_of).collect::<Result<_, _>>()?,
+        regions: entry
+            .regions
+            .into_iter()
+            .map(region_of)
+            .collect::<Result<_, _>>()?,
         inputs: ports(entry.inputs)?,
         outputs: ports(entry.outputs)?,
         packets,
@@ -256,39 +289,103 @@ fn entry_of(entry: EntryMessage, packets: Vec<Packet>) -> Result<Entry, String> 
 }
 
 fn region_message(region: &Region) -> RegionMessage {
-    let Region { name, kind, address, bytes, constant_offset } = region.clone();
-    RegionMessage { name, kind: u32::from(kind.code()), address, bytes, constant_offset }
+    let Region {
+        name,
+        kind,
+        address,
+        bytes,
+        constant_offset,
+    } = region.clone();
+    RegionMessage {
+        name,
+        kind: u32::from(kind.code()),
+        address,
+        bytes,
+        constant_offset,
+    }
 }
 
 fn region_of(region: RegionMessage) -> Result<Region, String> {
-    let RegionMessage { name, kind, address, bytes, constant_offset } = region;
+    let RegionMessage {
+        name,
+        kind,
+        address,
+        bytes,
+        constant_offset,
+    } = region;
     let kind = RegionKind::from_code(u64::from(kind));
     let kind = kind.ok_or_else(|| format!("region `{name}` has no known kind"))?;
-    Ok(Region { name, kind, address, bytes, constant_offset })
+    Ok(Region {
+        name,
+        kind,
+        address,
+        bytes,
+        constant_offset,
+    })
 }
 
 fn port_message(port: &Port) -> PortMessage {
-    let Port { name, elem, shape, region } = port.clone();
-    PortMessage { name, elem: u32::from(elem.code()), shape, region: u32::from(region.0) }
+    let Port {
+        name,
+        elem,
+        shape,
+        region,
+    } = port.clone();
+    PortMessage {
+        name,
+        elem: u32::from(elem.code()),
+        shape,
+        region: u32::from(region.0),
+    }
 }
 
 fn port_of(port: PortMessage) -> Result<Port, String> {
-    let PortMessage { name, elem, shape, region } = port;
+    let PortMessage {
+        name,
+        elem,
+        shape,
+        region,
+    } = port;
     let elem = Elem::from_code(u64::from(elem));
     let elem = elem.ok_or_else(|| format!("port `{name}` has no known element type"))?;
     let region = u16::try_from(region).map(RegionId);
     let region = region.map_err(|_| format!("port `{name}` has no possible region"))?;
-    Ok(Port { name, elem, shape, region })
+    Ok(Port {
+        name,
+        elem,
+        shape,
+        region,
+    })
 }
 
 fn facts_message(facts: &Facts) -> FactsMessage {
-    let Facts { parameters, macs, weight_bytes, sram_peak } = *facts;
-    FactsMessage { parameters, macs, weight_bytes, sram_peak }
+    let Facts {
+        parameters,
+        macs,
+        weight_bytes,
+        sram_peak,
+    } = *facts;
+    FactsMessage {
+        parameters,
+        macs,
+        weight_bytes,
+        sram_peak,
+    }
 }
 
 fn facts_of(facts: &FactsMessage) -> Facts {
-    let FactsMessage { parameters, macs, weight_bytes, sram_peak } = *facts;
-    Facts { parameters, macs, weight_bytes, sram_peak }
+    let FactsMessage {
+        parameters,
+        macs,
+        weight_bytes,
+        sram_peak,
+    } = *facts;
+    Facts {
+        parameters,
+        macs,
+        weight_bytes,
+        sram_peak,
+    }
 }
 
 fn bound_message(bound: &Bound) -> BoundMessage {

@@ -85,7 +85,12 @@ pub struct View {
 impl View {
     /// Rows of contiguous elements, `pitch` bytes apart.
     pub fn rows(elem: Elem, addr: impl Into<Affine>, pitch: u32) -> Self {
-        Self { elem, addr: addr.into(), pitch, step: elem.bytes() }
+        Self {
+            elem,
+            addr: addr.into(),
+            pitch,
+            step: elem.bytes(),
+        }
     }
 
     /// One row, repeated for every row of the other operand.
@@ -95,7 +100,12 @@ impl View {
 
     /// One element a row, repeated along the row.
     pub fn column(elem: Elem, addr: impl Into<Affine>, pitch: u32) -> Self {
-        Self { elem, addr: addr.into(), pitch, step: 0 }
+        Self {
+            elem,
+            addr: addr.into(),
+            pitch,
+            step: 0,
+        }
     }
 }
 
@@ -127,7 +137,12 @@ impl Block {
     /// One run of contiguous bytes.
     pub fn run(bytes: impl Into<Affine>) -> Self {
         let one = Affine::constant(1);
-        Self { count: [one; 3], bytes: bytes.into(), dram: [0; 3], sram: [0; 3] }
+        Self {
+            count: [one; 3],
+            bytes: bytes.into(),
+            dram: [0; 3],
+            sram: [0; 3],
+        }
     }
 
     /// `rows` runs of `bytes` bytes.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::packet::Packet;
 use crate::operand::Elem;
+use crate::packet::Packet;
 
 /// What a `.npu` file holds.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,9 +3,7 @@
 //! One list for each set gives its byte in the encoding (the position in the list), its word in
 //! the text form and its row in the documentation.
 
-use crate::operand::{
-    BinaryFn, Elem, Hold, NormKind, ReduceKind, RotaryLayout, UnaryFn,
-};
+use crate::operand::{BinaryFn, Elem, Hold, NormKind, ReduceKind, RotaryLayout, UnaryFn};
 use crate::program::RegionKind;
 
 /// A closed set whose members have a word in the text form and a code in the encoding.

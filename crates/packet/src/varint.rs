@@ -95,17 +95,26 @@ impl<'a> Reader<'a> {
     pub fn scaled<T: TryFrom<u128>>(&mut self) -> Result<T, DecodeError> {
         let at = self.at;
         let coded = self.wide()?;
-        let value = if coded & 1 == 0 { coded / 2 * 64 } else { coded / 2 };
+        let value = if coded & 1 == 0 {
+            coded / 2 * 64
+        } else {
+            coded / 2
+        };
         T::try_from(value).map_err(|_| DecodeError::Number { at })
     }
 
     /// A reader of the next `length` bytes; this one goes on after them.
     pub fn part(&mut self, length: usize) -> Result<Reader<'a>, DecodeError> {
         if length > self.remaining() {
-            return Err(DecodeError::Truncated { at: self.bytes.len() });
+            return Err(DecodeError::Truncated {
+                at: self.bytes.len(),
+            });
         }
         let end = self.at + length;
-        let part = Reader { bytes: &self.bytes[..end], at: self.at };
+        let part = Reader {
+            bytes: &self.bytes[..end],
+            at: self.at,
+        };
         self.at = end;
         Ok(part)
     }

@@ -100,17 +100,28 @@ impl<'a> Engine<'a> {
         target: &'a Target,
         options: &'a Options,
     ) -> Result<Self, SimError> {
-        let ends = packet_sizes(&entry.packets).into_iter().scan(0, |sum, size| {
-            *sum += u64::from(size);
-            Some(*sum)
-        });
+        let ends = packet_sizes(&entry.packets)
+            .into_iter()
+            .scan(0, |sum, size| {
+                *sum += u64::from(size);
+                Some(*sum)
+            });
         for (packet, content) in entry.packets.iter().enumerate() {
             if content.origin.0 as usize >= program.origins.len() {
-                return Err(SimError::NoOrigin { packet, origin: content.origin.0 });
+                return Err(SimError::NoOrigin {
+                    packet,
+                    origin: content.origin.0,
+                });
             }
         }
-        let region = entry.regions.iter().find(|region| region.kind == RegionKind::Packets);
-        let tokens = entry.packets.iter().flat_map(|p| p.signals.iter().chain(&p.waits));
+        let region = entry
+            .regions
+            .iter()
+            .find(|region| region.kind == RegionKind::Packets);
+        let tokens = entry
+            .packets
+            .iter()
+            .flat_map(|p| p.signals.iter().chain(&p.waits));
         let tokens = tokens.map(|token| token.0 as usize + 1).max().unwrap_or(0);
         let mut left = [0; 3];
         for command in entry.packets.iter().flat_map(|packet| &packet.commands) {
@@ -140,7 +151,11 @@ impl<'a> Engine<'a> {
             in_flight: 0,
             completed: 0,
             ready: Default::default(),
-            units: [free(target.dma.engines), free(target.cores), free(target.cores)],
+            units: [
+                free(target.dma.engines),
+                free(target.cores),
+                free(target.cores),
+            ],
             busy: [0; 3],
             left,
             accesses: Vec::new(),
@@ -187,7 +202,9 @@ impl<'a> Engine<'a> {
         let total = self.stream.ends.last().copied().unwrap_or(0);
         let piece = u64::from(self.target.sequencer.fetch_bytes);
         let decoded = self.stream.decoded;
-        let used = decoded.checked_sub(1).map_or(0, |last| self.stream.ends[last]);
+        let used = decoded
+            .checked_sub(1)
+            .map_or(0, |last| self.stream.ends[last]);
         let next = self.stream.ends.get(decoded).copied().unwrap_or(total);
         let room = u64::from(self.target.sequencer.buffer_bytes).max(next - used + piece);
         while self.stream.requested < total && self.stream.requested + piece <= used + room {
@@ -208,7 +225,9 @@ impl<'a> Engine<'a> {
     /// Starts to decode the next packet where it is there and the window has room.
     fn decode(&mut self) {
         let next = self.stream.decoded;
-        let Some(&end) = self.stream.ends.get(next) else { return };
+        let Some(&end) = self.stream.ends.get(next) else {
+            return;
+        };
         let room = self.in_flight < self.target.sequencer.window;
         if self.stream.decoding || !room || self.stream.arrived < end {
             return;
@@ -271,7 +290,9 @@ impl<'a> Engine<'a> {
     fn dispatch(&mut self) -> Result<(), SimError> {
         for kind in 0..KINDS.len() {
             while let Some(unit) = self.units[kind].iter().position(Option::is_none) {
-                let Some((_, Reverse(packet))) = self.ready[kind].pop() else { break };
+                let Some((_, Reverse(packet))) = self.ready[kind].pop() else {
+                    break;
+                };
                 self.start(kind, unit, packet)?;
             }
         }
@@ -284,7 +305,10 @@ impl<'a> Engine<'a> {
         let registers = &self.options.registers;
         let now = self.now;
         collect_accesses(command, registers, &mut self.accesses);
-        let in_sram = self.accesses.iter().filter(|access| access.place == Place::Sram);
+        let in_sram = self
+            .accesses
+            .iter()
+            .filter(|access| access.place == Place::Sram);
         let mut moved = 0;
         for access in in_sram {
             moved += access.bytes;
@@ -298,7 +322,11 @@ impl<'a> Engine<'a> {
         }
         self.tally.commands += 1;
         self.busy[kind] += 1;
-        let mut job = Job { packet, start: now, transfer: None };
+        let mut job = Job {
+            packet,
+            start: now,
+            transfer: None,
+        };
         let cycles = match command {
             Command::Matmul(product) => {
                 let cost = matrix::cost(self.target, product, registers, moved);
@@ -312,7 +340,7 @@ impl<'a> Engine<'a> {
                 let transfer = transfer.ok_or(SimError::NoRegion { packet })?;
                 let region = &self.entry.regions[usize::from(transfer.region.0)];
                 *self.tally.bytes.of(region.kind, transfer.writes()) += transfer.bytes;
-                layer.dram_bytes += transfer.bytes;
+                *layer.dram.of(region.kind, transfer.writes()) += transfer.bytes;
                 job.transfer = Some(transfer);
                 u64::from(self.target.dma.setup_cycles)
             }
@@ -338,8 +366,12 @@ impl<'a> Engine<'a> {
     }
 
     fn transfer(&mut self, unit: usize) {
-        let Some(job) = &mut self.units[place(Kind::Dma)][unit] else { return };
-        let Some(transfer) = &mut job.transfer else { return };
+        let Some(job) = &mut self.units[place(Kind::Dma)][unit] else {
+            return;
+        };
+        let Some(transfer) = &mut job.transfer else {
+            return;
+        };
         let outstanding = self.target.dma.outstanding_bursts;
         match transfer.step(&mut self.dram, self.now, outstanding) {
             Next::Again(time) => self.schedule(time, Event::Again(unit)),
@@ -348,7 +380,9 @@ impl<'a> Engine<'a> {
     }
 
     fn done(&mut self, kind: usize, unit: usize) {
-        let Some(job) = self.units[kind][unit].take() else { return };
+        let Some(job) = self.units[kind][unit].take() else {
+            return;
+        };
         self.busy[kind] -= 1;
         self.left[kind] -= 1;
         let content = &self.entry.packets[job.packet];

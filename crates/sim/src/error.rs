@@ -4,7 +4,11 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SimError {
     #[error("{what} shows {found}, less than the bound of {bound}")]
-    BoundViolated { what: &'static str, found: String, bound: String },
+    BoundViolated {
+        what: &'static str,
+        found: String,
+        bound: String,
+    },
     #[error("the address map `{map}` is not understood: {why}")]
     AddressMap { map: String, why: String },
     #[error("{waiting} packets wait for tokens that nobody signals; the first is p{first}")]

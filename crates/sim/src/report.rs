@@ -171,7 +171,7 @@ impl Resource {
 pub struct LayerCost {
     pub packets: u64,
     pub macs: u64,
-    pub dram_bytes: u64,
+    pub dram: Bytes,
     pub dma_cycles: u64,
     pub matrix_cycles: u64,
     pub vector_cycles: u64,

@@ -36,8 +36,17 @@ pub fn simulate(
     let units = tally.units(cycles);
     let energy = tally.energy(target, &counters, packets, seconds);
     let limited_by = tally.limit(target, &dram, cycles);
-    let layers = tally.layers.iter().enumerate().filter(|(_, cost)| cost.packets > 0);
-    let layers = layers.map(|(i, cost)| Layer { origin: OriginId(i as u32), cost: *cost }).collect();
+    let layers = tally
+        .layers
+        .iter()
+        .enumerate()
+        .filter(|(_, cost)| cost.packets > 0);
+    let layers = layers
+        .map(|(i, cost)| Layer {
+            origin: OriginId(i as u32),
+            cost: *cost,
+        })
+        .collect();
     let report = Report {
         cycles,
         seconds,

@@ -40,7 +40,10 @@ pub(crate) struct Tally {
 impl Tally {
     pub fn new(target: &Target, layers: usize) -> Self {
         let cores = u64::from(target.cores);
-        let unit = |count| Unit { count, ..Unit::default() };
+        let unit = |count| Unit {
+            count,
+            ..Unit::default()
+        };
         Self {
             bytes: Bytes::default(),
             sram_bytes: 0,
@@ -48,7 +51,11 @@ impl Tally {
             macs: 0,
             lane_operations: 0,
             commands: 0,
-            units: [unit(u64::from(target.dma.engines)), unit(cores), unit(cores)],
+            units: [
+                unit(u64::from(target.dma.engines)),
+                unit(cores),
+                unit(cores),
+            ],
             decoding: 0,
             layers: vec![LayerCost::default(); layers],
             spans: Vec::new(),
@@ -66,7 +73,12 @@ impl Tally {
                 continue;
             }
             let others = |other: usize| other != kind && busy[other] > 0;
-            let Stall { memory, matrix, vector, sequencer } = &mut unit.stall;
+            let Stall {
+                memory,
+                matrix,
+                vector,
+                sequencer,
+            } = &mut unit.stall;
             let cause = if others(0) {
                 memory
             } else if others(1) {
@@ -83,11 +95,27 @@ impl Tally {
     pub fn units(&self, cycles: u64) -> Units {
         let [dma, matrix, vector] = self.units;
         let idle = cycles.saturating_sub(self.decoding);
-        let sequencer = Unit { count: 1, busy: self.decoding, stall: Stall::default(), idle };
-        Units { dma, matrix, vector, sequencer }
+        let sequencer = Unit {
+            count: 1,
+            busy: self.decoding,
+            stall: Stall::default(),
+            idle,
+        };
+        Units {
+            dma,
+            matrix,
+            vector,
+            sequencer,
+        }
     }
 
-    pub fn energy(&self, target: &Target, counters: &Counters, packets: u64, seconds: f64) -> Energy {
+    pub fn energy(
+        &self,
+        target: &Target,
+        counters: &Counters,
+        packets: u64,
+        seconds: f64,
+    ) -> Energy {
         let e = &target.energy;
         let pico = |events: u64, each: f64| events as f64 * each * 1e-12;
         Energy {
@@ -104,20 +132,37 @@ impl Tally {
     /// Traffic, with the share of the time that the buses moved data.
     pub fn dram(&self, target: &Target, counters: Counters, seconds: f64) -> DramReport {
         let clocks = seconds * target.dram.clock_hz as f64 * f64::from(target.dram.channels);
-        let bus_share = if clocks > 0.0 { counters.bus_clocks as f64 / clocks } else { 0.0 };
-        DramReport { bytes: self.bytes, counters, bus_share }
+        let bus_share = if clocks > 0.0 {
+            counters.bus_clocks as f64 / clocks
+        } else {
+            0.0
+        };
+        DramReport {
+            bytes: self.bytes,
+            counters,
+            bus_share,
+        }
     }
 
     /// The resource with the largest share. What refreshing takes of the bus counts as used.
     pub fn limit(&self, target: &Target, dram: &DramReport, cycles: u64) -> Resource {
         let share = |unit: &Unit| unit.busy as f64 / (unit.count * cycles).max(1) as f64;
         let shares = [
-            (Resource::Dram, dram.bus_share / target.dram.refresh_factor()),
+            (
+                Resource::Dram,
+                dram.bus_share / target.dram.refresh_factor(),
+            ),
             (Resource::Matrix, share(&self.units[1])),
             (Resource::Vector, share(&self.units[2])),
-            (Resource::Sequencer, self.decoding as f64 / cycles.max(1) as f64),
+            (
+                Resource::Sequencer,
+                self.decoding as f64 / cycles.max(1) as f64,
+            ),
         ];
-        let largest = shares.iter().copied().reduce(|a, b| if b.1 > a.1 { b } else { a });
+        let largest = shares
+            .iter()
+            .copied()
+            .reduce(|a, b| if b.1 > a.1 { b } else { a });
         largest.map_or(Resource::Dram, |(resource, _)| resource)
     }
 }

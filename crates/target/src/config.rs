@@ -66,10 +66,22 @@ impl TargetError {
 
 /// Codes of this crate with what they mean, for `explain`.
 pub const CODES: &[(&str, &str)] = &[
-    ("target-unknown", "The name given to --target is neither a preset nor a readable TOML file. `packwright targets` lists the presets."),
-    ("target-syntax", "The target file is not TOML, lacks a field or has one that is not known. Start from `packwright targets e2`, which prints a complete file."),
-    ("target-setting", "An override of the form --set path=value names no numeric field of a target, or its value cannot be read. Values take units: 2MiB, 800MHz, 1.5k."),
-    ("target-invalid", "A number of the target breaks a rule that the machine model needs, such as a size of zero. The message says which rule."),
+    (
+        "target-unknown",
+        "The name given to --target is neither a preset nor a readable TOML file. `packwright targets` lists the presets.",
+    ),
+    (
+        "target-syntax",
+        "The target file is not TOML, lacks a field or has one that is not known. Start from `packwright targets e2`, which prints a complete file.",
+    ),
+    (
+        "target-setting",
+        "An override of the form --set path=value names no numeric field of a target, or its value cannot be read. Values take units: 2MiB, 800MHz, 1.5k.",
+    ),
+    (
+        "target-invalid",
+        "A number of the target breaks a rule that the machine model needs, such as a size of zero. The message says which rule.",
+    ),
 ];
 
 impl Target {
@@ -84,10 +96,13 @@ impl Target {
     /// [`TargetError::Unknown`] where there is none.
     pub fn preset(name: &str) -> Result<Self, TargetError> {
         let (_, text) =
-            PRESETS.iter().find(|(n, _)| *n == name).ok_or_else(|| TargetError::Unknown {
-                name: name.into(),
-                known: Self::preset_names().join(", "),
-            })?;
+            PRESETS
+                .iter()
+                .find(|(n, _)| *n == name)
+                .ok_or_else(|| TargetError::Unknown {
+                    name: name.into(),
+                    known: Self::preset_names().join(", "),
+                })?;
         Self::from_toml(text)
     }
 
@@ -96,7 +111,9 @@ impl Target {
     /// # Errors
     /// [`TargetError::Syntax`] where a field is missing, unknown or of the wrong type.
     pub fn from_toml(text: &str) -> Result<Self, TargetError> {
-        toml::from_str(text).map_err(|error| TargetError::Syntax { message: error.to_string() })
+        toml::from_str(text).map_err(|error| TargetError::Syntax {
+            message: error.to_string(),
+        })
     }
 
     /// The target as TOML; reading it gives the same target.
@@ -106,9 +123,11 @@ impl Target {
 
     /// Hash of all numbers of the machine (FNV-1a over the canonical TOML).
     pub fn fingerprint(&self) -> u64 {
-        self.to_toml().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        self.to_toml()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            })
     }
 
     /// Changes one numeric field: `sram.bytes=2MiB`, `dram.channels=4`.
@@ -116,11 +135,17 @@ impl Target {
     /// # Errors
     /// [`TargetError::Setting`] where the path names no number, or the value is none.
     pub fn set(&mut self, setting: &str) -> Result<(), TargetError> {
-        let problem = |message: String| TargetError::Setting { setting: setting.into(), message };
-        let (path, value) =
-            setting.split_once('=').ok_or_else(|| problem("write path=value".into()))?;
-        let mut table: toml::Table = toml::from_str(&self.to_toml())
-            .map_err(|error| TargetError::Syntax { message: error.to_string() })?;
+        let problem = |message: String| TargetError::Setting {
+            setting: setting.into(),
+            message,
+        };
+        let (path, value) = setting
+            .split_once('=')
+            .ok_or_else(|| problem("write path=value".into()))?;
+        let mut table: toml::Table =
+            toml::from_str(&self.to_toml()).map_err(|error| TargetError::Syntax {
+                message: error.to_string(),
+            })?;
         let known = numeric_paths(&table, "").join(", ");
         let unknown = || problem(format!("no such field; fields are {known}"));
         let (outer, last) = match path.trim().rsplit_once('.') {
@@ -146,7 +171,10 @@ impl Target {
                 parse_quantity(value).ok_or_else(|| problem("the value is not a number".into()))?,
             ),
             toml::Value::Boolean(_) => toml::Value::Boolean(
-                value.trim().parse().map_err(|_| problem("the value is not true or false".into()))?,
+                value
+                    .trim()
+                    .parse()
+                    .map_err(|_| problem("the value is not true or false".into()))?,
             ),
             _ => return Err(problem(format!("not a number; numeric fields are {known}"))),
         };
@@ -171,11 +199,17 @@ impl Target {
         positive("cores", self.cores.into());
         positive("matrix.rows", self.matrix.rows.into());
         positive("matrix.columns", self.matrix.columns.into());
-        positive("matrix.weight_rows_per_cycle", self.matrix.weight_rows_per_cycle.into());
+        positive(
+            "matrix.weight_rows_per_cycle",
+            self.matrix.weight_rows_per_cycle.into(),
+        );
         positive("vector.lanes", self.vector.lanes.into());
         positive("sram.bytes", self.sram.bytes);
         positive("sram.banks", self.sram.banks.into());
-        positive("sram.bank_bytes_per_cycle", self.sram.bank_bytes_per_cycle.into());
+        positive(
+            "sram.bank_bytes_per_cycle",
+            self.sram.bank_bytes_per_cycle.into(),
+        );
         positive("dma.engines", self.dma.engines.into());
         positive("dma.outstanding_bursts", self.dma.outstanding_bursts.into());
         positive("sequencer.window", self.sequencer.window.into());
@@ -190,7 +224,11 @@ impl Target {
         positive("dram.rows", self.dram.rows.into());
         let mut rule = |holds: bool, path: &str, value: String, rule: &str| {
             if !holds {
-                problems.push(TargetError::Invalid { path: path.into(), value, rule: rule.into() });
+                problems.push(TargetError::Invalid {
+                    path: path.into(),
+                    value,
+                    rule: rule.into(),
+                });
             }
         };
         let alignment = self.sram.alignment;
@@ -246,7 +284,10 @@ mod tests {
             let target = Target::preset(name).expect("presets parse");
             assert_eq!(target.name, name);
             assert_eq!(target.problems(), [], "{name}");
-            assert_eq!(Target::from_toml(&target.to_toml()).expect("round trip"), target);
+            assert_eq!(
+                Target::from_toml(&target.to_toml()).expect("round trip"),
+                target
+            );
         }
     }
 
@@ -257,10 +298,22 @@ mod tests {
         assert_eq!(target.sram.bytes, 4 << 20);
         target.set("energy.mac_pj=0.5").expect("a known field");
         assert_eq!(target.energy.mac_pj, 0.5);
-        assert_eq!(target.set("sram.size=1").expect_err("unknown").code(), "target-setting");
-        assert_eq!(target.set("sram=1").expect_err("a table").code(), "target-setting");
-        assert_eq!(target.set("cores=many").expect_err("no number").code(), "target-setting");
-        assert_eq!(target.set("cores").expect_err("no value").code(), "target-setting");
+        assert_eq!(
+            target.set("sram.size=1").expect_err("unknown").code(),
+            "target-setting"
+        );
+        assert_eq!(
+            target.set("sram=1").expect_err("a table").code(),
+            "target-setting"
+        );
+        assert_eq!(
+            target.set("cores=many").expect_err("no number").code(),
+            "target-setting"
+        );
+        assert_eq!(
+            target.set("cores").expect_err("no value").code(),
+            "target-setting"
+        );
     }
 
     #[test]

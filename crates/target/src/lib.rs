@@ -14,11 +14,11 @@
 //! [`memory`] (SRAM and LPDDR), [`unit`] (quantities with units), [`config`] (TOML and overrides),
 //! [`limits`] (closed forms).
 
-pub mod target;
-pub mod engine;
-pub mod memory;
-pub mod unit;
 pub mod config;
+pub mod engine;
 pub mod limits;
+pub mod memory;
+pub mod target;
+pub mod unit;
 
 pub use target::{Energy, Target};

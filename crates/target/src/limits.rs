@@ -131,7 +131,10 @@ mod tests {
                 for dataflow in [Dataflow::WeightStationary, Dataflow::OutputStationary] {
                     let single = matmul_cycles(&array(d, dataflow, false), m, n, k);
                     let double = matmul_cycles(&array(d, dataflow, true), m, n, k);
-                    assert!(double <= single, "{d} {m} {n} {k} {dataflow:?}: {double} > {single}");
+                    assert!(
+                        double <= single,
+                        "{d} {m} {n} {k} {dataflow:?}: {double} > {single}"
+                    );
                 }
             }
         }

@@ -1,10 +1,15 @@
 //! Reports from programs and their simulations.
 
+use indexmap::IndexMap;
 use packwright_packet::program::{Entry, Program};
+use packwright_sim::report::{Bytes, Energy, Layer, Unit};
+use packwright_sim::{Options, simulate};
 use packwright_target::Target;
 
 use crate::errors::{Failure, Problem};
-use crate::report::json::{EntryReport, REPORT_SCHEMA, Report};
+use crate::report::json::{
+    BoundReport, DramBytes, EntryReport, LayerReport, REPORT_SCHEMA, Report, UnitReport, Units,
+};
 
 /// The head of a report, without entries.
 pub fn report(program: &Program, target: &Target) -> Report {
@@ -21,19 +26,146 @@ pub fn report(program: &Program, target: &Target) -> Report {
 /// What the simulation of an entry says.
 ///
 /// # Errors
-/// When the program cannot be simulated.
+/// When the program cannot be simulated, or beats its bound.
 pub fn entry(
     program: &Program,
     entry: &Entry,
     target: &Target,
     registers: &[u64],
 ) -> Result<EntryReport, Failure> {
-    let _ = (program, entry, target, registers);
-    Err(Problem::unsupported(
-        "simulation-unsupported",
-        "this version does not simulate time yet",
-    )
-    .into())
+    let options = Options {
+        registers: registers.to_vec(),
+        spans: false,
+    };
+    let report = simulate(program, entry, target, &options).map_err(|error| {
+        Problem::error(error.code(), error.to_string())
+            .help(error.help())
+            .at(format!("entry {}", entry.name))
+    })?;
+    let bytes = dram_bytes(&report.dram.bytes);
+    let rate = if report.seconds > 0.0 {
+        bytes.total as f64 / report.seconds
+    } else {
+        0.0
+    };
+    Ok(EntryReport {
+        name: entry.name.clone(),
+        binding: entry.binding.iter().cloned().collect(),
+        sequence_length: sequence_length(entry),
+        parameters: entry.facts.parameters,
+        macs: entry.facts.macs,
+        macs_executed: report.macs,
+        weight_bytes: entry.facts.weight_bytes,
+        packets: report.packets,
+        commands: report.commands,
+        cycles: report.cycles,
+        seconds: report.seconds,
+        energy_joules: report.energy.total(),
+        limited_by: report.limited_by.name().into(),
+        sram_peak_bytes: report.sram_peak,
+        dram_bytes: bytes,
+        dram_bytes_per_second: rate,
+        dram_peak_bytes_per_second: target.peak_bytes_per_second(),
+        bound: bound(entry, &report),
+        units: Units {
+            dma: unit(&report.units.dma),
+            matrix: unit(&report.units.matrix),
+            vector: unit(&report.units.vector),
+            sequencer: unit(&report.units.sequencer),
+        },
+        energy: energy(&report.energy),
+        layers: report
+            .layers
+            .iter()
+            .map(|layer| layer_report(program, layer))
+            .collect(),
+    })
+}
+
+fn dram_bytes(bytes: &Bytes) -> DramBytes {
+    DramBytes {
+        weights: bytes.weights,
+        embeddings: bytes.embeddings,
+        inputs: bytes.inputs,
+        outputs: bytes.outputs,
+        spill_write: bytes.spill_write,
+        spill_read: bytes.spill_read,
+        kv_read: bytes.kv_read,
+        kv_write: bytes.kv_write,
+        packets: bytes.packets,
+        total: bytes.total(),
+    }
+}
+
+fn bound(entry: &Entry, report: &packwright_sim::Report) -> BoundReport {
+    let bound = &entry.bound;
+    let ratio = |found: f64, least: f64| if least > 0.0 { found / least } else { 1.0 };
+    BoundReport {
+        dram_bytes: bound.dram_bytes,
+        attainable_dram_bytes: bound.attainable_dram_bytes,
+        seconds: bound.seconds,
+        binding_term: bound.binding_term.clone(),
+        terms: bound.terms.iter().cloned().collect(),
+        dram_ratio: ratio(
+            report.dram.bytes.without_packets() as f64,
+            bound.dram_bytes as f64,
+        ),
+        time_ratio: ratio(report.seconds, bound.seconds),
+    }
+}
+
+fn unit(unit: &Unit) -> UnitReport {
+    let causes = [
+        ("memory", unit.stall.memory),
+        ("matrix", unit.stall.matrix),
+        ("vector", unit.stall.vector),
+        ("sequencer", unit.stall.sequencer),
+    ];
+    let stall = causes.into_iter().filter(|&(_, cycles)| cycles > 0);
+    UnitReport {
+        count: unit.count,
+        busy: unit.busy,
+        idle: unit.idle,
+        stall: stall
+            .map(|(cause, cycles)| (cause.to_owned(), cycles))
+            .collect(),
+    }
+}
+
+fn energy(energy: &Energy) -> IndexMap<String, f64> {
+    let parts = [
+        ("dram", energy.dram),
+        ("sram", energy.sram),
+        ("matrix", energy.matrix),
+        ("vector", energy.vector),
+        ("sequencer", energy.sequencer),
+        ("leakage", energy.leakage),
+    ];
+    parts
+        .into_iter()
+        .map(|(part, joules)| (part.to_owned(), joules))
+        .collect()
+}
+
+fn layer_report(program: &Program, layer: &Layer) -> LayerReport {
+    let origin = program.origins.get(layer.origin.0 as usize);
+    let cost = &layer.cost;
+    let busy = [
+        ("dma", cost.dma_cycles),
+        ("matrix", cost.matrix_cycles),
+        ("vector", cost.vector_cycles),
+    ];
+    LayerReport {
+        layer: origin.map_or_else(String::new, |origin| origin.layer.clone()),
+        what: origin.map_or_else(String::new, |origin| origin.what.clone()),
+        packets: cost.packets,
+        busy: busy
+            .into_iter()
+            .map(|(unit, cycles)| (unit.to_owned(), cycles))
+            .collect(),
+        macs: cost.macs,
+        dram_bytes: dram_bytes(&cost.dram),
+    }
 }
 
 /// Positions of one pass, as the inputs tell.

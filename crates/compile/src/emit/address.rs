@@ -70,8 +70,16 @@ impl<'a> Site<'a> {
 
     /// Address of a scratch part; copies alternate.
     pub fn scratch(&self, at: &At, part: u8, copy: u8) -> u64 {
-        let home = Home::Scratch { segment: at.segment, stage: at.stage, part, copy };
-        *self.homes.get(&home).expect("demand lists every scratch part")
+        let home = Home::Scratch {
+            segment: at.segment,
+            stage: at.stage,
+            part,
+            copy,
+        };
+        *self
+            .homes
+            .get(&home)
+            .expect("demand lists every scratch part")
     }
 
     /// Whether a root has a buffer that the segment sees.
@@ -90,7 +98,10 @@ impl<'a> Site<'a> {
                 (base, row / block * block, block.min(info.rows))
             }
             None => {
-                let base = self.homes.get(&Home::Whole(root)).expect("every root has a home");
+                let base = self
+                    .homes
+                    .get(&Home::Whole(root))
+                    .expect("every root has a home");
                 (*base, 0, info.rows)
             }
         };
@@ -113,8 +124,9 @@ impl<'a> Site<'a> {
     /// A place from its row `row` on.
     pub fn place_area(&self, place: Place, segment: usize, row: usize) -> Area {
         let group = self.plan.storage.root(place.root).group;
-        let mut area =
-            self.root_area(place.root, segment, place.row + row * place.row_step).column(place.col, group);
+        let mut area = self
+            .root_area(place.root, segment, place.row + row * place.row_step)
+            .column(place.col, group);
         area.pitch *= place.row_step as u64;
         area.scale_pitch *= place.row_step as u64;
         area

@@ -68,7 +68,10 @@ pub fn assign_tokens(plan: &Plan, fragments: &[&Fragment], packets: &mut [Packet
         ending.dedup();
         for owner in ending {
             let (addr, bytes) = range(plan, owner);
-            packets[index].frees.push(SramRange { addr: addr as u32, bytes: bytes as u32 });
+            packets[index].frees.push(SramRange {
+                addr: addr as u32,
+                bytes: bytes as u32,
+            });
             tracker.retire(plan, owner);
         }
     }
@@ -78,10 +81,17 @@ pub fn assign_tokens(plan: &Plan, fragments: &[&Fragment], packets: &mut [Packet
 /// A token for each packet that somebody waits for.
 fn number(waits: &[Vec<usize>], packets: &mut [Packet]) {
     let mut signalled = vec![false; packets.len()];
-    waits.iter().flatten().for_each(|&packet| signalled[packet] = true);
+    waits
+        .iter()
+        .flatten()
+        .for_each(|&packet| signalled[packet] = true);
     let mut token_of = vec![None; packets.len()];
     let mut next = 0;
-    for (index, _) in signalled.iter().enumerate().filter(|(_, signals)| **signals) {
+    for (index, _) in signalled
+        .iter()
+        .enumerate()
+        .filter(|(_, signals)| **signals)
+    {
         token_of[index] = Some(Token(next));
         packets[index].signals = vec![Token(next)];
         next += 1;
@@ -115,7 +125,12 @@ fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(
     for (index, (fragment, packet)) in fragments.iter().zip(packets).enumerate() {
         let tiles: &[TileId] = match fragment {
             Fragment::LoadTile { tile } => std::slice::from_ref(tile),
-            Fragment::Work { segment, stage, tiles, .. } => {
+            Fragment::Work {
+                segment,
+                stage,
+                tiles,
+                ..
+            } => {
                 step = starts[*segment] + stage;
                 tiles
             }
@@ -166,10 +181,15 @@ fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(
 /// The step of the stage that a load is for: inputs have a stage of their own.
 fn next_step(fragments: &[&Fragment], starts: &[usize], plan: &Plan) -> Option<usize> {
     match fragments.first()? {
-        Fragment::LoadInput { node } => plan.segments.iter().enumerate().find_map(|(s, segment)| {
-            let stage = segment.stages.iter().position(|stage| stage.nodes().contains(node))?;
-            Some(starts[s] + stage)
-        }),
+        Fragment::LoadInput { node } => {
+            plan.segments.iter().enumerate().find_map(|(s, segment)| {
+                let stage = segment
+                    .stages
+                    .iter()
+                    .position(|stage| stage.nodes().contains(node))?;
+                Some(starts[s] + stage)
+            })
+        }
         _ => fragments.iter().find_map(|f| match f {
             Fragment::Work { segment, stage, .. } => Some(starts[*segment] + stage),
             _ => None,
@@ -208,7 +228,13 @@ impl Tracker {
         if !self.lives.contains_key(&owner) {
             let (addr, bytes) = range(plan, owner);
             let inherited = self.begin(addr, addr + bytes);
-            self.lives.insert(owner, Life { touches: Vec::new(), inherited });
+            self.lives.insert(
+                owner,
+                Life {
+                    touches: Vec::new(),
+                    inherited,
+                },
+            );
         }
         let life = self.lives.entry(owner).or_default();
         for (past, waited) in &mut life.inherited {
@@ -223,7 +249,8 @@ impl Tracker {
             }
         }
         if touch.write {
-            life.touches.retain(|(other, by)| *by == packet || !touch.covers(other));
+            life.touches
+                .retain(|(other, by)| *by == packet || !touch.covers(other));
         }
         life.touches.push((*touch, packet));
     }
@@ -243,7 +270,10 @@ impl Tracker {
                 continue;
             }
             if past.start < start {
-                rest.push(Past { end: start, ..past.clone() });
+                rest.push(Past {
+                    end: start,
+                    ..past.clone()
+                });
             }
             if end < past.end {
                 rest.push(Past { start: end, ..past });
@@ -257,13 +287,24 @@ impl Tracker {
     /// A life becomes past; with it what it inherited and nobody has waited for. The rest follows: who
     /// waits for this life waits for those who waited.
     fn retire(&mut self, plan: &Plan, owner: Owner) {
-        let Some(life) = self.lives.remove(&owner) else { return };
+        let Some(life) = self.lives.remove(&owner) else {
+            return;
+        };
         let (start, bytes) = range(plan, owner);
         let mut packets: Vec<usize> = life.touches.iter().map(|&(_, packet)| packet).collect();
         packets.sort_unstable();
         packets.dedup();
-        self.past.push(Past { start, end: start + bytes, packets });
-        self.past.extend(life.inherited.into_iter().filter(|(_, waited)| !waited).map(|(p, _)| p));
+        self.past.push(Past {
+            start,
+            end: start + bytes,
+            packets,
+        });
+        self.past.extend(
+            life.inherited
+                .into_iter()
+                .filter(|(_, waited)| !waited)
+                .map(|(p, _)| p),
+        );
     }
 
     /// A fill waits for the spill that wrote its rows.

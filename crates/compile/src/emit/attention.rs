@@ -37,16 +37,44 @@ pub fn attention(
     let rows = at.block.len();
     let batch = at.block.start / shape.s;
     let kv_head = head / (shape.heads / shape.kv_heads);
-    let q = head_area(site, at, node, operands[0], at.block.start, *head, shape.width)?;
-    let k = head_area(site, at, node, operands[1], batch * shape.t, kv_head, shape.width)?;
-    let v = head_area(site, at, node, operands[2], batch * shape.t, kv_head, shape.value_width)?;
+    let q = head_area(
+        site,
+        at,
+        node,
+        operands[0],
+        at.block.start,
+        *head,
+        shape.width,
+    )?;
+    let k = head_area(
+        site,
+        at,
+        node,
+        operands[1],
+        batch * shape.t,
+        kv_head,
+        shape.width,
+    )?;
+    let v = head_area(
+        site,
+        at,
+        node,
+        operands[2],
+        batch * shape.t,
+        kv_head,
+        shape.value_width,
+    )?;
     let t = shape.t as u64;
     let scores = View::rows(Elem::F32, site.scratch(at, 0, *copy), (t * 4) as u32);
     let p_addr = site.scratch(at, 1, *copy);
     let p = View::rows(Elem::I8, p_addr, t as u32);
     let p_scale_addr = p_addr + (rows as u64 * t).next_multiple_of(4);
     let p_scale = View::rows(Elem::F32, p_scale_addr, 4);
-    let across = |view: View| View { pitch: 0, step: view.pitch, ..view };
+    let across = |view: View| View {
+        pitch: 0,
+        step: view.pitch,
+        ..view
+    };
 
     let score = Command::Matmul(Matmul {
         m: (rows as u64).into(),
@@ -71,7 +99,15 @@ pub fn attention(
     let first = at.block.start % shape.s;
     let mask = if attributes.mask {
         let value = operands[operands.len() - 1];
-        Some(mask_view(site, at, node, value, tiles, (batch, *head, first), &shape)?)
+        Some(mask_view(
+            site,
+            at,
+            node,
+            value,
+            tiles,
+            (batch, *head, first),
+            &shape,
+        )?)
     } else {
         None
     };
@@ -81,12 +117,18 @@ pub fn attention(
         src: scores,
         scale: 1.0,
         mask,
-        causal: attributes.causal.then(|| ((first + shape.t - shape.s) as u64).into()),
+        causal: attributes
+            .causal
+            .then(|| ((first + shape.t - shape.s) as u64).into()),
         col_scale: Some(across(v.scales())),
         dst: p,
         dst_scale: Some(p_scale),
     });
-    let out_root = site.plan.storage.root_of(node).expect("attention has a root");
+    let out_root = site
+        .plan
+        .storage
+        .root_of(node)
+        .expect("attention has a root");
     let out = site
         .root_area(out_root, at.segment, at.block.start)
         .column(head * shape.value_width, None);
@@ -95,7 +137,12 @@ pub fn attention(
         n: (shape.value_width as u64).into(),
         k: t.into(),
         a: p,
-        b: View { elem: Elem::I8, addr: v.addr.into(), pitch: 1, step: v.pitch as u32 },
+        b: View {
+            elem: Elem::I8,
+            addr: v.addr.into(),
+            pitch: 1,
+            step: v.pitch as u32,
+        },
         hold: Hold::B,
         group: t.into(),
         a_scale: Some(p_scale),
@@ -130,9 +177,14 @@ fn head_area(
         .ok_or_else(|| unsupported(node, "an operand is a constant"))?;
     let group = site.plan.storage.root(place.root).group;
     if group != Some(width) {
-        return Err(unsupported(node, "q, k and v are not quantised head by head"));
+        return Err(unsupported(
+            node,
+            "q, k and v are not quantised head by head",
+        ));
     }
-    Ok(site.place_area(place, at.segment, row).column(head * width, group))
+    Ok(site
+        .place_area(place, at.segment, row)
+        .column(head * width, group))
 }
 
 /// The part of the mask that some rows of one head see.
@@ -150,8 +202,7 @@ fn mask_view(
         .ok_or_else(|| unsupported(node, "the mask has no place"))?;
     let strides = broadcast(&operand, &full)
         .ok_or_else(|| unsupported(node, "the mask does not broadcast to the scores"))?;
-    let offset =
-        batch as u64 * strides[0] + head as u64 * strides[1] + row as u64 * strides[2];
+    let offset = batch as u64 * strides[0] + head as u64 * strides[1] + row as u64 * strides[2];
     Ok(View {
         elem: operand.elem,
         addr: (operand.addr + offset).into(),
@@ -161,7 +212,10 @@ fn mask_view(
 }
 
 fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
-    Diagnostic::unsupported("emit-attention", format!("this attention has no packet form: {reason}"))
-        .at(node.to_string())
-        .help("run the whole graph pipeline, or report the model")
+    Diagnostic::unsupported(
+        "emit-attention",
+        format!("this attention has no packet form: {reason}"),
+    )
+    .at(node.to_string())
+    .help("run the whole graph pipeline, or report the model")
 }

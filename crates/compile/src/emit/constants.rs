@@ -55,19 +55,31 @@ pub fn section(graph: &Graph, layout: &Layout) -> Result<Vec<u8>, Diagnostics> {
         rest = behind;
         slots.push((item, slot));
     }
-    let problems: Vec<Diagnostic> =
-        slots.into_par_iter().filter_map(|(item, slot)| fill(graph, item, slot).err()).collect();
-    if problems.is_empty() { Ok(section) } else { Err(Diagnostics(problems)) }
+    let problems: Vec<Diagnostic> = slots
+        .into_par_iter()
+        .filter_map(|(item, slot)| fill(graph, item, slot).err())
+        .collect();
+    if problems.is_empty() {
+        Ok(section)
+    } else {
+        Err(Diagnostics(problems))
+    }
 }
 
 fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnostic> {
     match &stored.form {
-        Form::Channels { matrix, bias, channels, k } => {
+        Form::Channels {
+            matrix,
+            bias,
+            channels,
+            k,
+        } => {
             let bias = bias.map(|bias| floats(graph, bias)).transpose()?;
             let record = stored.record() as usize;
             let scale_at = stored.scale_offset() as usize;
-            slot.par_chunks_mut(record * CHANNELS_AT_ONCE).enumerate().try_for_each(
-                |(block, bytes)| {
+            slot.par_chunks_mut(record * CHANNELS_AT_ONCE)
+                .enumerate()
+                .try_for_each(|(block, bytes)| {
                     let start = block * CHANNELS_AT_ONCE;
                     let range = start..(start + CHANNELS_AT_ONCE).min(*channels);
                     let (q, scales) = values::quantized_channels(graph, *matrix, range.clone())
@@ -83,8 +95,7 @@ fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnosti
                         }
                     }
                     Ok(())
-                },
-            )
+                })
         }
         Form::Vectors { parts, length } => {
             for (part, bytes) in parts.iter().zip(slot.chunks_exact_mut(length * 4)) {
@@ -102,8 +113,10 @@ fn floats(graph: &Graph, konst: ConstId) -> Result<Vec<f32>, Diagnostic> {
     let tensor = values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
     match tensor.data {
         Data::F32(a) | Data::F16(a) => Ok(a.iter().copied().collect()),
-        _ => Err(Diagnostic::unsupported("emit-constant", "a vector of the network is not float")
-            .at(konst.to_string())),
+        _ => Err(
+            Diagnostic::unsupported("emit-constant", "a vector of the network is not float")
+                .at(konst.to_string()),
+        ),
     }
 }
 
@@ -112,14 +125,18 @@ fn plain(graph: &Graph, konst: ConstId, slot: &mut [u8]) -> Result<(), Diagnosti
         values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
     let bytes: Vec<u8> = match tensor.data {
         // Truth values are kept as 0 and 1.
-        Data::Bool(a) => {
-            a.iter().flat_map(|&b| f32::from(u8::from(b)).to_le_bytes()).collect()
-        }
+        Data::Bool(a) => a
+            .iter()
+            .flat_map(|&b| f32::from(u8::from(b)).to_le_bytes())
+            .collect(),
         Data::I8(a) => a.iter().map(|&v| v as u8).collect(),
         Data::U8(a) => a.iter().copied().collect(),
         Data::I32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Data::I64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::F16(a) => a.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+        Data::F16(a) => a
+            .iter()
+            .flat_map(|&v| half::f16::from_f32(v).to_le_bytes())
+            .collect(),
         Data::F32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Data::F64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
     };

@@ -35,16 +35,28 @@ pub fn matmul(
     let Op::Matmul(attributes) = site.graph.op(node) else {
         unreachable!("matmul stages hold matmul nodes")
     };
-    let Part::Columns { columns, chunk, last, copy } = part else {
+    let Part::Columns {
+        columns,
+        chunk,
+        last,
+        copy,
+    } = part
+    else {
         unreachable!("matmul fragments are parts of columns")
     };
     let Some(&tile) = tiles.first() else {
         return Err(unsupported(node, "the right operand is not a constant"));
     };
     let operands = site.graph.operands(node);
-    let stored = site.plan.layout.get(site.plan.tiles[tile.0 as usize].stored);
+    let stored = site
+        .plan
+        .layout
+        .get(site.plan.tiles[tile.0 as usize].stored);
     let Form::Channels { k, bias, .. } = stored.form else {
-        return Err(unsupported(node, "the right operand is not a matrix of int8 channels"));
+        return Err(unsupported(
+            node,
+            "the right operand is not a matrix of int8 channels",
+        ));
     };
     let a_ty = site.graph.ty(operands[0]);
     let a = site
@@ -55,7 +67,12 @@ pub fn matmul(
         Some(Quant::Row { group }) => (group, a.scales()),
         Some(Quant::Tensor { scale }) => {
             let addr = site.scratch(at, 1, *copy);
-            let view = View { elem: Elem::F32, addr: addr.into(), pitch: 0, step: 0 };
+            let view = View {
+                elem: Elem::F32,
+                addr: addr.into(),
+                pitch: 0,
+                step: 0,
+            };
             commands.push(Command::Fill(Fill {
                 rows: 1u32.into(),
                 cols: 1u32.into(),
@@ -83,13 +100,19 @@ pub fn matmul(
             .storage
             .place(value)
             .ok_or_else(|| unsupported(node, "the residual is a constant"))?;
-        let area = site.place_area(place, at.segment, at.block.start).column(columns.start, None);
+        let area = site
+            .place_area(place, at.segment, at.block.start)
+            .column(columns.start, None);
         Some(area.view())
     } else {
         None
     };
     let out = out_area(site, at, node, quantize, chunk.len(), *copy);
-    let out_column = if quantize.is_some() { columns.start - chunk.start } else { columns.start };
+    let out_column = if quantize.is_some() {
+        columns.start - chunk.start
+    } else {
+        columns.start
+    };
     commands.push(Command::Matmul(Matmul {
         m: (at.block.len() as u64).into(),
         n: (columns.len() as u64).into(),
@@ -125,7 +148,11 @@ fn out_area(
     chunk: usize,
     copy: u8,
 ) -> Area {
-    let root = site.plan.storage.root_of(node).expect("products have roots");
+    let root = site
+        .plan
+        .storage
+        .root_of(node)
+        .expect("products have roots");
     match quantize {
         None => site.root_area(root, at.segment, at.block.start),
         Some(_) => {
@@ -148,11 +175,23 @@ fn quantize_columns(
     source: Area,
     chunk: std::ops::Range<usize>,
 ) -> Command {
-    let root = site.plan.storage.root_of(quantize).expect("quantised values have roots");
+    let root = site
+        .plan
+        .storage
+        .root_of(quantize)
+        .expect("quantised values have roots");
     let info = site.plan.storage.root(root);
-    let target =
-        site.root_area(root, at.segment, at.block.start).column(chunk.start, info.group);
-    quantize_command(site, quantize, at.block.len(), chunk.len(), source.view(), target)
+    let target = site
+        .root_area(root, at.segment, at.block.start)
+        .column(chunk.start, info.group);
+    quantize_command(
+        site,
+        quantize,
+        at.block.len(),
+        chunk.len(),
+        source.view(),
+        target,
+    )
 }
 
 /// The command of a `quantize` node on a rectangle.
@@ -165,8 +204,12 @@ pub fn quantize_command(
     target: Area,
 ) -> Command {
     let (group, dst_scale, scale) = match site.graph.op(node) {
-        Op::Quantize { quant: Quant::Row { group } } => (*group, Some(target.scales()), 1.0),
-        Op::Quantize { quant: Quant::Tensor { scale } } => (cols, None, *scale),
+        Op::Quantize {
+            quant: Quant::Row { group },
+        } => (*group, Some(target.scales()), 1.0),
+        Op::Quantize {
+            quant: Quant::Tensor { scale },
+        } => (cols, None, *scale),
         _ => (cols, None, 1.0),
     };
     Command::Quantize(Quantize {
@@ -181,7 +224,10 @@ pub fn quantize_command(
 }
 
 fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
-    Diagnostic::unsupported("emit-matmul", format!("this product has no packet form: {reason}"))
-        .at(node.to_string())
-        .help("products need int8 activations on the left and constant int8 weights on the right")
+    Diagnostic::unsupported(
+        "emit-matmul",
+        format!("this product has no packet form: {reason}"),
+    )
+    .at(node.to_string())
+    .help("products need int8 activations on the left and constant int8 weights on the right")
 }

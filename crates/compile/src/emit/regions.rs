@@ -29,22 +29,34 @@ pub struct Regions {
 impl Regions {
     /// The region of an input.
     pub fn input(&self, node: NodeId) -> Option<RegionId> {
-        self.input_of.iter().find(|(n, _)| *n == node).map(|(_, region)| *region)
+        self.input_of
+            .iter()
+            .find(|(n, _)| *n == node)
+            .map(|(_, region)| *region)
     }
 
     /// The region of a kind, where there is one.
     pub fn of_kind(&self, kind: RegionKind) -> Option<RegionId> {
-        self.regions.iter().position(|r| r.kind == kind).map(|index| RegionId(index as u16))
+        self.regions
+            .iter()
+            .position(|r| r.kind == kind)
+            .map(|index| RegionId(index as u16))
     }
 
     /// Offset of a spilled root in the spill region.
     pub fn spill_offset(&self, root: RootId) -> Option<u64> {
-        self.spill_of.iter().find(|(r, _)| *r == root).map(|(_, offset)| *offset)
+        self.spill_of
+            .iter()
+            .find(|(r, _)| *r == root)
+            .map(|(_, offset)| *offset)
     }
 
     /// Adds the region of the packet stream; it comes last, when its size is known.
     pub fn add_packets(&mut self, packets: &[Packet]) {
-        let bytes = encode::packet_sizes(packets).iter().map(|&size| u64::from(size)).sum();
+        let bytes = encode::packet_sizes(packets)
+            .iter()
+            .map(|&size| u64::from(size))
+            .sum();
         self.add("packets", RegionKind::Packets, bytes, None);
     }
 
@@ -57,7 +69,13 @@ impl Regions {
     ) -> RegionId {
         let address = self.end;
         self.end = (address + bytes).next_multiple_of(ALIGN);
-        self.regions.push(Region { name: name.into(), kind, address, bytes, constant_offset });
+        self.regions.push(Region {
+            name: name.into(),
+            kind,
+            address,
+            bytes,
+            constant_offset,
+        });
         RegionId(self.regions.len() as u16 - 1)
     }
 }
@@ -75,10 +93,17 @@ pub fn lay_out(graph: &Graph, plan: &Plan) -> Result<Regions, Diagnostics> {
     }
     if layout.table_bytes > 0 {
         let offset = Some(layout.weight_bytes);
-        regions.add("embeddings", RegionKind::Embeddings, layout.table_bytes, offset);
+        regions.add(
+            "embeddings",
+            RegionKind::Embeddings,
+            layout.table_bytes,
+            offset,
+        );
     }
     for &node in graph.inputs() {
-        let Op::Input { name } = graph.op(node) else { continue };
+        let Op::Input { name } = graph.op(node) else {
+            continue;
+        };
         let ty = &graph.types(node)[0];
         match machine_elem(ty.elem) {
             Some(elem) => {
@@ -86,7 +111,12 @@ pub fn lay_out(graph: &Graph, plan: &Plan) -> Result<Regions, Diagnostics> {
                 let region = regions.add(name.clone(), RegionKind::Input, bytes, None);
                 regions.input_of.push((node, region));
                 let shape = ty.shape.iter().map(|&n| n as u64).collect();
-                regions.inputs.push(Port { name: name.clone(), elem, shape, region });
+                regions.inputs.push(Port {
+                    name: name.clone(),
+                    elem,
+                    shape,
+                    region,
+                });
             }
             None => problems.push(unsupported_port(name, ty.elem)),
         }
@@ -98,19 +128,30 @@ pub fn lay_out(graph: &Graph, plan: &Plan) -> Result<Regions, Diagnostics> {
                 let bytes = ty.elements() as u64 * u64::from(elem.bytes());
                 let region = regions.add(output.name.clone(), RegionKind::Output, bytes, None);
                 let shape = ty.shape.iter().map(|&n| n as u64).collect();
-                regions.outputs.push(Port { name: output.name.clone(), elem, shape, region });
+                regions.outputs.push(Port {
+                    name: output.name.clone(),
+                    elem,
+                    shape,
+                    region,
+                });
             }
             None => problems.push(unsupported_port(&output.name, ty.elem)),
         }
     }
     spills(plan, &mut regions);
-    if problems.is_empty() { Ok(regions) } else { Err(Diagnostics(problems)) }
+    if problems.is_empty() {
+        Ok(regions)
+    } else {
+        Err(Diagnostics(problems))
+    }
 }
 
 fn spills(plan: &Plan, regions: &mut Regions) {
     let mut end = 0;
     for fragment in &plan.fragments {
-        let crate::plan::Fragment::Spill { root, .. } = fragment else { continue };
+        let crate::plan::Fragment::Spill { root, .. } = fragment else {
+            continue;
+        };
         if regions.spill_offset(*root).is_none() {
             let info = plan.storage.root(*root);
             regions.spill_of.push((*root, end));
@@ -123,7 +164,10 @@ fn spills(plan: &Plan, regions: &mut Regions) {
 }
 
 fn unsupported_port(name: &str, elem: packwright_ir::Elem) -> Diagnostic {
-    Diagnostic::unsupported("emit-port", format!("the machine has no element type {elem}"))
-        .at(name.to_string())
-        .help("export the model with float32, float16, int32 or int64 inputs and outputs")
+    Diagnostic::unsupported(
+        "emit-port",
+        format!("the machine has no element type {elem}"),
+    )
+    .at(name.to_string())
+    .help("export the model with float32, float16, int32 or int64 inputs and outputs")
 }

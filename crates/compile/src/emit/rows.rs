@@ -34,8 +34,16 @@ pub fn rows(
 ) -> Result<Vec<Command>, Diagnostic> {
     let chunk = at.block.start / site.plan.row_chunk.max(1);
     let copy = (chunk % 2) as u8;
-    let mut chain =
-        Chain { site, regions, at, tiles, next_part: 0, copy, carried: None, commands: Vec::new() };
+    let mut chain = Chain {
+        site,
+        regions,
+        at,
+        tiles,
+        next_part: 0,
+        copy,
+        carried: None,
+        commands: Vec::new(),
+    };
     for (position, &node) in nodes.iter().enumerate() {
         chain.node(node, position + 1 == nodes.len())?;
     }
@@ -48,8 +56,10 @@ impl Chain<'_> {
             Op::Embedding { tables } => self.embedding(node, *tables, last),
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
             Op::Quantize { .. } => self.quantize(node, last),
-            op => Err(Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
-                .at(node.to_string())),
+            op => Err(
+                Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
+                    .at(node.to_string()),
+            ),
         }
     }
 
@@ -66,19 +76,28 @@ impl Chain<'_> {
                 return Ok(area);
             }
         }
-        self.site.value_area(value, self.at.segment, self.at.block.start).ok_or_else(|| {
-            Diagnostic::unsupported("emit-rows", "the operand is a constant").at(node.to_string())
-        })
+        self.site
+            .value_area(value, self.at.segment, self.at.block.start)
+            .ok_or_else(|| {
+                Diagnostic::unsupported("emit-rows", "the operand is a constant")
+                    .at(node.to_string())
+            })
     }
 
     /// Where the result of a node goes: its root where it is kept, else scratch.
     fn result(&mut self, node: NodeId, last: bool) -> Area {
-        let root = self.site.plan.storage.root_of(node).expect("row-wise nodes have roots");
+        let root = self
+            .site
+            .plan
+            .storage
+            .root_of(node)
+            .expect("row-wise nodes have roots");
         let info = self.site.plan.storage.root(root);
         // A part is set aside for every chained value, used or not, so that parts stay in step.
         let scratch = if last { None } else { Some(self.part()) };
         let area = if self.site.has_home(root, self.at.segment) {
-            self.site.root_area(root, self.at.segment, self.at.block.start)
+            self.site
+                .root_area(root, self.at.segment, self.at.block.start)
         } else {
             let addr = scratch.expect("the last value of a chain has a home");
             Area {
@@ -115,10 +134,18 @@ impl Chain<'_> {
     /// The vectors of a norm, as rows.
     fn vectors(&self, node: NodeId) -> Vec<View> {
         let layout = &self.site.plan.layout;
-        let Some(&id) = layout.of(node).first() else { return Vec::new() };
-        let Form::Vectors { parts, length } = &layout.get(id).form else { return Vec::new() };
-        let Some(addr) = self.tile_of(id) else { return Vec::new() };
-        (0..parts.len()).map(|i| View::row(Elem::F32, addr + (i * length * 4) as u64)).collect()
+        let Some(&id) = layout.of(node).first() else {
+            return Vec::new();
+        };
+        let Form::Vectors { parts, length } = &layout.get(id).form else {
+            return Vec::new();
+        };
+        let Some(addr) = self.tile_of(id) else {
+            return Vec::new();
+        };
+        (0..parts.len())
+            .map(|i| View::row(Elem::F32, addr + (i * length * 4) as u64))
+            .collect()
     }
 
     fn tile_of(&self, id: StoredId) -> Option<u64> {
@@ -153,8 +180,14 @@ impl Chain<'_> {
         let mut gathered = Vec::new();
         for pair in 0..tables {
             let ids = operands[2 * pair];
-            let steps = graph.as_const(ids).and_then(|konst| progression(graph, konst));
-            let list = if graph.as_const(ids).is_some() && steps.is_none() { stored.next() } else { None };
+            let steps = graph
+                .as_const(ids)
+                .and_then(|konst| progression(graph, konst));
+            let list = if graph.as_const(ids).is_some() && steps.is_none() {
+                stored.next()
+            } else {
+                None
+            };
             let table = stored.next().ok_or_else(|| {
                 Diagnostic::unsupported("emit-rows", "an embedding table is not a constant")
                     .at(node.to_string())
@@ -180,7 +213,11 @@ impl Chain<'_> {
                 src: View::rows(Elem::I8, *addr, record),
                 scale: View::column(Elem::F32, addr + info.scale_offset(), record),
                 addend: if index > 0 { sum } else { None },
-                dst: if is_last { target.view() } else { sum.unwrap_or(target.view()) },
+                dst: if is_last {
+                    target.view()
+                } else {
+                    sum.unwrap_or(target.view())
+                },
             }));
         }
         Ok(())
@@ -199,15 +236,23 @@ impl Chain<'_> {
         let info = self.site.plan.layout.get(table);
         let record = info.record();
         let Form::Channels { channels, .. } = info.form else {
-            return Err(Diagnostic::unsupported("emit-rows", "an embedding table is not quantised")
-                .at(node.to_string()));
+            return Err(Diagnostic::unsupported(
+                "emit-rows",
+                "an embedding table is not quantised",
+            )
+            .at(node.to_string()));
         };
         let count = self.at.block.len() as u64;
-        let in_sram = if demand::is_small_table(info) { self.tile_of(table) } else { None };
+        let in_sram = if demand::is_small_table(info) {
+            self.tile_of(table)
+        } else {
+            None
+        };
         let period = self.site.graph.ty(ids).elements();
         let start = self.at.block.start % period.max(1);
         if let Some(steps) = steps {
-            let first = (steps.first + steps.step * start as i64).rem_euclid(channels as i64) as u64;
+            let first =
+                (steps.first + steps.step * start as i64).rem_euclid(channels as i64) as u64;
             let pitch = record * steps.step as u64;
             self.commands.push(match in_sram {
                 Some(base) => Command::Copy(defs::Copy {
@@ -235,10 +280,17 @@ impl Chain<'_> {
                 View::row(elem, base + start as u64 * u64::from(elem.bytes()))
             }
             None => {
-                let area = self.site.value_area(ids, self.at.segment, 0).ok_or_else(|| {
-                    Diagnostic::unsupported("emit-rows", "indices have no place").at(node.to_string())
-                })?;
-                View::row(area.elem, area.addr + start as u64 * u64::from(area.elem.bytes()))
+                let area = self
+                    .site
+                    .value_area(ids, self.at.segment, 0)
+                    .ok_or_else(|| {
+                        Diagnostic::unsupported("emit-rows", "indices have no place")
+                            .at(node.to_string())
+                    })?;
+                View::row(
+                    area.elem,
+                    area.addr + start as u64 * u64::from(area.elem.bytes()),
+                )
             }
         };
         self.commands.push(match in_sram {

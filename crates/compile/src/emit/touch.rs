@@ -16,7 +16,13 @@ pub struct Touch {
 impl Touch {
     /// One contiguous run.
     pub fn run(write: bool, addr: u64, bytes: u64) -> Self {
-        Self { write, addr, rows: 1, pitch: bytes, width: bytes }
+        Self {
+            write,
+            addr,
+            rows: 1,
+            pitch: bytes,
+            width: bytes,
+        }
     }
 
     /// End of the last run.
@@ -32,7 +38,11 @@ impl Touch {
         if self.rows > 1 && other.rows > 1 && self.pitch != other.pitch {
             return true;
         }
-        let (few, many) = if self.rows <= other.rows { (self, other) } else { (other, self) };
+        let (few, many) = if self.rows <= other.rows {
+            (self, other)
+        } else {
+            (other, self)
+        };
         if many.rows == 1 {
             return true;
         }
@@ -65,9 +75,21 @@ impl Touch {
         let rows = if pitch == 0 { 1 } else { rows };
         let cols = if step == 0 { 1 } else { cols };
         let touch = if step <= elem || cols == 1 {
-            Self { write, addr, rows, pitch, width: cols * elem }
+            Self {
+                write,
+                addr,
+                rows,
+                pitch,
+                width: cols * elem,
+            }
         } else if pitch == elem || rows == 1 {
-            Self { write, addr, rows: cols, pitch: step, width: rows * elem }
+            Self {
+                write,
+                addr,
+                rows: cols,
+                pitch: step,
+                width: rows * elem,
+            }
         } else {
             let span = (rows - 1) * pitch + (cols - 1) * step + elem;
             Self::run(write, addr, span)
@@ -90,8 +112,7 @@ impl Touch {
         let mut touches = Vec::new();
         for a in 0..outer {
             for b in 0..middle {
-                let start =
-                    addr.base + a * u64::from(block.sram[0]) + b * u64::from(block.sram[1]);
+                let start = addr.base + a * u64::from(block.sram[0]) + b * u64::from(block.sram[1]);
                 touches.push(
                     Self {
                         write,

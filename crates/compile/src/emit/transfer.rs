@@ -22,8 +22,13 @@ pub fn constant_ref(site: &Site<'_>, regions: &Regions, stored: StoredId, offset
     } else {
         (RegionKind::Weights, 0)
     };
-    let region = regions.of_kind(kind).expect("stored constants have a region");
-    DramRef { region, offset: Affine::constant(info.offset - base + offset) }
+    let region = regions
+        .of_kind(kind)
+        .expect("stored constants have a region");
+    DramRef {
+        region,
+        offset: Affine::constant(info.offset - base + offset),
+    }
 }
 
 /// Brings a tile into the ring.
@@ -50,7 +55,10 @@ pub fn load_input(site: &Site<'_>, regions: &Regions, node: NodeId) -> Vec<Comma
         .unwrap_or(0);
     vec![Command::Load(Load {
         dst: site.root_area(root, segment, 0).addr.into(),
-        src: DramRef { region, offset: Affine::constant(0) },
+        src: DramRef {
+            region,
+            offset: Affine::constant(0),
+        },
         block: Block::run(info.rows as u64 * info.pitch()),
     })]
 }
@@ -66,7 +74,11 @@ pub fn fill(
     spill_runs(site, regions, root, segment, rows)
         .into_iter()
         .map(|(sram, dram, bytes)| {
-            Command::Load(Load { dst: sram.into(), src: dram, block: Block::run(bytes) })
+            Command::Load(Load {
+                dst: sram.into(),
+                src: dram,
+                block: Block::run(bytes),
+            })
         })
         .collect()
 }
@@ -82,7 +94,11 @@ pub fn spill(
     spill_runs(site, regions, root, segment, rows)
         .into_iter()
         .map(|(sram, dram, bytes)| {
-            Command::Store(Store { dst: dram, src: sram.into(), block: Block::run(bytes) })
+            Command::Store(Store {
+                dst: dram,
+                src: sram.into(),
+                block: Block::run(bytes),
+            })
         })
         .collect()
 }
@@ -95,15 +111,20 @@ fn spill_runs(
     segment: usize,
     rows: Range<usize>,
 ) -> Vec<(u64, DramRef, u64)> {
-    let (Some(base), Some(region)) = (regions.spill_offset(root), regions.of_kind(RegionKind::Spill))
-    else {
+    let (Some(base), Some(region)) = (
+        regions.spill_offset(root),
+        regions.of_kind(RegionKind::Spill),
+    ) else {
         return Vec::new();
     };
     let info = site.plan.storage.root(root);
     let area = site.root_area(root, segment, rows.start);
     let count = rows.len() as u64;
     let start = rows.start as u64;
-    let at = |offset: u64| DramRef { region, offset: Affine::constant(base + offset) };
+    let at = |offset: u64| DramRef {
+        region,
+        offset: Affine::constant(base + offset),
+    };
     let mut runs = vec![(area.addr, at(start * info.pitch()), count * info.pitch())];
     if info.group.is_some() {
         let offset = info.data_bytes(info.rows) + start * info.scale_pitch();
@@ -135,19 +156,33 @@ pub fn store_output(
         .position(|s| s.stages.iter().any(|stage| stage.nodes().contains(&node)))
         .unwrap_or(0);
     // Rows of the place among the rows that have been made.
-    let first = rows.start.saturating_sub(place.row).div_ceil(place.row_step);
-    let end = rows.end.saturating_sub(place.row).div_ceil(place.row_step).min(place.rows);
+    let first = rows
+        .start
+        .saturating_sub(place.row)
+        .div_ceil(place.row_step);
+    let end = rows
+        .end
+        .saturating_sub(place.row)
+        .div_ceil(place.row_step)
+        .min(place.rows);
     if first >= end {
         return Ok(Vec::new());
     }
     let area = site.place_area(place, segment, first);
     let width = place.cols as u64 * u64::from(root.elem.bytes());
     let count = (end - first) as u64;
-    let dst = DramRef { region, offset: Affine::constant(first as u64 * width) };
+    let dst = DramRef {
+        region,
+        offset: Affine::constant(first as u64 * width),
+    };
     let block = if area.pitch == width {
         Block::run(count * width)
     } else {
         Block::rows(count, width, width, area.pitch as u32)
     };
-    Ok(vec![Command::Store(Store { dst, src: area.addr.into(), block })])
+    Ok(vec![Command::Store(Store {
+        dst,
+        src: area.addr.into(),
+        block,
+    })])
 }

@@ -29,11 +29,21 @@ impl Operand {
             })?;
             let elem = crate::plan::storage::machine_elem(ty.elem)?;
             let strides = row_major(&ty.shape, u64::from(elem.bytes()), None);
-            return Some(Self { elem, addr: site.tile(*tile), shape: ty.shape.clone(), strides });
+            return Some(Self {
+                elem,
+                addr: site.tile(*tile),
+                shape: ty.shape.clone(),
+                strides,
+            });
         }
         let area = site.value_area(value, at.segment, 0)?;
         let strides = row_major(&ty.shape, u64::from(area.elem.bytes()), Some(area.pitch));
-        Some(Self { elem: area.elem, addr: area.addr, shape: ty.shape.clone(), strides })
+        Some(Self {
+            elem: area.elem,
+            addr: area.addr,
+            shape: ty.shape.clone(),
+            strides,
+        })
     }
 }
 
@@ -43,7 +53,11 @@ fn row_major(shape: &[usize], elem: u64, pitch: Option<u64>) -> Vec<u64> {
     let mut next = elem;
     for (axis, &n) in shape.iter().enumerate().rev() {
         strides[axis] = next;
-        next = if axis + 1 == shape.len() { pitch.unwrap_or(elem * n as u64) } else { next * n as u64 };
+        next = if axis + 1 == shape.len() {
+            pitch.unwrap_or(elem * n as u64)
+        } else {
+            next * n as u64
+        };
     }
     strides
 }
@@ -86,13 +100,25 @@ pub fn whole(
             let func = unary_fn(*unary)
                 .ok_or_else(|| unsupported(site, node, "the vector unit has no such function"))?;
             elementwise(site, node, &operands, &dst, |rows, cols, v, dst| {
-                Command::Unary(defs::Unary { rows, cols, func, src: v[0], dst })
+                Command::Unary(defs::Unary {
+                    rows,
+                    cols,
+                    func,
+                    src: v[0],
+                    dst,
+                })
             })
         }
         Op::Cast { to } => cast(site, node, *to, &operands, &dst),
         Op::Expand { .. } | Op::Dequantize { .. } if operands.len() == 1 => {
             elementwise(site, node, &operands, &dst, |rows, cols, v, dst| {
-                Command::Unary(defs::Unary { rows, cols, func: UnaryFn::Identity, src: v[0], dst })
+                Command::Unary(defs::Unary {
+                    rows,
+                    cols,
+                    func: UnaryFn::Identity,
+                    src: v[0],
+                    dst,
+                })
             })
         }
         Op::Transpose { perm } => {
@@ -104,18 +130,37 @@ pub fn whole(
                 strides: perm.iter().map(|&p| source.strides[p]).collect(),
             };
             elementwise(site, node, &[turned], &dst, |rows, cols, v, dst| {
-                Command::Copy(defs::Copy { rows, cols, src: v[0], dst })
+                Command::Copy(defs::Copy {
+                    rows,
+                    cols,
+                    src: v[0],
+                    dst,
+                })
             })
         }
         Op::Binary(binary) => {
             let func = binary_fn(*binary)
                 .ok_or_else(|| unsupported(site, node, "the vector unit has no such function"))?;
             elementwise(site, node, &operands, &dst, |rows, cols, v, dst| {
-                Command::Binary(defs::Binary { rows, cols, func, a: v[0], b: v[1], dst })
+                Command::Binary(defs::Binary {
+                    rows,
+                    cols,
+                    func,
+                    a: v[0],
+                    b: v[1],
+                    dst,
+                })
             })
         }
         Op::Where => elementwise(site, node, &operands, &dst, |rows, cols, v, dst| {
-            Command::Select(defs::Select { rows, cols, cond: v[0], a: v[1], b: v[2], dst })
+            Command::Select(defs::Select {
+                rows,
+                cols,
+                cond: v[0],
+                a: v[1],
+                b: v[2],
+                dst,
+            })
         }),
         Op::Reduce { kind, axes, .. } if axes == &[operands[0].shape.len() - 1] => {
             reduce(site, node, *kind, &operands[0], &dst)
@@ -172,8 +217,11 @@ fn elementwise(
                 step: strides[outer.len() + 1] as u32,
             }
         };
-        let views: Vec<View> =
-            operands.iter().enumerate().map(|(i, o)| view(i, o.elem, o.addr)).collect();
+        let views: Vec<View> = operands
+            .iter()
+            .enumerate()
+            .map(|(i, o)| view(i, o.elem, o.addr))
+            .collect();
         let dst = view(operands.len(), dst.elem, dst.addr);
         commands.push(make(rows.into(), cols.into(), &views, dst));
     }
@@ -190,7 +238,13 @@ fn cast(
     let from = site.graph.ty(site.graph.operands(node)[0]).elem;
     let unary = |func: UnaryFn, source: &[Operand]| {
         elementwise(site, node, source, dst, move |rows, cols, v, dst| {
-            Command::Unary(defs::Unary { rows, cols, func, src: v[0], dst })
+            Command::Unary(defs::Unary {
+                rows,
+                cols,
+                func,
+                src: v[0],
+                dst,
+            })
         })
     };
     if to == GraphElem::Bool && from != GraphElem::Bool {
@@ -215,11 +269,22 @@ fn reduce(
         Reduce::Max => ReduceKind::Max,
         Reduce::Min => ReduceKind::Min,
         Reduce::Prod | Reduce::LogSumExp | Reduce::SumSquare => {
-            return Err(unsupported(site, node, "the vector unit has no such reduction"));
+            return Err(unsupported(
+                site,
+                node,
+                "the vector unit has no such reduction",
+            ));
         }
     };
-    let (cols, outer) = source.shape.split_last().map_or((1, 1), |(c, o)| (*c, o.iter().product()));
-    let pitch = source.strides.len().checked_sub(2).map_or(0, |axis| source.strides[axis]);
+    let (cols, outer) = source
+        .shape
+        .split_last()
+        .map_or((1, 1), |(c, o)| (*c, o.iter().product()));
+    let pitch = source
+        .strides
+        .len()
+        .checked_sub(2)
+        .map_or(0, |axis| source.strides[axis]);
     Ok(vec![Command::Reduce(defs::Reduce {
         rows: (outer as u64).into(),
         cols: (cols as u64).into(),
@@ -236,13 +301,21 @@ fn concat(axis: usize, operands: &[Operand], dst: &Operand) -> Vec<Command> {
     for operand in operands {
         let outer: usize = operand.shape[..axis].iter().product();
         let inner: usize = operand.shape[axis..].iter().product();
-        let from = if axis == 0 { 0 } else { operand.strides[axis - 1] };
+        let from = if axis == 0 {
+            0
+        } else {
+            operand.strides[axis - 1]
+        };
         let to = if axis == 0 { 0 } else { dst.strides[axis - 1] };
         commands.push(Command::Copy(defs::Copy {
             rows: (outer as u64).into(),
             cols: (inner as u64).into(),
             src: View::rows(operand.elem, operand.addr, from as u32),
-            dst: View::rows(dst.elem, dst.addr + start as u64 * dst.strides[axis], to as u32),
+            dst: View::rows(
+                dst.elem,
+                dst.addr + start as u64 * dst.strides[axis],
+                to as u32,
+            ),
         }));
         start += operand.shape[axis];
     }

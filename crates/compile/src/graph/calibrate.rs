@@ -9,7 +9,10 @@ use packwright_ir::{Graph, Op, Value};
 
 /// Least and largest magnitude that a seeded range covers: what normalised activations of language
 /// models lie in.
-const SEEDED: FillKind = FillKind::Uniform { low: 4.0, high: 16.0 };
+const SEEDED: FillKind = FillKind::Uniform {
+    low: 4.0,
+    high: 16.0,
+};
 
 /// The largest magnitude of each value that a product reads.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,12 +23,11 @@ impl Ranges {
     ///
     /// # Errors
     /// When a sample cannot be evaluated.
-    pub fn measured(
-        graph: &Graph,
-        samples: &[Vec<(String, Tensor)>],
-    ) -> Result<Self, EvalError> {
-        let mut ranges: IndexMap<Value, f32> =
-            values(graph).into_iter().map(|value| (value, 0.0)).collect();
+    pub fn measured(graph: &Graph, samples: &[Vec<(String, Tensor)>]) -> Result<Self, EvalError> {
+        let mut ranges: IndexMap<Value, f32> = values(graph)
+            .into_iter()
+            .map(|value| (value, 0.0))
+            .collect();
         for sample in samples {
             eval::run_with(graph, sample, &mut |value, tensor| {
                 if let (Some(range), Data::F32(a) | Data::F16(a)) =
@@ -55,10 +57,12 @@ impl Ranges {
     pub fn scale(&self, value: Value) -> Result<f32, Diagnostics> {
         match self.0.get(&value) {
             Some(&most) => Ok(most.max(f32::MIN_POSITIVE * 254.0) / 127.0),
-            None => Err(Diagnostic::error("calibration-missing", "a value was not calibrated")
-                .at(value.to_string())
-                .help("calibrate the graph that is quantised")
-                .into()),
+            None => Err(
+                Diagnostic::error("calibration-missing", "a value was not calibrated")
+                    .at(value.to_string())
+                    .help("calibrate the graph that is quantised")
+                    .into(),
+            ),
         }
     }
 }

@@ -69,14 +69,22 @@ fn without(graph: &Graph, node: NodeId) -> Option<Value> {
 
 /// Two nodes that move elements, one after the other, as one.
 fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics> {
-    let Some(inner) = graph.operand(node, 0) else { return Ok(None) };
-    let Some(x) = graph.operand(inner.node, 0) else { return Ok(None) };
+    let Some(inner) = graph.operand(node, 0) else {
+        return Ok(None);
+    };
+    let Some(x) = graph.operand(inner.node, 0) else {
+        return Ok(None);
+    };
     let op = match (graph.op(node), graph.op(inner.node)) {
-        (Op::Reshape { shape }, Op::Reshape { .. }) => Op::Reshape { shape: shape.clone() },
-        (Op::Transpose { perm: outer }, Op::Transpose { perm: first }) => {
-            Op::Transpose { perm: outer.iter().map(|&p| first[p]).collect() }
-        }
-        (Op::Expand { shape }, Op::Expand { .. }) => Op::Expand { shape: shape.clone() },
+        (Op::Reshape { shape }, Op::Reshape { .. }) => Op::Reshape {
+            shape: shape.clone(),
+        },
+        (Op::Transpose { perm: outer }, Op::Transpose { perm: first }) => Op::Transpose {
+            perm: outer.iter().map(|&p| first[p]).collect(),
+        },
+        (Op::Expand { shape }, Op::Expand { .. }) => Op::Expand {
+            shape: shape.clone(),
+        },
         // A transposition that moves axes of length 1 only is a reshape.
         (Op::Transpose { perm }, _) if moves_nothing(&graph.ty(inner).shape, perm) => {
             let shape = graph.types(node)[0].shape.clone();
@@ -91,6 +99,10 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
 
 /// Whether axes longer than 1 keep their order.
 fn moves_nothing(shape: &[usize], perm: &[usize]) -> bool {
-    let long: Vec<usize> = perm.iter().copied().filter(|&axis| shape[axis] != 1).collect();
+    let long: Vec<usize> = perm
+        .iter()
+        .copied()
+        .filter(|&axis| shape[axis] != 1)
+        .collect();
     long.is_sorted()
 }

@@ -30,13 +30,19 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 
 fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
     let operands = graph.operands(node);
-    let ids: Vec<ConstId> = operands.iter().map(|&v| graph.as_const(v)).collect::<Option<_>>()?;
+    let ids: Vec<ConstId> = operands
+        .iter()
+        .map(|&v| graph.as_const(v))
+        .collect::<Option<_>>()?;
     let [ty] = graph.types(node) else { return None };
     let ty = ty.clone();
     let first = *ids.first()?;
     // Weights seen another way stay what they are.
     let derivation = match graph.op(node) {
-        Op::Transpose { perm } => Some(Derivation::Transpose { of: first, perm: perm.clone() }),
+        Op::Transpose { perm } => Some(Derivation::Transpose {
+            of: first,
+            perm: perm.clone(),
+        }),
         Op::Reshape { .. } => Some(Derivation::Reshape { of: first }),
         _ => None,
     };
@@ -45,14 +51,23 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
         && (!known || ty.elements() > LARGEST)
     {
         let name = graph.konst(first).name.clone();
-        return Some(graph.add_const(Const { name, ty, source: Source::Derived(derivation) }));
+        return Some(graph.add_const(Const {
+            name,
+            ty,
+            source: Source::Derived(derivation),
+        }));
     }
     if !known || ty.elements() > LARGEST || ty.quant.is_some() {
         return None;
     }
-    let tensors: Vec<Tensor> =
-        ids.iter().map(|&id| konst::value(graph, id)).collect::<Result<_, _>>().ok()?;
-    let result = eval::eval_op(graph.op(node), &tensors.iter().collect::<Vec<_>>()).ok()?.pop()?;
+    let tensors: Vec<Tensor> = ids
+        .iter()
+        .map(|&id| konst::value(graph, id))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let result = eval::eval_op(graph.op(node), &tensors.iter().collect::<Vec<_>>())
+        .ok()?
+        .pop()?;
     if result.ty() != ty {
         return None;
     }
@@ -69,7 +84,10 @@ fn bytes(tensor: &Tensor) -> Vec<u8> {
         Data::U8(a) => a.iter().copied().collect(),
         Data::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::I64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::F16(a) => a.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
+        Data::F16(a) => a
+            .iter()
+            .flat_map(|&x| half::f16::from_f32(x).to_le_bytes())
+            .collect(),
         Data::F32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::F64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
     }

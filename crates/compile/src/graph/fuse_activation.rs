@@ -14,10 +14,18 @@ use super::matching::only_user;
 pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     let mut count = 0;
     for node in topological(graph) {
-        let Op::Unary(f) = graph.op(node) else { continue };
-        let Some(activation) = activation(*f) else { continue };
-        let Some(product) = graph.operand(node, 0) else { continue };
-        let Op::Matmul(attrs) = graph.op(product.node) else { continue };
+        let Op::Unary(f) = graph.op(node) else {
+            continue;
+        };
+        let Some(activation) = activation(*f) else {
+            continue;
+        };
+        let Some(product) = graph.operand(node, 0) else {
+            continue;
+        };
+        let Op::Matmul(attrs) = graph.op(product.node) else {
+            continue;
+        };
         let open = !attrs.residual && attrs.activation.is_none();
         if !open || only_user(graph, product).is_none() {
             continue;

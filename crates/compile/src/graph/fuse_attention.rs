@@ -53,17 +53,25 @@ enum Mask {
     /// Added to the scores.
     Added(Value),
     /// Scores become the number where the condition holds, or where it does not.
-    Filled { condition: Value, holds: bool, number: f64 },
+    Filled {
+        condition: Value,
+        holds: bool,
+        number: f64,
+    },
 }
 
 /// Looks for an attention whose second product is the node.
 fn find(graph: &Graph, node: NodeId) -> Option<Found> {
-    let Op::Matmul(attrs) = graph.op(node) else { return None };
+    let Op::Matmul(attrs) = graph.op(node) else {
+        return None;
+    };
     let (p, v) = plain_factors(graph, node, attrs)?;
     let transposed_v = attrs.transpose_b;
     let p = safe(graph, p);
     let rank = graph.ty(p).rank();
-    let Op::Softmax { axis } = *graph.op(p.node) else { return None };
+    let Op::Softmax { axis } = *graph.op(p.node) else {
+        return None;
+    };
     if axis + 1 != rank || !(3..=4).contains(&rank) {
         return None;
     }
@@ -78,9 +86,18 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
             scale *= q_scale * k_scale * f64::from(attrs.alpha);
             return Some(Found {
                 result: node,
-                q: Operand { value: q, transposed: false },
-                k: Operand { value: k, transposed: !attrs.transpose_b },
-                v: Operand { value: v, transposed: transposed_v },
+                q: Operand {
+                    value: q,
+                    transposed: false,
+                },
+                k: Operand {
+                    value: k,
+                    transposed: !attrs.transpose_b,
+                },
+                v: Operand {
+                    value: v,
+                    transposed: transposed_v,
+                },
                 scale,
                 masks,
             });
@@ -111,18 +128,28 @@ fn up(graph: &Graph, scores: Value) -> Option<(Value, Step)> {
     }
     if let Op::Where = graph.op(scores.node) {
         let operands = graph.operands(scores.node);
-        let [condition, yes, no] = operands[..] else { return None };
+        let [condition, yes, no] = operands[..] else {
+            return None;
+        };
         let (next, holds, number) = match (scalar(graph, yes), scalar(graph, no)) {
             (Some(number), None) => (no, true, number),
             (None, Some(number)) => (yes, false, number),
             _ => return None,
         };
         // Adding a lesser number would not hide the score.
-        return (number <= HIDDEN)
-            .then_some((next, Step::Mask(Mask::Filled { condition, holds, number })));
+        return (number <= HIDDEN).then_some((
+            next,
+            Step::Mask(Mask::Filled {
+                condition,
+                holds,
+                number,
+            }),
+        ));
     }
     let sums = either(graph, scores, Binary::Add);
-    let (next, mask) = sums.into_iter().find(|&(x, _)| leads_to_product(graph, x))?;
+    let (next, mask) = sums
+        .into_iter()
+        .find(|&(x, _)| leads_to_product(graph, x))?;
     Some((next, Step::Mask(Mask::Added(mask))))
 }
 
@@ -133,16 +160,17 @@ fn leads_to_product(graph: &Graph, value: Value) -> bool {
         if let Op::Matmul(attrs) = graph.op(value.node) {
             return !attrs.bias && graph.as_const(graph.operands(value.node)[1]).is_none();
         }
-        let next = scaled(graph, value).map(|(x, _)| x).or_else(|| match graph.op(value.node) {
-            Op::Where => graph
-                .operands(value.node)
-                .into_iter()
-                .skip(1)
-                .find(|&v| scalar(graph, v).is_none()),
-            _ => binary(graph, value, Binary::Add).map(|(a, b)| {
-                if leads_to_product(graph, a) { a } else { b }
-            }),
-        });
+        let next = scaled(graph, value)
+            .map(|(x, _)| x)
+            .or_else(|| match graph.op(value.node) {
+                Op::Where => graph
+                    .operands(value.node)
+                    .into_iter()
+                    .skip(1)
+                    .find(|&v| scalar(graph, v).is_none()),
+                _ => binary(graph, value, Binary::Add)
+                    .map(|(a, b)| if leads_to_product(graph, a) { a } else { b }),
+            });
         match next {
             Some(next) => value = next,
             None => return false,
@@ -163,7 +191,9 @@ fn plain_factors(graph: &Graph, node: NodeId, attrs: &Matmul) -> Option<(Value, 
 /// Probabilities without the guard against rows that see nothing: the machine's softmax makes them
 /// zero itself.
 fn safe(graph: &Graph, p: Value) -> Value {
-    let Op::Where = graph.op(p.node) else { return p };
+    let Op::Where = graph.op(p.node) else {
+        return p;
+    };
     let operands = graph.operands(p.node);
     match operands[..] {
         [condition, zero, inner]
@@ -190,7 +220,9 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
     let result = Value::from(found.result);
     let origin = graph.origin_of(found.result);
     let shape = graph.ty(result).shape.clone();
-    let [.., head_count, _, _] = shape[..] else { return Ok(()) };
+    let [.., head_count, _, _] = shape[..] else {
+        return Ok(());
+    };
 
     let q = match heads(graph, found.q.value, found.q.transposed, true) {
         Some(q) if q.groups == head_count => q,
@@ -201,7 +233,10 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
     let (k, v) = match (k, v) {
         (Some(k), Some(v)) if k.groups == v.groups => (k, v),
         // Moved by hand, keys and values have all heads.
-        _ => (spread(graph, &found.k, origin)?, spread(graph, &found.v, origin)?),
+        _ => (
+            spread(graph, &found.k, origin)?,
+            spread(graph, &found.v, origin)?,
+        ),
     };
     let mask = mask(graph, &found.masks, origin)?;
     let attrs = Attention {
@@ -223,10 +258,19 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
         graph.replace_uses(reader, fused);
         return Ok(());
     }
-    let [batch, s, columns] = graph.ty(fused).shape[..] else { return Ok(()) };
+    let [batch, s, columns] = graph.ty(fused).shape[..] else {
+        return Ok(());
+    };
     let parts = vec![batch, s, head_count, columns / head_count];
     let parts = add(graph, Op::Reshape { shape: parts }, &[fused], origin)?;
-    let turned = add(graph, Op::Transpose { perm: vec![0, 2, 1, 3] }, &[parts], origin)?;
+    let turned = add(
+        graph,
+        Op::Transpose {
+            perm: vec![0, 2, 1, 3],
+        },
+        &[parts],
+        origin,
+    )?;
     let whole = add(graph, Op::Reshape { shape }, &[turned], origin)?;
     graph.replace_uses(result, whole);
     Ok(())
@@ -238,29 +282,48 @@ fn spread(graph: &mut Graph, operand: &Operand, origin: OriginId) -> Result<Head
     let mut shape = graph.ty(value).shape.clone();
     if shape.len() == 3 {
         shape.insert(0, 1);
-        value = add(graph, Op::Reshape { shape: shape.clone() }, &[value], origin)?;
+        value = add(
+            graph,
+            Op::Reshape {
+                shape: shape.clone(),
+            },
+            &[value],
+            origin,
+        )?;
     }
-    let perm = if operand.transposed { vec![0, 3, 1, 2] } else { vec![0, 2, 1, 3] };
+    let perm = if operand.transposed {
+        vec![0, 3, 1, 2]
+    } else {
+        vec![0, 2, 1, 3]
+    };
     value = add(graph, Op::Transpose { perm }, &[value], origin)?;
     let turned = &graph.ty(value).shape;
     let joined = vec![turned[0], turned[1], turned[2] * turned[3]];
     value = add(graph, Op::Reshape { shape: joined }, &[value], origin)?;
-    Ok(Heads { value, groups: shape[1], scale: 1.0 })
+    Ok(Heads {
+        value,
+        groups: shape[1],
+        scale: 1.0,
+    })
 }
 
 /// All masks as one that is added.
-fn mask(
-    graph: &mut Graph,
-    masks: &[Mask],
-    origin: OriginId,
-) -> Result<Option<Value>, Diagnostics> {
+fn mask(graph: &mut Graph, masks: &[Mask], origin: OriginId) -> Result<Option<Value>, Diagnostics> {
     let mut sum: Option<Value> = None;
     for mask in masks.iter().rev() {
         let added = match mask {
             Mask::Added(value) => *value,
-            Mask::Filled { condition, holds, number } => {
+            Mask::Filled {
+                condition,
+                holds,
+                number,
+            } => {
                 let (number, zero) = (constant(graph, *number), constant(graph, 0.0));
-                let (yes, no) = if *holds { (number, zero) } else { (zero, number) };
+                let (yes, no) = if *holds {
+                    (number, zero)
+                } else {
+                    (zero, number)
+                };
                 add(graph, Op::Where, &[*condition, yes, no], origin)?
             }
         };

@@ -22,7 +22,9 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 fn fused(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
     let value = Value::from(node);
     for (product, bias) in either(graph, value, Binary::Add) {
-        let Op::Matmul(attrs) = graph.op(product.node) else { continue };
+        let Op::Matmul(attrs) = graph.op(product.node) else {
+            continue;
+        };
         let open = !attrs.bias && !attrs.residual && attrs.activation.is_none();
         let ty = graph.ty(product);
         let row = graph.as_const(bias).is_some()

@@ -23,9 +23,14 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
         if !collect(graph, node.into(), true, &mut pairs, &mut inside) {
             continue;
         }
-        let operands: Vec<Value> = pairs.iter().flat_map(|&(ids, table)| [ids, table]).collect();
+        let operands: Vec<Value> = pairs
+            .iter()
+            .flat_map(|&(ids, table)| [ids, table])
+            .collect();
         let origin = graph.origin_of(node);
-        let op = Op::Embedding { tables: pairs.len() };
+        let op = Op::Embedding {
+            tables: pairs.len(),
+        };
         let sum = add(graph, op, &operands, origin)?;
         if graph.ty(sum) != &graph.types(node)[0] {
             graph.set_operands(sum.node, &[]);
@@ -62,13 +67,15 @@ fn collect(
 }
 
 fn gathered(graph: &Graph, value: Value, pairs: &mut Vec<(Value, Value)>) -> bool {
-    let Op::Gather { axis: 0 } = graph.op(value.node) else { return false };
+    let Op::Gather { axis: 0 } = graph.op(value.node) else {
+        return false;
+    };
     let operands = graph.operands(value.node);
-    let [table, ids] = operands[..] else { return false };
+    let [table, ids] = operands[..] else {
+        return false;
+    };
     let ty = graph.ty(table);
-    let fits = graph.as_const(table).is_some()
-        && ty.elem.is_float()
-        && ty.rank() == 2;
+    let fits = graph.as_const(table).is_some() && ty.elem.is_float() && ty.rank() == 2;
     if fits {
         pairs.push((ids, table));
     }

@@ -21,7 +21,9 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
         if !matches!(graph.op(node), Op::Binary(Binary::Mul)) {
             continue;
         }
-        let Some((x, f)) = silu(graph, value).or_else(|| gelu(graph, value)) else { continue };
+        let Some((x, f)) = silu(graph, value).or_else(|| gelu(graph, value)) else {
+            continue;
+        };
         if graph.ty(x) != graph.ty(value) {
             continue;
         }
@@ -43,9 +45,14 @@ fn silu(graph: &Graph, value: Value) -> Option<(Value, Unary)> {
 
 /// `x · ½ · (1 + f(x))`.
 fn gelu(graph: &Graph, value: Value) -> Option<(Value, Unary)> {
-    let mut product = Product { number: 1.0, factors: Vec::new() };
+    let mut product = Product {
+        number: 1.0,
+        factors: Vec::new(),
+    };
     product.collect(graph, value, true);
-    let [a, b] = product.factors[..] else { return None };
+    let [a, b] = product.factors[..] else {
+        return None;
+    };
     if !about(product.number, 0.5) {
         return None;
     }
@@ -93,14 +100,20 @@ impl Product {
 
 /// Whether `y` is `√(2/π) · (x + 0.044715 · x³)`.
 fn is_tanh_argument(graph: &Graph, y: Value, x: Value) -> bool {
-    let Some((sum, factor)) = scaled(graph, y) else { return false };
+    let Some((sum, factor)) = scaled(graph, y) else {
+        return false;
+    };
     if !about(factor, (2.0 / std::f64::consts::PI).sqrt()) {
         return false;
     }
-    either(graph, sum, Binary::Add).into_iter().any(|(linear, cubic)| {
-        let Some((cube, factor)) = scaled(graph, cubic) else { return false };
-        linear == x && about(factor, 0.044_715) && is_cube(graph, cube, x)
-    })
+    either(graph, sum, Binary::Add)
+        .into_iter()
+        .any(|(linear, cubic)| {
+            let Some((cube, factor)) = scaled(graph, cubic) else {
+                return false;
+            };
+            linear == x && about(factor, 0.044_715) && is_cube(graph, cube, x)
+        })
 }
 
 fn is_cube(graph: &Graph, cube: Value, x: Value) -> bool {

@@ -15,7 +15,9 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     let mut count = 0;
     for node in topological(graph) {
         let value = Value::from(node);
-        let Some((x, op)) = plain_norm(graph, value) else { continue };
+        let Some((x, op)) = plain_norm(graph, value) else {
+            continue;
+        };
         let origin = graph.origin_of(node);
         let norm = add(graph, op, &[x], origin)?;
         graph.replace_uses(value, norm);
@@ -77,7 +79,12 @@ fn inverse_root(graph: &Graph, value: Value) -> Option<Value> {
 
 /// What a mean over the last axis, which stays, is taken of.
 fn row_mean(graph: &Graph, value: Value) -> Option<Value> {
-    let Op::Reduce { kind: Reduce::Mean, axes, keep: true } = graph.op(value.node) else {
+    let Op::Reduce {
+        kind: Reduce::Mean,
+        axes,
+        keep: true,
+    } = graph.op(value.node)
+    else {
         return None;
     };
     let x = graph.operand(value.node, 0)?;
@@ -109,7 +116,9 @@ fn affine(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
             && is_row(graph, gain, value)
             && graph.use_count(inner) == 1
         {
-            let Some(x) = graph.operand(inner.node, 0) else { continue };
+            let Some(x) = graph.operand(inner.node, 0) else {
+                continue;
+            };
             let gain = row(graph, gain)?;
             let norm = add(graph, Op::RmsNorm { eps, affine: true }, &[x, gain], origin)?;
             graph.replace_uses(value, norm);
@@ -125,7 +134,9 @@ fn affine(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
                 && is_row(graph, gain, value)
                 && graph.use_count(inner) == 1
             {
-                let Some(x) = graph.operand(inner.node, 0) else { continue };
+                let Some(x) = graph.operand(inner.node, 0) else {
+                    continue;
+                };
                 let (gain, shift) = (row(graph, gain)?, row(graph, shift)?);
                 let op = Op::LayerNorm { eps, affine: true };
                 let norm = add(graph, op, &[x, gain, shift], origin)?;

@@ -24,7 +24,9 @@ fn fused(graph: &mut Graph, node: NodeId, before: &[NodeId]) -> Result<bool, Dia
     let value = Value::from(node);
     let mut candidates = either(graph, value, Binary::Add);
     candidates.retain(|&(product, other)| {
-        let Op::Matmul(attrs) = graph.op(product.node) else { return false };
+        let Op::Matmul(attrs) = graph.op(product.node) else {
+            return false;
+        };
         !attrs.residual
             && graph.ty(other) == graph.ty(value)
             && graph.ty(product) == graph.ty(value)
@@ -34,8 +36,12 @@ fn fused(graph: &mut Graph, node: NodeId, before: &[NodeId]) -> Result<bool, Dia
     // Of two products the later one waits for the other.
     let place = |value: Value| before.iter().rposition(|&n| n == value.node);
     candidates.sort_by_key(|&(product, _)| std::cmp::Reverse(place(product)));
-    let Some(&(product, other)) = candidates.first() else { return Ok(false) };
-    let Op::Matmul(attrs) = graph.op(product.node) else { return Ok(false) };
+    let Some(&(product, other)) = candidates.first() else {
+        return Ok(false);
+    };
+    let Op::Matmul(attrs) = graph.op(product.node) else {
+        return Ok(false);
+    };
     let mut attrs = attrs.clone();
     attrs.residual = true;
     let origin = graph.origin_of(product.node);

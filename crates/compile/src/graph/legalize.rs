@@ -36,11 +36,15 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 
 /// `[…, m, 1] · [1, n]`, without an epilogue.
 fn outer_product(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics> {
-    let Op::Matmul(attrs) = graph.op(node) else { return Ok(None) };
+    let Op::Matmul(attrs) = graph.op(node) else {
+        return Ok(None);
+    };
     let plain = !attrs.bias && !attrs.residual && attrs.activation.is_none() && attrs.alpha == 1.0;
     let transposed = attrs.transpose_b;
     let operands = graph.operands(node);
-    let [a, b] = operands[..] else { return Ok(None) };
+    let [a, b] = operands[..] else {
+        return Ok(None);
+    };
     if !plain || graph.ty(a).columns() != 1 || !graph.ty(a).elem.is_float() {
         return Ok(None);
     }
@@ -52,19 +56,21 @@ fn outer_product(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagn
         shape.swap(rank - 1, rank - 2);
         row = infer::add(graph, Op::Reshape { shape }, &[b], origin)?.into();
     }
-    Ok(Some(infer::add(graph, Op::Binary(Binary::Mul), &[a, row], origin)?.into()))
+    Ok(Some(
+        infer::add(graph, Op::Binary(Binary::Mul), &[a, row], origin)?.into(),
+    ))
 }
 
 /// A gather whose constant indices are evenly spaced, on a value that is computed.
-fn even_gather(
-    graph: &mut Graph,
-    node: NodeId,
-    axis: usize,
-) -> Result<Option<Value>, Diagnostics> {
+fn even_gather(graph: &mut Graph, node: NodeId, axis: usize) -> Result<Option<Value>, Diagnostics> {
     let operands = graph.operands(node);
-    let [x, indices] = operands[..] else { return Ok(None) };
+    let [x, indices] = operands[..] else {
+        return Ok(None);
+    };
     let ty = graph.ty(x).clone();
-    let Some(list) = graph.as_const(indices) else { return Ok(None) };
+    let Some(list) = graph.as_const(indices) else {
+        return Ok(None);
+    };
     if graph.as_const(x).is_some() {
         return Ok(None);
     }
@@ -75,10 +81,16 @@ fn even_gather(
     let mut steps = vec![1; ty.rank()];
     (start[axis], count[axis], steps[axis]) = (first, length, step);
     let origin = graph.origin_of(node);
-    let slice = Op::Slice { start, count, step: steps };
+    let slice = Op::Slice {
+        start,
+        count,
+        step: steps,
+    };
     let slice = infer::add(graph, slice, &[x], origin)?;
     let shape = graph.types(node)[0].shape.clone();
-    Ok(Some(infer::add(graph, Op::Reshape { shape }, &[slice.into()], origin)?.into()))
+    Ok(Some(
+        infer::add(graph, Op::Reshape { shape }, &[slice.into()], origin)?.into(),
+    ))
 }
 
 /// First index, step and count of a constant list of indices into an axis.
@@ -96,8 +108,12 @@ fn progression(graph: &Graph, list: ConstId, axis: usize) -> Option<(usize, isiz
         .map(|&i| usize::try_from(if i < 0 { i + axis as i64 } else { i }).ok())
         .collect::<Option<_>>()?;
     let first = *places.first()?;
-    let step = places.get(1).map_or(1, |&second| second as isize - first as isize);
-    let even = places.windows(2).all(|w| w[1] as isize - w[0] as isize == step);
+    let step = places
+        .get(1)
+        .map_or(1, |&second| second as isize - first as isize);
+    let even = places
+        .windows(2)
+        .all(|w| w[1] as isize - w[0] as isize == step);
     let inside = places.iter().all(|&i| i < axis);
     (even && inside && step != 0).then_some((first, step, places.len()))
 }

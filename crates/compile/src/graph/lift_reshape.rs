@@ -19,14 +19,20 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 }
 
 fn lifted(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
-    let Op::Matmul(attrs) = graph.op(node) else { return Ok(false) };
+    let Op::Matmul(attrs) = graph.op(node) else {
+        return Ok(false);
+    };
     if attrs.residual {
         return Ok(false);
     }
     let mut operands = graph.operands(node);
     let (a, b) = (operands[0], operands[1]);
-    let Op::Reshape { .. } = graph.op(a.node) else { return Ok(false) };
-    let Some(x) = graph.operand(a.node, 0) else { return Ok(false) };
+    let Op::Reshape { .. } = graph.op(a.node) else {
+        return Ok(false);
+    };
+    let Some(x) = graph.operand(a.node, 0) else {
+        return Ok(false);
+    };
     let (from, to) = (graph.ty(x), graph.ty(a));
     let rows_only = from.rank() >= 2 && from.columns() == to.columns() && from.rank() > to.rank();
     if !rows_only || graph.as_const(b).is_none() || graph.ty(b).rank() != 2 {

@@ -17,7 +17,12 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
         if matches!(graph.op(node), Op::Input { .. }) {
             continue;
         }
-        let key = format!("{:?} {:?} {:?}", graph.op(node), graph.operands(node), graph.types(node));
+        let key = format!(
+            "{:?} {:?} {:?}",
+            graph.op(node),
+            graph.operands(node),
+            graph.types(node)
+        );
         match first.get(&key) {
             None => {
                 first.insert(key, node);

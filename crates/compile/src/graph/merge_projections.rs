@@ -32,7 +32,9 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 
 /// What products that can be merged agree in.
 fn key(graph: &Graph, node: NodeId) -> Option<(Value, String)> {
-    let Op::Matmul(attrs) = graph.op(node) else { return None };
+    let Op::Matmul(attrs) = graph.op(node) else {
+        return None;
+    };
     let operands = graph.operands(node);
     let (a, b) = (operands[0], operands[1]);
     let weights = graph.ty(b);
@@ -49,8 +51,12 @@ fn merge(
     nodes: &[NodeId],
     joined: &mut IndexMap<(Vec<ConstId>, usize), ConstId>,
 ) -> Result<(), Diagnostics> {
-    let Op::Matmul(attrs) = graph.op(nodes[0]).clone() else { return Ok(()) };
-    let Matmul { transpose_b, bias, .. } = attrs;
+    let Op::Matmul(attrs) = graph.op(nodes[0]).clone() else {
+        return Ok(());
+    };
+    let Matmul {
+        transpose_b, bias, ..
+    } = attrs;
     let a = graph.operands(nodes[0])[0];
     let mut operands = vec![a, join(graph, nodes, 1, usize::from(!transpose_b), joined)];
     if bias {

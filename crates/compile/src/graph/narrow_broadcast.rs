@@ -36,8 +36,10 @@ fn source(graph: &Graph, value: Value) -> Option<Value> {
 
 fn narrowed(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
     let operands = graph.operands(node);
-    let narrow: Vec<Value> =
-        operands.iter().map(|&v| source(graph, v).unwrap_or(v)).collect();
+    let narrow: Vec<Value> = operands
+        .iter()
+        .map(|&v| source(graph, v).unwrap_or(v))
+        .collect();
     if narrow == operands {
         return Ok(false);
     }
@@ -56,7 +58,9 @@ fn narrowed(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
 /// A mask may be as small as it likes: attention broadcasts it.
 fn unmasked(graph: &mut Graph, node: NodeId) -> bool {
     let mut operands = graph.operands(node);
-    let Some(mask) = operands.last().and_then(|&mask| source(graph, mask)) else { return false };
+    let Some(mask) = operands.last().and_then(|&mask| source(graph, mask)) else {
+        return false;
+    };
     let last = operands.len() - 1;
     let wide = graph.ty(operands[last]).shape.clone();
     if broadcast(&graph.ty(mask).shape, &wide).as_ref() != Some(&wide) {

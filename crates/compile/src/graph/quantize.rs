@@ -100,7 +100,9 @@ impl Quantizer<'_> {
     ) -> Result<Option<Vec<Value>>, Diagnostics> {
         let (a, b) = (operands[0], operands[1]);
         let (ty, weights) = (self.graph.ty(a).clone(), self.graph.ty(b).clone());
-        let Some(konst) = self.graph.as_const(b) else { return Ok(None) };
+        let Some(konst) = self.graph.as_const(b) else {
+            return Ok(None);
+        };
         let plain = ty.elem.is_float() && weights.elem.is_float() && weights.rank() == 2;
         // A product over a single element is a multiplication, which f32 does better.
         if !plain || ty.columns() == 1 || self.graph.as_const(a).is_some() {
@@ -232,7 +234,11 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
         | Op::RmsNorm { .. } => true,
         _ => operands.iter().any(|&v| graph.ty(v).elem == Elem::F16),
     };
-    let elem = if stream && !output { Elem::F16 } else { Elem::F32 };
+    let elem = if stream && !output {
+        Elem::F16
+    } else {
+        Elem::F32
+    };
     let mut op = graph.op(node).clone();
     match &mut op {
         Op::Matmul(attrs) => attrs.out = elem,
@@ -244,7 +250,10 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
     let types: Vec<&Type> = operands.iter().map(|&v| graph.ty(v)).collect();
     let mut results = infer::infer(graph.op(node), &types)?;
     for (result, old) in results.iter_mut().zip(&declared) {
-        let wanted = Type { elem, ..result.clone() };
+        let wanted = Type {
+            elem,
+            ..result.clone()
+        };
         let float = result.elem.is_float() && old.elem != Elem::F64;
         if float && stream && infer::accepts(graph.op(node), result, &wanted) {
             *result = wanted;

@@ -25,7 +25,9 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     }
     let mut merged = 0;
     for node in graph.node_ids() {
-        let Op::Const(id) = *graph.op(node) else { continue };
+        let Op::Const(id) = *graph.op(node) else {
+            continue;
+        };
         let to = kept[id.index()].unwrap_or(id);
         if to != id {
             let value = graph.const_value(to);
@@ -39,7 +41,11 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 /// What equal constants agree in; those with bytes are compared as well.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
-    Bytes { ty: String, length: usize, head: Vec<u8> },
+    Bytes {
+        ty: String,
+        length: usize,
+        head: Vec<u8>,
+    },
     Rule(String),
 }
 
@@ -60,7 +66,11 @@ fn representative(
     let key = match &konst.source {
         Source::Bytes(bytes) if is_known(graph, id) || konst.ty.rank() >= 2 => {
             let head = bytes.iter().take(HEAD).copied().collect();
-            Some(Key::Bytes { ty, length: bytes.len(), head })
+            Some(Key::Bytes {
+                ty,
+                length: bytes.len(),
+                head,
+            })
         }
         Source::Synthetic(fill) => Some(Key::Rule(format!("{ty} {fill:?}"))),
         Source::Bytes(_) | Source::Absent => None,
@@ -82,9 +92,11 @@ fn representative(
     };
     let same = key.map_or(id, |key| {
         let candidates = first.entry(key).or_default();
-        let same = candidates.iter().copied().find(|&other| match (&konst.source, &graph.konst(other).source) {
-            (Source::Bytes(a), Source::Bytes(b)) => a == b,
-            _ => true,
+        let same = candidates.iter().copied().find(|&other| {
+            match (&konst.source, &graph.konst(other).source) {
+                (Source::Bytes(a), Source::Bytes(b)) => a == b,
+                _ => true,
+            }
         });
         same.unwrap_or_else(|| {
             candidates.push(id);

@@ -20,7 +20,12 @@ pub struct TileId(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// Records of a channel-quantised matrix, with an optional bias.
-    Channels { matrix: ConstId, bias: Option<ConstId>, channels: usize, k: usize },
+    Channels {
+        matrix: ConstId,
+        bias: Option<ConstId>,
+        channels: usize,
+        k: usize,
+    },
     /// f32 vectors one after the other.
     Vectors { parts: Vec<ConstId>, length: usize },
     /// Elements as the machine keeps them.
@@ -111,10 +116,20 @@ impl Layout {
     }
 
     fn store(&mut self, form: Form, table: bool, elem: Elem, bytes: u64) -> StoredId {
-        if let Some(index) = self.stored.iter().position(|s| s.form == form && s.table == table) {
+        if let Some(index) = self
+            .stored
+            .iter()
+            .position(|s| s.form == form && s.table == table)
+        {
             return StoredId(index as u32);
         }
-        self.stored.push(Stored { form, table, offset: 0, bytes, elem });
+        self.stored.push(Stored {
+            form,
+            table,
+            offset: 0,
+            bytes,
+            elem,
+        });
         StoredId(self.stored.len() as u32 - 1)
     }
 
@@ -141,16 +156,22 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
     let mut layout = Layout::default();
     let mut problems = Vec::new();
     for node in topological(graph) {
-        let operands: Vec<Option<ConstId>> =
-            graph.operands(node).into_iter().map(|v| graph.as_const(v)).collect();
+        let operands: Vec<Option<ConstId>> = graph
+            .operands(node)
+            .into_iter()
+            .map(|v| graph.as_const(v))
+            .collect();
         if operands.iter().all(Option::is_none) {
             continue;
         }
         let ids = match graph.op(node) {
             Op::Matmul(matmul) => match operands.get(1).copied().flatten() {
                 Some(matrix) => {
-                    let bias =
-                        if matmul.bias { operands.get(2).copied().flatten() } else { None };
+                    let bias = if matmul.bias {
+                        operands.get(2).copied().flatten()
+                    } else {
+                        None
+                    };
                     vec![channels(graph, &mut layout, matrix, bias, false)]
                 }
                 None => Vec::new(),
@@ -171,7 +192,11 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
                 })
                 .collect(),
             Op::Reshape { .. } | Op::Slice { .. } => Vec::new(),
-            _ => operands.iter().flatten().map(|&konst| plain(graph, &mut layout, konst)).collect(),
+            _ => operands
+                .iter()
+                .flatten()
+                .map(|&konst| plain(graph, &mut layout, konst))
+                .collect(),
         };
         for id in &ids {
             if let Form::Channels { matrix, .. } = layout.get(*id).form {
@@ -191,7 +216,11 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
         layout.users.insert(position, (node, ids));
     }
     layout.assign_offsets();
-    if problems.is_empty() { Ok(layout) } else { Err(Diagnostics(problems)) }
+    if problems.is_empty() {
+        Ok(layout)
+    } else {
+        Err(Diagnostics(problems))
+    }
 }
 
 fn channels(
@@ -209,7 +238,17 @@ fn channels(
     let channels = ty.shape.get(axis).copied().unwrap_or(1);
     let k = ty.elements() / channels.max(1);
     let bytes = channels as u64 * record_bytes(k, bias.is_some());
-    layout.store(Form::Channels { matrix, bias, channels, k }, table, Elem::I8, bytes)
+    layout.store(
+        Form::Channels {
+            matrix,
+            bias,
+            channels,
+            k,
+        },
+        table,
+        Elem::I8,
+        bytes,
+    )
 }
 
 /// Constant indices that need no index list.
@@ -226,13 +265,20 @@ pub fn progression(graph: &Graph, konst: ConstId) -> Option<Progression> {
     let first = *values.first()?;
     [1, 0]
         .into_iter()
-        .find(|step| values.iter().enumerate().all(|(i, &v)| v == first + i as i64 * step))
+        .find(|step| {
+            values
+                .iter()
+                .enumerate()
+                .all(|(i, &v)| v == first + i as i64 * step)
+        })
         .map(|step| Progression { first, step })
 }
 
 fn index_values(graph: &Graph, konst: ConstId) -> Option<Vec<i64>> {
     let konst = graph.konst(konst);
-    let packwright_ir::konst::Source::Bytes(bytes) = &konst.source else { return None };
+    let packwright_ir::konst::Source::Bytes(bytes) = &konst.source else {
+        return None;
+    };
     match konst.ty.elem {
         Elem::I64 => Some(
             bytes
@@ -243,7 +289,11 @@ fn index_values(graph: &Graph, konst: ConstId) -> Option<Vec<i64>> {
         Elem::I32 => Some(
             bytes
                 .chunks_exact(4)
-                .map(|c| i64::from(i32::from_le_bytes(c.try_into().expect("chunks are 4 bytes"))))
+                .map(|c| {
+                    i64::from(i32::from_le_bytes(
+                        c.try_into().expect("chunks are 4 bytes"),
+                    ))
+                })
                 .collect(),
         ),
         Elem::Bool | Elem::I8 | Elem::U8 | Elem::F16 | Elem::F32 | Elem::F64 => None,
@@ -253,7 +303,11 @@ fn index_values(graph: &Graph, konst: ConstId) -> Option<Vec<i64>> {
 fn plain(graph: &Graph, layout: &mut Layout, konst: ConstId) -> StoredId {
     let ty = &graph.konst(konst).ty;
     // Truth values are kept as 0 and 1 in f32.
-    let elem = if ty.elem == Elem::Bool { Elem::F32 } else { ty.elem };
+    let elem = if ty.elem == Elem::Bool {
+        Elem::F32
+    } else {
+        ty.elem
+    };
     let bytes = (ty.elements() * elem.bytes()) as u64;
     layout.store(Form::Plain { konst }, false, elem, bytes)
 }

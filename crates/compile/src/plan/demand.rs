@@ -70,7 +70,11 @@ pub fn uses(graph: &Graph, storage: &Storage, segments: &[Segment]) -> IndexMap<
 
 /// Number of the step of a stage.
 pub fn step(segments: &[Segment], at: (usize, usize)) -> usize {
-    segments[..at.0].iter().map(|s| s.stages.len()).sum::<usize>() + at.1
+    segments[..at.0]
+        .iter()
+        .map(|s| s.stages.len())
+        .sum::<usize>()
+        + at.1
 }
 
 /// All buffers of a choice, with lives in steps and no addresses yet.
@@ -85,7 +89,14 @@ pub fn buffers(
         if using.stays_in_stage() && is_chained(scene, segments, root, using) {
             continue;
         }
-        root_buffers(scene, segments, root, using, spilled.contains(&root), &mut buffers);
+        root_buffers(
+            scene,
+            segments,
+            root,
+            using,
+            spilled.contains(&root),
+            &mut buffers,
+        );
     }
     for (s, segment) in segments.iter().enumerate() {
         for (i, stage) in segment.stages.iter().enumerate() {
@@ -97,7 +108,12 @@ pub fn buffers(
                         bytes,
                         life: life.clone(),
                         addr: 0,
-                        home: Home::Scratch { segment: s, stage: i, part: part as u8, copy },
+                        home: Home::Scratch {
+                            segment: s,
+                            stage: i,
+                            part: part as u8,
+                            copy,
+                        },
                     });
                 }
             }
@@ -112,7 +128,10 @@ fn is_chained(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use
     let node = scene.storage.root(root).value.node;
     match stage {
         Stage::Rows { nodes } => nodes.last() != Some(&node),
-        Stage::Matmul { node: matmul, quantize } => quantize.is_some() && *matmul == node,
+        Stage::Matmul {
+            node: matmul,
+            quantize,
+        } => quantize.is_some() && *matmul == node,
         Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
     }
 }
@@ -131,18 +150,31 @@ fn root_buffers(
     let span = |s: usize| step(segments, (s, 0))..step(segments, (s, 0)) + segments[s].stages.len();
     let home_segment = using.made.0;
     if using.crosses() && !spilled {
-        let start =
-            if segments[home_segment].block_count() > 1 { span(home_segment).start } else { made };
+        let start = if segments[home_segment].block_count() > 1 {
+            span(home_segment).start
+        } else {
+            made
+        };
         let end = using
             .read
             .iter()
             .map(|&at| {
-                if segments[at.0].block_count() > 1 { span(at.0).end } else { step(segments, at) + 1 }
+                if segments[at.0].block_count() > 1 {
+                    span(at.0).end
+                } else {
+                    step(segments, at) + 1
+                }
             })
             .max()
             .unwrap_or(made + 1);
         let bytes = info.bytes(info.rows);
-        buffers.push(Buffer { name, bytes, life: start..end, addr: 0, home: Home::Whole(root) });
+        buffers.push(Buffer {
+            name,
+            bytes,
+            life: start..end,
+            addr: 0,
+            home: Home::Whole(root),
+        });
         return;
     }
     let mut users: IndexMap<usize, (usize, usize)> = IndexMap::new();
@@ -156,13 +188,22 @@ fn root_buffers(
     for (s, (first, last)) in users {
         let cut = segments[s].block_count() > 1 && info.rows == segments[s].rows;
         let (rows, home) = if cut || spilled {
-            (segments[s].block_rows.min(info.rows), Home::Block { root, segment: s })
+            (
+                segments[s].block_rows.min(info.rows),
+                Home::Block { root, segment: s },
+            )
         } else {
             (info.rows, Home::Whole(root))
         };
         let name = name.clone();
         let bytes = info.bytes(rows);
-        buffers.push(Buffer { name, bytes, life: first..last + 1, addr: 0, home });
+        buffers.push(Buffer {
+            name,
+            bytes,
+            life: first..last + 1,
+            addr: 0,
+            home,
+        });
     }
 }
 
@@ -171,17 +212,28 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
     match stage {
         Stage::Matmul { node, quantize } => {
             let chunk = columns(scene, *node).chunk as u64;
-            let elem = scene.storage.root_of(*node).map_or(2, |r| {
-                u64::from(scene.storage.root(r).elem.bytes())
-            });
+            let elem = scene
+                .storage
+                .root_of(*node)
+                .map_or(2, |r| u64::from(scene.storage.root(r).elem.bytes()));
             let rows = segment.block_rows as u64;
             // Unquantised columns of a chunk, and the scale of a statically quantised operand.
-            vec![if quantize.is_some() { rows * chunk * elem } else { 0 }, 4]
+            vec![
+                if quantize.is_some() {
+                    rows * chunk * elem
+                } else {
+                    0
+                },
+                4,
+            ]
         }
         Stage::Attention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
             let rows = score_rows(scene, &shape, segment.block_rows) as u64;
-            vec![rows * shape.t as u64 * 4, rows * shape.t as u64 + rows * 4 + 8]
+            vec![
+                rows * shape.t as u64 * 4,
+                rows * shape.t as u64 + rows * 4 + 8,
+            ]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
         Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
@@ -192,10 +244,18 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
 fn row_scratch(scene: &Scene<'_>, nodes: &[NodeId]) -> Vec<u64> {
     let mut parts = Vec::new();
     for (position, &node) in nodes.iter().enumerate() {
-        let rows = scene.options.row_chunk.min(scene.graph.types(node)[0].rows()) as u64;
+        let rows = scene
+            .options
+            .row_chunk
+            .min(scene.graph.types(node)[0].rows()) as u64;
         if let Op::Embedding { tables } = scene.graph.op(node) {
             let columns = scene.graph.types(node)[0].columns() as u64;
-            for id in scene.layout.of(node).iter().filter(|id| scene.layout.get(**id).table) {
+            for id in scene
+                .layout
+                .of(node)
+                .iter()
+                .filter(|id| scene.layout.get(**id).table)
+            {
                 parts.push(rows * scene.layout.get(*id).record());
             }
             if *tables > 1 {
@@ -237,7 +297,10 @@ impl AttentionShape {
         let k = graph.ty(operands[1]);
         let v = graph.ty(operands[2]);
         let axis = |shape: &[usize], from_end: usize| {
-            shape.len().checked_sub(from_end).map_or(1, |index| shape[index])
+            shape
+                .len()
+                .checked_sub(from_end)
+                .map_or(1, |index| shape[index])
         };
         let s = axis(&q.shape, 2);
         Self {
@@ -261,7 +324,11 @@ pub fn score_rows(scene: &Scene<'_>, shape: &AttentionShape, block_rows: usize) 
     // Two copies of scores and probabilities should not take more than an eighth of SRAM.
     let budget = scene.target.sram.bytes / 16;
     let rows = (budget / (shape.t as u64 * 5 + 4)).max(1) as usize;
-    if rows >= most { most } else { (rows / 8 * 8).max(rows.min(8)).min(most) }
+    if rows >= most {
+        most
+    } else {
+        (rows / 8 * 8).max(rows.min(8)).min(most)
+    }
 }
 
 /// How the columns of a product are cut.
@@ -276,7 +343,11 @@ pub struct Columns {
 /// Chooses the columns of a tile and of a quantised chunk for a product with constant weights.
 pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
     let n = scene.graph.types(matmul)[0].columns();
-    let Some(record) = scene.layout.of(matmul).first().map(|id| scene.layout.get(*id).record())
+    let Some(record) = scene
+        .layout
+        .of(matmul)
+        .first()
+        .map(|id| scene.layout.get(*id).record())
     else {
         return Columns { tile: n, chunk: n };
     };
@@ -284,7 +355,11 @@ pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
     let array = scene.target.matrix.columns as usize;
     let fit = (budget / record) as usize;
     let widest = (scene.target.sram.bytes / 8 / record).max(1) as usize;
-    let unit = if fit >= array { fit / array * array } else { array.min(widest) };
+    let unit = if fit >= array {
+        fit / array * array
+    } else {
+        array.min(widest)
+    };
     let group = fused_group(scene, matmul);
     let tile = unit.clamp(1, n);
     match group {
@@ -300,13 +375,19 @@ pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
 /// The group in which the columns of a product are quantised as they are made.
 fn fused_group(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
     let users = scene.graph.users(matmul.into());
-    let [(user, _)] = users.as_slice() else { return None };
+    let [(user, _)] = users.as_slice() else {
+        return None;
+    };
     match scene.graph.op(*user) {
-        Op::Quantize { quant: packwright_ir::Quant::Row { group } } => {
+        Op::Quantize {
+            quant: packwright_ir::Quant::Row { group },
+        } => {
             // Wide groups are quantised as a stage of their own.
             (*group <= 512).then_some(*group)
         }
-        Op::Quantize { quant: packwright_ir::Quant::Tensor { .. } } => Some(1),
+        Op::Quantize {
+            quant: packwright_ir::Quant::Tensor { .. },
+        } => Some(1),
         _ => None,
     }
 }
@@ -355,7 +436,11 @@ pub fn constant_bytes(scene: &Scene<'_>, stage: &Stage) -> (u64, u64) {
 /// Bytes of a constant that a fragment holds as a whole; tables that are gathered from DRAM take none.
 fn resident_bytes(scene: &Scene<'_>, id: StoredId) -> u64 {
     let stored = scene.layout.get(id);
-    if stored.table && !is_small_table(stored) { 0 } else { stored.bytes }
+    if stored.table && !is_small_table(stored) {
+        0
+    } else {
+        stored.bytes
+    }
 }
 
 /// Whether a table is loaded whole and looked up in SRAM.

@@ -36,7 +36,11 @@ pub fn order(
                 for root in spilled_operands(scene, stage, spilled) {
                     if uses[&root].made.0 != s && filled.insert(root) {
                         let rows = block.clone();
-                        ordered.fragments.push(Fragment::Fill { root, segment: s, rows });
+                        ordered.fragments.push(Fragment::Fill {
+                            root,
+                            segment: s,
+                            rows,
+                        });
                     }
                 }
                 let first = ordered.fragments.len();
@@ -47,7 +51,11 @@ pub fn order(
                 for root in made_by(scene, stage) {
                     if spilled.contains(&root) {
                         let rows = block.clone();
-                        ordered.fragments.push(Fragment::Spill { root, segment: s, rows });
+                        ordered.fragments.push(Fragment::Spill {
+                            root,
+                            segment: s,
+                            rows,
+                        });
                     }
                 }
             }
@@ -66,7 +74,9 @@ fn share_tiles(
 ) {
     let mut own: IndexMap<TileId, TileId> = IndexMap::new();
     for fragment in &mut ordered.fragments[first..] {
-        let Fragment::Work { tiles, .. } = fragment else { continue };
+        let Fragment::Work { tiles, .. } = fragment else {
+            continue;
+        };
         for tile in tiles {
             let shared = *own.entry(*tile).or_insert_with(|| {
                 if later {
@@ -98,7 +108,11 @@ fn spilled_operands(scene: &Scene<'_>, stage: &Stage, spilled: &IndexSet<RootId>
 }
 
 fn made_by(scene: &Scene<'_>, stage: &Stage) -> Vec<RootId> {
-    stage.nodes().into_iter().filter_map(|node| scene.storage.root_of(node)).collect()
+    stage
+        .nodes()
+        .into_iter()
+        .filter_map(|node| scene.storage.root_of(node))
+        .collect()
 }
 
 fn stage_fragments(
@@ -155,7 +169,12 @@ fn matmul_fragments(
                 ordered.tile(id, start * record, count * record)
             });
             let last = columns.end == chunk.end;
-            let part = Part::Columns { columns, chunk: chunk.clone(), last, copy: (index % 2) as u8 };
+            let part = Part::Columns {
+                columns,
+                chunk: chunk.clone(),
+                last,
+                copy: (index % 2) as u8,
+            };
             ordered.work(at, block.clone(), part, tiles.into_iter().collect());
         }
     }
@@ -212,12 +231,22 @@ fn store_outputs(
     ordered: &mut Ordered,
 ) {
     for (index, output) in scene.graph.outputs().iter().enumerate() {
-        let Some(place) = scene.storage.place(output.value) else { continue };
-        if !nodes.iter().any(|&node| scene.storage.root_of(node) == Some(place.root)) {
+        let Some(place) = scene.storage.place(output.value) else {
+            continue;
+        };
+        if !nodes
+            .iter()
+            .any(|&node| scene.storage.root_of(node) == Some(place.root))
+        {
             continue;
         }
-        let rows = rows.clone().unwrap_or(0..scene.storage.root(place.root).rows);
-        ordered.fragments.push(Fragment::StoreOutput { output: index, rows });
+        let rows = rows
+            .clone()
+            .unwrap_or(0..scene.storage.root(place.root).rows);
+        ordered.fragments.push(Fragment::StoreOutput {
+            output: index,
+            rows,
+        });
     }
 }
 
@@ -225,12 +254,21 @@ fn store_outputs(
 pub fn chunks(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
     let size = size.max(1);
     let end = range.end;
-    range.step_by(size).map(|start| start..(start + size).min(end)).collect()
+    range
+        .step_by(size)
+        .map(|start| start..(start + size).min(end))
+        .collect()
 }
 
 impl Ordered {
     fn tile(&mut self, stored: StoredId, offset: u64, bytes: u64) -> TileId {
-        self.tiles.push(Tile { stored, offset, bytes, addr: 0, reader: None });
+        self.tiles.push(Tile {
+            stored,
+            offset,
+            bytes,
+            addr: 0,
+            reader: None,
+        });
         TileId(self.tiles.len() as u32 - 1)
     }
 
@@ -239,6 +277,12 @@ impl Ordered {
         for tile in &tiles {
             self.tiles[tile.0 as usize].reader.get_or_insert(at);
         }
-        self.fragments.push(Fragment::Work { segment, stage, rows, part, tiles });
+        self.fragments.push(Fragment::Work {
+            segment,
+            stage,
+            rows,
+            part,
+            tiles,
+        });
     }
 }

@@ -8,7 +8,13 @@ use super::Buffer;
 /// earlier life, then to the earlier buffer, so that the result depends on the buffers only.
 pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), buffers[i].life.start, i));
+    order.sort_by_key(|&i| {
+        (
+            std::cmp::Reverse(buffers[i].bytes),
+            buffers[i].life.start,
+            i,
+        )
+    });
     let mut placed: Vec<usize> = Vec::new();
     let mut top = 0;
     for index in order {

@@ -36,7 +36,11 @@ pub fn prefetch(
     }
     // Loads that run ahead must leave room in the sequencer's window for the work behind them.
     let most_ahead = (window / 2).max(2);
-    let mut state = Ring { span: ring, head: 0, live: VecDeque::new() };
+    let mut state = Ring {
+        span: ring,
+        head: 0,
+        live: VecDeque::new(),
+    };
     let mut next = 0;
     let mut loaded = vec![false; tiles.len()];
     let mut ahead = 0;
@@ -63,7 +67,9 @@ pub fn prefetch(
         }
         while next < order.len() && ahead < most_ahead {
             let tile = order[next];
-            let Some(addr) = state.push(tile, tiles[tile.0 as usize].bytes) else { break };
+            let Some(addr) = state.push(tile, tiles[tile.0 as usize].bytes) else {
+                break;
+            };
             tiles[tile.0 as usize].addr = addr;
             loaded[tile.0 as usize] = true;
             next += 1;

@@ -15,7 +15,12 @@ pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Seg
     let (front, rest) = hoist(graph, stages);
     let mut segments: Vec<Segment> = Vec::new();
     if !front.is_empty() {
-        segments.push(Segment { stages: front, rows: 1, block_rows: 1, resident: false });
+        segments.push(Segment {
+            stages: front,
+            rows: 1,
+            block_rows: 1,
+            resident: false,
+        });
     }
     let mut open = false;
     for stage in rest {
@@ -26,11 +31,21 @@ pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Seg
                 last.stages.push(stage);
             }
             (Some(rows), _) => {
-                segments.push(Segment { stages: vec![stage], rows, block_rows: rows, resident: false });
+                segments.push(Segment {
+                    stages: vec![stage],
+                    rows,
+                    block_rows: rows,
+                    resident: false,
+                });
                 open = true;
             }
             (None, _) => {
-                segments.push(Segment { stages: vec![stage], rows: 1, block_rows: 1, resident: false });
+                segments.push(Segment {
+                    stages: vec![stage],
+                    rows: 1,
+                    block_rows: 1,
+                    resident: false,
+                });
                 open = false;
             }
         }

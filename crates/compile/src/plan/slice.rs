@@ -37,11 +37,20 @@ pub fn choose(
     layout: Layout,
     segments: Vec<Segment>,
 ) -> Result<Plan, Diagnostics> {
-    let scene = Scene { graph, target, options, storage: &storage, layout: &layout };
+    let scene = Scene {
+        graph,
+        target,
+        options,
+        storage: &storage,
+        layout: &layout,
+    };
     let uses = demand::uses(graph, &storage, &segments);
     let fitting = fit(&scene, segments, &uses)?;
     let choice = keep_constants(&scene, fitting, &uses);
-    let ring = SramSpan { addr: choice.top, bytes: target.sram.bytes - choice.top };
+    let ring = SramSpan {
+        addr: choice.top,
+        bytes: target.sram.bytes - choice.top,
+    };
     let ordered = order::order(&scene, &choice.segments, &uses, &choice.spilled);
     let mut tiles = ordered.tiles;
     let window = target.sequencer.window as usize;
@@ -49,7 +58,12 @@ pub fn choose(
     let spill_bytes = choice
         .spilled
         .iter()
-        .map(|&root| storage.root(root).bytes(storage.root(root).rows).next_multiple_of(64))
+        .map(|&root| {
+            storage
+                .root(root)
+                .bytes(storage.root(root).rows)
+                .next_multiple_of(64)
+        })
         .sum();
     let tile_top = tiles.iter().map(|t| t.addr + t.bytes).max().unwrap_or(0);
     Ok(Plan {
@@ -80,7 +94,12 @@ fn fit(
         let top = place::place(&mut buffers, alignment);
         let (ring, hungry) = ring_need(scene, &segments);
         if top + ring <= capacity {
-            return Ok(Choice { segments, spilled, buffers, top });
+            return Ok(Choice {
+                segments,
+                spilled,
+                buffers,
+                top,
+            });
         }
         let (live, step) = place::live_peak(&buffers, alignment);
         let at = segment_of(&segments, step);
@@ -92,7 +111,10 @@ fn fit(
             continue;
         }
         // Cutting elsewhere helps only where fragmentation, not live data, is in the way.
-        if let Some(other) = (0..segments.len()).rev().find(|&s| s != at && can_cut(&segments[s])) {
+        if let Some(other) = (0..segments.len())
+            .rev()
+            .find(|&s| s != at && can_cut(&segments[s]))
+        {
             cut(&mut segments[other]);
             continue;
         }
@@ -119,7 +141,10 @@ fn cut(segment: &mut Segment) -> bool {
 
 fn can_cut(segment: &Segment) -> bool {
     segment.block_rows > 1
-        && segment.stages.iter().all(|s| !matches!(s, Stage::Whole { .. } | Stage::Input { .. }))
+        && segment
+            .stages
+            .iter()
+            .all(|s| !matches!(s, Stage::Whole { .. } | Stage::Input { .. }))
 }
 
 /// The segment that a step belongs to.
@@ -177,7 +202,10 @@ fn ring_need(scene: &Scene<'_>, segments: &[Segment]) -> (u64, usize) {
         .iter()
         .enumerate()
         .map(|(index, segment)| {
-            let stages = segment.stages.iter().map(|stage| demand::constant_bytes(scene, stage));
+            let stages = segment
+                .stages
+                .iter()
+                .map(|stage| demand::constant_bytes(scene, stage));
             let need = if segment.resident {
                 stages.fold(0, |sum, (largest, all)| sum + all + largest.min(all) / 8)
             } else {
@@ -205,7 +233,12 @@ fn keep_constants(scene: &Scene<'_>, choice: Choice, uses: &IndexMap<RootId, Use
         let mut buffers = demand::buffers(scene, &segments, uses, &choice.spilled);
         let top = place::place(&mut buffers, alignment);
         if top + ring_need(scene, &segments).0 <= capacity {
-            return Choice { segments, spilled: choice.spilled, buffers, top };
+            return Choice {
+                segments,
+                spilled: choice.spilled,
+                buffers,
+                top,
+            };
         }
         let mut any = false;
         for segment in segments.iter_mut().filter(|s| s.block_count() > 1) {
@@ -238,7 +271,11 @@ fn too_small(
             scene.target.sram.bytes
         ),
     )
-    .at(format!("segment at {}, weights of the segment at {}", name(at), name(hungry)))
+    .at(format!(
+        "segment at {}, weights of the segment at {}",
+        name(at),
+        name(hungry)
+    ))
     .help(format!(
         "raise sram.bytes (--set sram.bytes={}KiB), or shorten the sequence",
         need.div_ceil(1024)

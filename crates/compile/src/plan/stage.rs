@@ -10,7 +10,10 @@ use super::storage::Storage;
 pub enum Stage {
     /// A product with streamed weights, with the quantisation of its columns where they are
     /// quantised in groups.
-    Matmul { node: NodeId, quantize: Option<NodeId> },
+    Matmul {
+        node: NodeId,
+        quantize: Option<NodeId>,
+    },
     /// Attention, head by head.
     Attention { node: NodeId },
     /// Row-wise nodes, each the only reason for the one before it to be kept.
@@ -26,7 +29,9 @@ impl Stage {
     pub fn nodes(&self) -> Vec<NodeId> {
         match self {
             Stage::Matmul { node, quantize } => std::iter::once(*node).chain(*quantize).collect(),
-            Stage::Attention { node } | Stage::Whole { node } | Stage::Input { node } => vec![*node],
+            Stage::Attention { node } | Stage::Whole { node } | Stage::Input { node } => {
+                vec![*node]
+            }
             Stage::Rows { nodes } => nodes.clone(),
         }
     }
@@ -68,13 +73,19 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
 /// The only reader of a product that quantises its columns in small groups.
 fn fused_quantize(graph: &Graph, matmul: NodeId) -> Option<NodeId> {
     let users = graph.users(matmul.into());
-    let [(user, _)] = users.as_slice() else { return None };
+    let [(user, _)] = users.as_slice() else {
+        return None;
+    };
     if graph.is_output(matmul.into()) {
         return None;
     }
     match graph.op(*user) {
-        Op::Quantize { quant: Quant::Row { group } } if *group <= WIDEST_FUSED_GROUP => Some(*user),
-        Op::Quantize { quant: Quant::Tensor { .. } } => Some(*user),
+        Op::Quantize {
+            quant: Quant::Row { group },
+        } if *group <= WIDEST_FUSED_GROUP => Some(*user),
+        Op::Quantize {
+            quant: Quant::Tensor { .. },
+        } => Some(*user),
         _ => None,
     }
 }
@@ -83,14 +94,18 @@ fn fused_quantize(graph: &Graph, matmul: NodeId) -> Option<NodeId> {
 fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
     let last = *nodes.last()?;
     let rows = graph.types(last)[0].rows();
-    graph.users(last.into()).into_iter().map(|(user, _)| user).find(|&user| {
-        is_row_wise(graph.op(user))
-            && graph.types(user)[0].rows() == rows
-            && graph.operands(user).iter().all(|&v| {
-                v.node <= last || nodes.contains(&v.node) || graph.as_const(v).is_some()
-            })
-            && graph.operands(user).first().is_some_and(|v| v.node == last)
-    })
+    graph
+        .users(last.into())
+        .into_iter()
+        .map(|(user, _)| user)
+        .find(|&user| {
+            is_row_wise(graph.op(user))
+                && graph.types(user)[0].rows() == rows
+                && graph.operands(user).iter().all(|&v| {
+                    v.node <= last || nodes.contains(&v.node) || graph.as_const(v).is_some()
+                })
+                && graph.operands(user).first().is_some_and(|v| v.node == last)
+        })
 }
 
 fn is_row_wise(op: &Op) -> bool {

@@ -124,8 +124,10 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                 _ => None,
             };
             let is_view = matches!(graph.op(node), Op::Reshape { .. } | Op::Slice { .. });
-            let from_const =
-                is_view && graph.operand(node, 0).is_some_and(|v| graph.as_const(v).is_some());
+            let from_const = is_view
+                && graph
+                    .operand(node, 0)
+                    .is_some_and(|v| graph.as_const(v).is_some());
             match (view, is_view && !from_const) {
                 (Some(place), _) => storage.put(value, place),
                 (None, true) => problems.push(
@@ -139,8 +141,14 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                 (None, false) => match root_for(value, ty) {
                     Ok(root) => {
                         let id = RootId(storage.roots.len() as u32);
-                        let place =
-                            Place { root: id, row: 0, col: 0, rows: root.rows, cols: root.cols, row_step: 1 };
+                        let place = Place {
+                            root: id,
+                            row: 0,
+                            col: 0,
+                            rows: root.rows,
+                            cols: root.cols,
+                            row_step: 1,
+                        };
                         storage.roots.push(root);
                         storage.put(value, place);
                     }
@@ -149,20 +157,33 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
             }
         }
     }
-    if problems.is_empty() { Ok(storage) } else { Err(Diagnostics(problems)) }
+    if problems.is_empty() {
+        Ok(storage)
+    } else {
+        Err(Diagnostics(problems))
+    }
 }
 
 fn root_for(value: Value, ty: &Type) -> Result<Root, Diagnostic> {
     let elem = machine_elem(ty.elem).ok_or_else(|| {
-        Diagnostic::unsupported("plan-element", format!("the machine has no element type {}", ty.elem))
-            .at(value.to_string())
-            .help("cast the value to f32, f16, i32 or i8")
+        Diagnostic::unsupported(
+            "plan-element",
+            format!("the machine has no element type {}", ty.elem),
+        )
+        .at(value.to_string())
+        .help("cast the value to f32, f16, i32 or i8")
     })?;
     let group = match ty.quant {
         Some(Quant::Row { group }) => Some(group),
         _ => None,
     };
-    Ok(Root { value, rows: ty.rows(), cols: ty.columns(), elem, group })
+    Ok(Root {
+        value,
+        rows: ty.rows(),
+        cols: ty.columns(),
+        elem,
+        group,
+    })
 }
 
 /// A reshape keeps rows where the last axis stays, or where the operand is one contiguous root.

@@ -51,11 +51,19 @@ pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
                 });
                 traffic.outputs += rows.len() as u64 * width;
             }
-            Fragment::Work { segment, stage, rows, .. } => {
+            Fragment::Work {
+                segment,
+                stage,
+                rows,
+                ..
+            } => {
                 let Stage::Rows { nodes } = &plan.segments[*segment].stages[*stage] else {
                     continue;
                 };
-                for &node in nodes.iter().filter(|n| matches!(graph.op(**n), Op::Embedding { .. })) {
+                for &node in nodes
+                    .iter()
+                    .filter(|n| matches!(graph.op(**n), Op::Embedding { .. }))
+                {
                     traffic.gathered += plan
                         .layout
                         .of(node)
@@ -99,14 +107,22 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
             }
         );
         for stage in &segment.stages {
-            let live: u64 =
-                plan.buffers.iter().filter(|b| b.life.contains(&step)).map(|b| b.bytes).sum();
+            let live: u64 = plan
+                .buffers
+                .iter()
+                .filter(|b| b.life.contains(&step))
+                .map(|b| b.bytes)
+                .sum();
             let names: Vec<String> = stage.nodes().iter().map(ToString::to_string).collect();
             let _ = writeln!(out, "    {} {} ; live {live}", kind(stage), names.join(" "));
             step += 1;
         }
     }
-    for buffer in plan.buffers.iter().filter(|b| !matches!(b.home, Home::Scratch { .. })) {
+    for buffer in plan
+        .buffers
+        .iter()
+        .filter(|b| !matches!(b.home, Home::Scratch { .. }))
+    {
         let _ = writeln!(
             out,
             "  buffer {} : {:#x} + {} steps {}..{}",
@@ -119,7 +135,9 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
 fn kind(stage: &Stage) -> &'static str {
     match stage {
         Stage::Matmul { quantize: None, .. } => "matmul",
-        Stage::Matmul { quantize: Some(_), .. } => "matmul+quantize",
+        Stage::Matmul {
+            quantize: Some(_), ..
+        } => "matmul+quantize",
         Stage::Attention { .. } => "attention",
         Stage::Rows { .. } => "rows",
         Stage::Whole { .. } => "whole",

@@ -23,14 +23,17 @@ pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<T
         lanes::of(mask).broadcast(mask.shape(), &full)
     });
     let mask = mask.map(lanes::to_f32);
-    let heads: Vec<(usize, usize)> =
-        (0..shape.batch).flat_map(|b| (0..shape.heads).map(move |h| (b, h))).collect();
+    let heads: Vec<(usize, usize)> = (0..shape.batch)
+        .flat_map(|b| (0..shape.heads).map(move |h| (b, h)))
+        .collect();
     let quantized = matches!(q.data, Data::I8(_));
     let parts: Vec<Vec<f32>> = heads
         .par_iter()
         .map(|&(b, h)| {
             let size = shape.s * shape.t;
-            let mask = mask.as_ref().map(|m| &m[(b * shape.heads + h) * size..][..size]);
+            let mask = mask
+                .as_ref()
+                .map(|m| &m[(b * shape.heads + h) * size..][..size]);
             if quantized {
                 integers(attrs, &shape, x, (b, h), mask)
             } else {
@@ -88,7 +91,9 @@ fn hide(attrs: &Attention, shape: &Shape, i: usize, mask: Option<&[f32]>, scores
     for (j, score) in scores.iter_mut().enumerate() {
         let distance = own - j as isize;
         let behind = attrs.causal && distance < 0;
-        let far = attrs.window.is_some_and(|window| distance.unsigned_abs() > window);
+        let far = attrs
+            .window
+            .is_some_and(|window| distance.unsigned_abs() > window);
         if behind || far {
             *score = f32::NEG_INFINITY;
         }
@@ -127,8 +132,16 @@ fn floats(
 }
 
 fn head_floats(x: &Tensor, b: usize, head: usize, width: usize) -> Vec<f32> {
-    let (Data::F16(a) | Data::F32(a)) = &x.data else { return Vec::new() };
-    head_rows(a.as_slice().expect("tensors are row-major"), x.shape(), b, head, width)
+    let (Data::F16(a) | Data::F32(a)) = &x.data else {
+        return Vec::new();
+    };
+    head_rows(
+        a.as_slice().expect("tensors are row-major"),
+        x.shape(),
+        b,
+        head,
+        width,
+    )
 }
 
 fn head_rows<T: Copy>(
@@ -153,15 +166,27 @@ fn head_integers(x: &Tensor, b: usize, head: usize, width: usize) -> Result<Head
     let Data::I8(a) = &x.data else {
         return Err(EvalError::Unsupported("q, k and v are not all i8"));
     };
-    let q = head_rows(a.as_slice().expect("tensors are row-major"), x.shape(), b, head, width);
+    let q = head_rows(
+        a.as_slice().expect("tensors are row-major"),
+        x.shape(),
+        b,
+        head,
+        width,
+    );
     let rows = x.shape()[1];
     let scales = match x.quant {
         Some(Quant::Tensor { scale }) => vec![scale; rows],
         Some(Quant::Row { group }) if group == width => {
             let groups = x.shape()[2] / group;
-            (0..rows).map(|r| x.scales[(b * rows + r) * groups + head]).collect()
+            (0..rows)
+                .map(|r| x.scales[(b * rows + r) * groups + head])
+                .collect()
         }
-        _ => return Err(EvalError::Unsupported("a head of q, k or v has several scales a row")),
+        _ => {
+            return Err(EvalError::Unsupported(
+                "a head of q, k or v has several scales a row",
+            ));
+        }
     };
     Ok(Head { q, scales })
 }
@@ -180,8 +205,10 @@ fn integers(
     let v = head_integers(x[2], b, kv, shape.value_width)?;
     // Columns of v, so that the second product runs along t.
     let (t, width) = (shape.t, shape.value_width);
-    let columns: Vec<i8> =
-        (0..width).flat_map(|c| (0..t).map(move |j| j * width + c)).map(|i| v.q[i]).collect();
+    let columns: Vec<i8> = (0..width)
+        .flat_map(|c| (0..t).map(move |j| j * width + c))
+        .map(|i| v.q[i])
+        .collect();
     let mut y = vec![0.0; shape.s * width];
     let mut scores = vec![0.0; t];
     let mut p = vec![0i8; t];

@@ -16,21 +16,29 @@ pub fn cosine(a: &Tensor, b: &Tensor) -> f64 {
 
 /// The largest difference of two elements; NaN where exactly one of them is NaN.
 pub fn max_abs(a: &Tensor, b: &Tensor) -> f64 {
-    largest(reals(a).iter().zip(&reals(b)).map(|(&a, &b)| difference(a, b)))
+    largest(
+        reals(a)
+            .iter()
+            .zip(&reals(b))
+            .map(|(&a, &b)| difference(a, b)),
+    )
 }
 
 /// The largest difference over the largest magnitude of either tensor; 0 where both are zero.
 pub fn max_rel(a: &Tensor, b: &Tensor) -> f64 {
-    let magnitude = |t: &Tensor| {
-        largest(reals(t).into_iter().map(f64::abs).filter(|x| x.is_finite()))
-    };
+    let magnitude =
+        |t: &Tensor| largest(reals(t).into_iter().map(f64::abs).filter(|x| x.is_finite()));
     let scale = magnitude(a).max(magnitude(b));
     let apart = max_abs(a, b);
     if apart == 0.0 { 0.0 } else { apart / scale }
 }
 
 fn difference(a: f64, b: f64) -> f64 {
-    if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() }
+    if a == b || (a.is_nan() && b.is_nan()) {
+        0.0
+    } else {
+        (a - b).abs()
+    }
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {

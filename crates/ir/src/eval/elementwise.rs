@@ -85,15 +85,24 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor, ty: &Type) -> Result<Ten
         }
         (Lanes::Int(a), Lanes::Int(b)) => match comparison(f) {
             Some(holds) => Lanes::Bool(
-                a.iter().zip(&b).map(|(a, b)| holds(a.partial_cmp(b))).collect(),
+                a.iter()
+                    .zip(&b)
+                    .map(|(a, b)| holds(a.partial_cmp(b)))
+                    .collect(),
             ),
             None => Lanes::Int(
-                a.into_iter().zip(b).map(|(a, b)| whole(f, a, b)).collect::<Result<_, _>>()?,
+                a.into_iter()
+                    .zip(b)
+                    .map(|(a, b)| whole(f, a, b))
+                    .collect::<Result<_, _>>()?,
             ),
         },
         (Lanes::F32(a), Lanes::F32(b)) => match comparison(f) {
             Some(holds) => Lanes::Bool(
-                a.iter().zip(&b).map(|(a, b)| holds(a.partial_cmp(b))).collect(),
+                a.iter()
+                    .zip(&b)
+                    .map(|(a, b)| holds(a.partial_cmp(b)))
+                    .collect(),
             ),
             None => Lanes::F32(a.into_iter().zip(b).map(|(a, b)| real(f, a, b)).collect()),
         },
@@ -101,9 +110,17 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor, ty: &Type) -> Result<Ten
             let (a, b) = (wide(a), wide(b));
             match comparison(f) {
                 Some(holds) => Lanes::Bool(
-                    a.iter().zip(&b).map(|(a, b)| holds(a.partial_cmp(b))).collect(),
+                    a.iter()
+                        .zip(&b)
+                        .map(|(a, b)| holds(a.partial_cmp(b)))
+                        .collect(),
                 ),
-                None => Lanes::F64(a.into_iter().zip(b).map(|(a, b)| wide_real(f, a, b)).collect()),
+                None => Lanes::F64(
+                    a.into_iter()
+                        .zip(b)
+                        .map(|(a, b)| wide_real(f, a, b))
+                        .collect(),
+                ),
             }
         }
     };
@@ -195,7 +212,10 @@ pub(super) fn select(cond: &Tensor, a: &Tensor, b: &Tensor, ty: &Type) -> Tensor
     let a = lanes::of(&lanes::cast(a, ty.elem)).broadcast(a.shape(), shape);
     let b = lanes::of(&lanes::cast(b, ty.elem)).broadcast(b.shape(), shape);
     fn choose<T>(cond: &[bool], a: Vec<T>, b: Vec<T>) -> Vec<T> {
-        cond.iter().zip(a.into_iter().zip(b)).map(|(&c, (a, b))| if c { a } else { b }).collect()
+        cond.iter()
+            .zip(a.into_iter().zip(b))
+            .map(|(&c, (a, b))| if c { a } else { b })
+            .collect()
     }
     let result = match (a, b) {
         (Lanes::F32(a), Lanes::F32(b)) => Lanes::F32(choose(&cond, a, b)),

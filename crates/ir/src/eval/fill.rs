@@ -41,10 +41,18 @@ impl Stream {
     /// The generator of a rule for a tensor of the shape.
     pub fn new(name: &str, seed: u64, kind: FillKind, shape: &[usize]) -> Self {
         let axis = |from_end: usize| {
-            shape.len().checked_sub(from_end).map_or(1, |axis| shape[axis].max(1))
+            shape
+                .len()
+                .checked_sub(from_end)
+                .map_or(1, |axis| shape[axis].max(1))
         };
         let base = mix(fnv1a(name) ^ seed.wrapping_mul(G));
-        Self { base, kind, rows: axis(2), columns: axis(1) }
+        Self {
+            base,
+            kind,
+            rows: axis(2),
+            columns: axis(1),
+        }
     }
 
     fn draw(&self, index: usize) -> u64 {
@@ -56,7 +64,9 @@ impl Stream {
         match self.kind {
             FillKind::Normal { std } => {
                 let z = self.draw(index);
-                let sum: i64 = (0..4).map(|lane| ((z >> (16 * lane)) & 0xffff) as i64).sum();
+                let sum: i64 = (0..4)
+                    .map(|lane| ((z >> (16 * lane)) & 0xffff) as i64)
+                    .sum();
                 ((sum - MEAN) as f64 * (std / SIGMA)) as f32
             }
             FillKind::Uniform { low, high } => {

@@ -11,7 +11,11 @@ use crate::ty::{Elem, Quant, Type};
 
 /// The place on an axis that an index names; negative ones count from the end.
 fn place(index: i64, length: usize) -> Result<usize, EvalError> {
-    let from_start = if index < 0 { index + length as i64 } else { index };
+    let from_start = if index < 0 {
+        index + length as i64
+    } else {
+        index
+    };
     usize::try_from(from_start)
         .ok()
         .filter(|&i| i < length)
@@ -19,7 +23,10 @@ fn place(index: i64, length: usize) -> Result<usize, EvalError> {
 }
 
 fn places(indices: &Tensor, length: usize) -> Result<Vec<usize>, EvalError> {
-    lanes::integers(indices).into_iter().map(|i| place(i, length)).collect()
+    lanes::integers(indices)
+        .into_iter()
+        .map(|i| place(i, length))
+        .collect()
 }
 
 /// Slices of a table along an axis.
@@ -56,7 +63,10 @@ pub(super) fn gather(table: &Tensor, indices: &Tensor, axis: usize) -> Result<Te
     let mut result = take(table, &to, &picked(shape));
     if let Some(scales) = row_scales(table) {
         let values: Vec<f32> = scales.iter().copied().collect();
-        result.scales = picked(scales.shape()).into_iter().map(|i| values[i]).collect();
+        result.scales = picked(scales.shape())
+            .into_iter()
+            .map(|i| values[i])
+            .collect();
     }
     Ok(result)
 }
@@ -116,7 +126,9 @@ pub(super) fn scatter_nd(
     let named = indices.shape().last().copied().unwrap_or(0);
     let inner: usize = shape[named..].iter().product();
     let list = lanes::integers(indices);
-    let rows: usize = indices.shape()[..indices.shape().len() - 1].iter().product();
+    let rows: usize = indices.shape()[..indices.shape().len() - 1]
+        .iter()
+        .product();
     let mut index = Vec::with_capacity(rows * inner);
     for row in 0..rows {
         let mut base = 0;
@@ -167,8 +179,9 @@ pub(super) fn arg_max(x: &Tensor, axis: usize, ty: &Type) -> Tensor {
     let mut result = Vec::with_capacity(outer * inner);
     for o in 0..outer {
         for i in 0..inner {
-            let line: Vec<f32> =
-                (0..length).map(|j| values[(o * length + j) * inner + i]).collect();
+            let line: Vec<f32> = (0..length)
+                .map(|j| values[(o * length + j) * inner + i])
+                .collect();
             result.push(argmax_row(&line).unwrap_or(0) as i64);
         }
     }
@@ -178,7 +191,9 @@ pub(super) fn arg_max(x: &Tensor, axis: usize, ty: &Type) -> Tensor {
 /// Keeps one triangle of each matrix.
 pub(super) fn trilu(x: &Tensor, upper: bool, k: isize) -> Tensor {
     let shape = x.shape();
-    let [.., rows, cols] = *shape else { unreachable!("the rule asks for two axes") };
+    let [.., rows, cols] = *shape else {
+        unreachable!("the rule asks for two axes")
+    };
     let kept = |position: usize| {
         let (row, col) = ((position / cols) % rows, position % cols);
         let above = col as isize - row as isize;

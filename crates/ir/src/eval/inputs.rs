@@ -12,7 +12,11 @@ use crate::ty::{Elem, Type};
 /// A value for each input from a seed: standard normal floats, integers that index the tables they
 /// reach, and masks (integers that reach no table) that hide the end of a row.
 pub fn random_inputs(graph: &Graph, seed: u64) -> Vec<(String, Tensor)> {
-    graph.inputs().iter().map(|&node| (name(graph, node), random(graph, node, seed))).collect()
+    graph
+        .inputs()
+        .iter()
+        .map(|&node| (name(graph, node), random(graph, node, seed)))
+        .collect()
 }
 
 fn name(graph: &Graph, node: NodeId) -> String {
@@ -25,14 +29,21 @@ fn name(graph: &Graph, node: NodeId) -> String {
 fn random(graph: &Graph, node: NodeId, seed: u64) -> Tensor {
     let ty = &graph.types(node)[0];
     let name = name(graph, node);
-    let uniform = |low: i64, high: i64| {
-        fill::generate(&name, seed, FillKind::UniformInt { low, high }, ty)
-    };
+    let uniform =
+        |low: i64, high: i64| fill::generate(&name, seed, FillKind::UniformInt { low, high }, ty);
     if ty.elem.is_float() {
         return fill::generate(&name, seed, FillKind::Normal { std: 1.0 }, ty);
     }
     if ty.elem == Elem::Bool {
-        return lanes::cast(&fill::generate(&name, seed, FillKind::UniformInt { low: 0, high: 1 }, &Type::new(Elem::I64, ty.shape.clone())), Elem::Bool);
+        return lanes::cast(
+            &fill::generate(
+                &name,
+                seed,
+                FillKind::UniformInt { low: 0, high: 1 },
+                &Type::new(Elem::I64, ty.shape.clone()),
+            ),
+            Elem::Bool,
+        );
     }
     match shortest_table(graph, node.into(), &mut Vec::new()) {
         Some(rows) => uniform(0, rows as i64 - 1),
@@ -44,7 +55,10 @@ fn random(graph: &Graph, node: NodeId, seed: u64) -> Tensor {
 fn prefix_mask(name: &str, seed: u64, ty: &Type) -> Tensor {
     let columns = ty.columns();
     let rows = Type::new(Elem::I64, [ty.rows()]);
-    let kind = FillKind::UniformInt { low: columns.div_ceil(2) as i64, high: columns as i64 };
+    let kind = FillKind::UniformInt {
+        low: columns.div_ceil(2) as i64,
+        high: columns as i64,
+    };
     let seen = lanes::integers(&fill::generate(name, seed, kind, &rows));
     let mask = seen
         .iter()

@@ -32,7 +32,10 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
         Derivation::Transpose { of, perm } => movement::transpose(&value(graph, *of)?, perm),
         Derivation::Reshape { of } => movement::reshape(&value(graph, *of)?, &ty.shape),
         Derivation::Concat { of, axis } => {
-            let parts = of.iter().map(|&id| value(graph, id)).collect::<Result<Vec<_>, _>>()?;
+            let parts = of
+                .iter()
+                .map(|&id| value(graph, id))
+                .collect::<Result<Vec<_>, _>>()?;
             movement::concat(&parts.iter().collect::<Vec<_>>(), *axis, ty)
         }
         Derivation::Quantize { of } => {
@@ -59,7 +62,9 @@ fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
         });
     }
     if matches!(ty.quant, Some(Quant::Row { .. } | Quant::Channel { .. })) {
-        return Err(EvalError::Unsupported("a constant is stored quantised, without its scales"));
+        return Err(EvalError::Unsupported(
+            "a constant is stored quantised, without its scales",
+        ));
     }
     let shape = ty.shape.as_slice();
     let data = match ty.elem {
@@ -72,7 +77,11 @@ fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
         Elem::F32 => Data::F32(array(shape, words(bytes, f32::from_le_bytes))),
         Elem::F64 => Data::F64(array(shape, words(bytes, f64::from_le_bytes))),
     };
-    Ok(Tensor { data, quant: ty.quant, scales: Vec::new() })
+    Ok(Tensor {
+        data,
+        quant: ty.quant,
+        scales: Vec::new(),
+    })
 }
 
 fn half(bytes: [u8; 2]) -> f32 {
@@ -80,7 +89,12 @@ fn half(bytes: [u8; 2]) -> f32 {
 }
 
 fn words<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|&word| decode(word)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|&word| decode(word))
+        .collect()
 }
 
 /// Some channels of a matrix that is quantised by channel, with their scales: `[channel][k]`,
@@ -97,7 +111,9 @@ pub fn quantized_channels(
     let (Source::Derived(Derivation::Quantize { of }), Some(Quant::Channel { axis }), 2) =
         (&konst.source, konst.ty.quant, konst.ty.rank())
     else {
-        return Err(EvalError::Unsupported("a constant is no matrix quantised by channel"));
+        return Err(EvalError::Unsupported(
+            "a constant is no matrix quantised by channel",
+        ));
     };
     let k = konst.ty.shape[1 - axis];
     let mut floats = vec![0.0; range.len() * k];
@@ -170,7 +186,10 @@ fn lines(
     read: impl Fn(usize) -> f32,
 ) {
     if axis == 0 {
-        for (x, at) in out.iter_mut().zip(range.start * columns..range.end * columns) {
+        for (x, at) in out
+            .iter_mut()
+            .zip(range.start * columns..range.end * columns)
+        {
             *x = read(at);
         }
         return;

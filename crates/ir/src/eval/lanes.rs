@@ -60,8 +60,14 @@ pub(super) fn to_f32(lanes: Lanes) -> Vec<f32> {
 /// A tensor of the element type; numbers that do not fit an integer type saturate, NaN becomes 0.
 pub(super) fn store(elem: Elem, shape: &[usize], lanes: Lanes) -> Tensor {
     Tensor::plain(match elem {
-        Elem::F32 => Data::F32(array(shape, to_f32(lanes).into_iter().map(canonical).collect())),
-        Elem::F16 => Data::F16(array(shape, to_f32(lanes).into_iter().map(through_f16).collect())),
+        Elem::F32 => Data::F32(array(
+            shape,
+            to_f32(lanes).into_iter().map(canonical).collect(),
+        )),
+        Elem::F16 => Data::F16(array(
+            shape,
+            to_f32(lanes).into_iter().map(through_f16).collect(),
+        )),
         Elem::F64 => Data::F64(array(
             shape,
             match lanes {
@@ -83,10 +89,18 @@ pub(super) fn store(elem: Elem, shape: &[usize], lanes: Lanes) -> Tensor {
         Elem::I64 => Data::I64(array(shape, to_int(lanes))),
         Elem::I32 => Data::I32(array(
             shape,
-            saturate(lanes, i64::from(i32::MIN), i64::from(i32::MAX)).map(|x| x as i32).collect(),
+            saturate(lanes, i64::from(i32::MIN), i64::from(i32::MAX))
+                .map(|x| x as i32)
+                .collect(),
         )),
-        Elem::I8 => Data::I8(array(shape, saturate(lanes, -128, 127).map(|x| x as i8).collect())),
-        Elem::U8 => Data::U8(array(shape, saturate(lanes, 0, 255).map(|x| x as u8).collect())),
+        Elem::I8 => Data::I8(array(
+            shape,
+            saturate(lanes, -128, 127).map(|x| x as i8).collect(),
+        )),
+        Elem::U8 => Data::U8(array(
+            shape,
+            saturate(lanes, 0, 255).map(|x| x as u8).collect(),
+        )),
     })
 }
 

@@ -36,36 +36,61 @@ pub(super) fn matmul(attrs: &Matmul, x: &[&Tensor], ty: &Type) -> Result<Tensor,
     };
     let (of_a, of_b) = (index(a), index(b));
     let mut rest = x[2..].iter();
-    let bias = if attrs.bias { rest.next().map(|t| lanes::floats(t)) } else { None };
-    let residual = if attrs.residual { rest.next().map(|t| lanes::floats(t)) } else { None };
+    let bias = if attrs.bias {
+        rest.next().map(|t| lanes::floats(t))
+    } else {
+        None
+    };
+    let residual = if attrs.residual {
+        rest.next().map(|t| lanes::floats(t))
+    } else {
+        None
+    };
     let product = Product::of(attrs, a, b, k, n)?;
 
     let mut y = vec![0.0f32; matrices * m * n];
-    y.par_chunks_exact_mut(n.max(1)).enumerate().for_each(|(row, y)| {
-        let (matrix, i) = (row / m, row % m);
-        product.row(of_a[matrix] * m + i, of_b[matrix], y);
-        let epilogue = Epilogue {
-            scale: product.column_scale(of_b[matrix]),
-            alpha: attrs.alpha,
-            bias: bias.as_deref(),
-            activation: function(attrs.activation),
-        };
-        epilogue.finish_row(y, residual.as_ref().map(|r| &r[row * n..(row + 1) * n]));
-    });
+    y.par_chunks_exact_mut(n.max(1))
+        .enumerate()
+        .for_each(|(row, y)| {
+            let (matrix, i) = (row / m, row % m);
+            product.row(of_a[matrix] * m + i, of_b[matrix], y);
+            let epilogue = Epilogue {
+                scale: product.column_scale(of_b[matrix]),
+                alpha: attrs.alpha,
+                bias: bias.as_deref(),
+                activation: function(attrs.activation),
+            };
+            epilogue.finish_row(y, residual.as_ref().map(|r| &r[row * n..(row + 1) * n]));
+        });
     Ok(lanes::store(attrs.out, &ty.shape, Lanes::F32(y)))
 }
 
 /// Factors, b as `[matrix, n, k]`.
 enum Product<'a> {
-    Float { a: Vec<f32>, b: Vec<f32>, k: usize, n: usize },
-    Int { a: Vec<i8>, b: Vec<i8>, k: usize, n: usize, steps: Steps<'a>, columns: Columns<'a> },
+    Float {
+        a: Vec<f32>,
+        b: Vec<f32>,
+        k: usize,
+        n: usize,
+    },
+    Int {
+        a: Vec<i8>,
+        b: Vec<i8>,
+        k: usize,
+        n: usize,
+        steps: Steps<'a>,
+        columns: Columns<'a>,
+    },
 }
 
 /// Scales of the rows of a factor.
 pub(super) enum Steps<'a> {
     All(f32),
     /// `groups` of them a row.
-    Each { scales: &'a [f32], groups: usize },
+    Each {
+        scales: &'a [f32],
+        groups: usize,
+    },
 }
 
 enum Columns<'a> {
@@ -86,14 +111,21 @@ impl<'a> Product<'a> {
     ) -> Result<Self, EvalError> {
         let (Data::I8(qa), Data::I8(qb)) = (&a.data, &b.data) else {
             let b = columns_first(lanes::floats(b), attrs.transpose_b, k, n);
-            return Ok(Product::Float { a: lanes::floats(a), b, k, n });
+            return Ok(Product::Float {
+                a: lanes::floats(a),
+                b,
+                k,
+                n,
+            });
         };
         let columns = match b.quant {
             Some(Quant::Tensor { scale }) => Columns::All(scale),
             Some(Quant::Channel { .. }) => Columns::Shared(&b.scales),
             Some(Quant::Row { group }) if group == k => Columns::Each(&b.scales),
             Some(Quant::Row { .. }) | None => {
-                return Err(EvalError::Unsupported("the second factor has scales within a sum"));
+                return Err(EvalError::Unsupported(
+                    "the second factor has scales within a sum",
+                ));
             }
         };
         Ok(Product::Int {
@@ -111,13 +143,21 @@ impl<'a> Product<'a> {
         match self {
             Product::Float { a, b, k, n } => {
                 let a = &a[row * k..(row + 1) * k];
-                for (y, b) in y.iter_mut().zip(b[matrix * n * k..].chunks_exact((*k).max(1))) {
+                for (y, b) in y
+                    .iter_mut()
+                    .zip(b[matrix * n * k..].chunks_exact((*k).max(1)))
+                {
                     *y = dot(a, b);
                 }
             }
-            Product::Int { a, b, k, n, steps, .. } => {
+            Product::Int {
+                a, b, k, n, steps, ..
+            } => {
                 let a = &a[row * k..(row + 1) * k];
-                for (y, b) in y.iter_mut().zip(b[matrix * n * k..].chunks_exact((*k).max(1))) {
+                for (y, b) in y
+                    .iter_mut()
+                    .zip(b[matrix * n * k..].chunks_exact((*k).max(1)))
+                {
                     *y = steps.sum(row, a, b);
                 }
             }
@@ -145,7 +185,11 @@ impl Steps<'_> {
                 let group = a.len() / groups;
                 let steps = &scales[row * groups..(row + 1) * groups];
                 let mut parts = a.chunks_exact(group).zip(b.chunks_exact(group)).zip(steps);
-                let mut product = || parts.next().map(|((a, b), step)| dot_i8(a, b) as f32 * step);
+                let mut product = || {
+                    parts
+                        .next()
+                        .map(|((a, b), step)| dot_i8(a, b) as f32 * step)
+                };
                 let mut sum = product().unwrap_or(0.0);
                 while let Some(next) = product() {
                     sum += next;
@@ -162,11 +206,14 @@ pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
         Some(Quant::Tensor { scale }) => Ok(Steps::All(scale)),
         Some(Quant::Row { group }) => {
             let columns = a.shape().last().copied().unwrap_or(1);
-            Ok(Steps::Each { scales: &a.scales, groups: columns / group })
+            Ok(Steps::Each {
+                scales: &a.scales,
+                groups: columns / group,
+            })
         }
-        Some(Quant::Channel { .. }) | None => {
-            Err(EvalError::Unsupported("the first factor has no scales by row"))
-        }
+        Some(Quant::Channel { .. }) | None => Err(EvalError::Unsupported(
+            "the first factor has no scales by row",
+        )),
     }
 }
 

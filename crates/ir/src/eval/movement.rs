@@ -24,7 +24,9 @@ macro_rules! each {
 
 /// The scales of rows as a tensor whose last axis counts groups.
 pub(super) fn row_scales(x: &Tensor) -> Option<ArrayD<f32>> {
-    let Some(Quant::Row { group }) = x.quant else { return None };
+    let Some(Quant::Row { group }) = x.quant else {
+        return None;
+    };
     let mut shape = x.shape().to_vec();
     if let Some(last) = shape.last_mut() {
         *last /= group;
@@ -38,7 +40,11 @@ fn like(x: &Tensor, data: Data, scales: Option<ArrayD<f32>>) -> Tensor {
         Some(scales) => scales.iter().copied().collect(),
         None => x.scales.clone(),
     };
-    Tensor { data, quant: x.quant, scales }
+    Tensor {
+        data,
+        quant: x.quant,
+        scales,
+    }
 }
 
 fn standard<T: Clone>(view: ArrayViewD<'_, T>) -> ArrayD<T> {
@@ -58,7 +64,10 @@ pub(super) fn transpose(x: &Tensor, perm: &[usize]) -> Tensor {
     let scales = row_scales(x).map(|a| standard(a.view().permuted_axes(perm)));
     let mut result = like(x, data, scales);
     if let Some(Quant::Channel { axis }) = x.quant {
-        let axis = perm.iter().position(|&p| p == axis).expect("perm is a permutation");
+        let axis = perm
+            .iter()
+            .position(|&p| p == axis)
+            .expect("perm is a permutation");
         result.quant = Some(Quant::Channel { axis });
     }
     result
@@ -74,11 +83,16 @@ pub(super) fn expand(x: &Tensor, shape: &[usize]) -> Tensor {
         if let (Some(to), Some(from)) = (to.last_mut(), a.shape().last()) {
             *to = *from;
         }
-        standard(a.broadcast(IxDyn(&to)).expect("the rule checked the shapes"))
+        standard(
+            a.broadcast(IxDyn(&to))
+                .expect("the rule checked the shapes"),
+        )
     });
     let mut result = like(x, data, scales);
     if let Some(Quant::Channel { axis }) = x.quant {
-        result.quant = Some(Quant::Channel { axis: axis + shape.len() - x.shape().len() });
+        result.quant = Some(Quant::Channel {
+            axis: axis + shape.len() - x.shape().len(),
+        });
     }
     result
 }
@@ -92,7 +106,13 @@ pub(super) fn concat(parts: &[&Tensor], axis: usize, ty: &Type) -> Tensor {
     }
     let parts: Vec<Tensor> = parts
         .iter()
-        .map(|part| if part.quant.is_some() { (*part).clone() } else { lanes::cast(part, ty.elem) })
+        .map(|part| {
+            if part.quant.is_some() {
+                (*part).clone()
+            } else {
+                lanes::cast(part, ty.elem)
+            }
+        })
         .collect();
     macro_rules! joined {
         ($($variant:ident)*) => {
@@ -116,14 +136,20 @@ pub(super) fn concat(parts: &[&Tensor], axis: usize, ty: &Type) -> Tensor {
         Some(Quant::Channel { .. }) => parts.iter().flat_map(|p| p.scales.clone()).collect(),
         Some(Quant::Tensor { .. }) | None => Vec::new(),
     };
-    Tensor { data, quant: parts[0].quant, scales }
+    Tensor {
+        data,
+        quant: parts[0].quant,
+        scales,
+    }
 }
 
 /// `count` elements from `start` in steps, on each axis.
 pub(super) fn slice(x: &Tensor, start: &[usize], count: &[usize], step: &[isize]) -> Tensor {
     let data = each!(&x.data, a => cut(a, start, count, step));
     let scales = row_scales(x).map(|a| {
-        let Some(Quant::Row { group }) = x.quant else { unreachable!("has row scales") };
+        let Some(Quant::Row { group }) = x.quant else {
+            unreachable!("has row scales")
+        };
         let (mut start, mut count) = (start.to_vec(), count.to_vec());
         let last = start.len() - 1;
         start[last] /= group;
@@ -181,7 +207,11 @@ pub(super) fn take(x: &Tensor, shape: &[usize], index: &[usize]) -> Tensor {
         let values = a.as_slice().expect("tensors are row-major");
         array(shape, index.iter().map(|&i| values[i]).collect())
     });
-    Tensor { data, quant: x.quant, scales: x.scales.clone() }
+    Tensor {
+        data,
+        quant: x.quant,
+        scales: x.scales.clone(),
+    }
 }
 
 /// Replaces elements by row-major index.

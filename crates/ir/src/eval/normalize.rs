@@ -15,7 +15,11 @@ use crate::ty::Type;
 
 /// Elements before, along and behind an axis.
 pub(super) fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
-    (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
+    (
+        shape[..axis].iter().product(),
+        shape[axis],
+        shape[axis + 1..].iter().product(),
+    )
 }
 
 /// Reduces over axes: they move to the end and become rows.
@@ -32,9 +36,9 @@ pub(super) fn reduce(x: &Tensor, kind: Reduce, axes: &[usize], ty: &Type) -> Ten
             Reduce::Sum | Reduce::Mean | Reduce::LogSumExp => {
                 row.iter().fold(0i64, |sum, &x| sum.wrapping_add(x))
             }
-            Reduce::SumSquare => {
-                row.iter().fold(0i64, |sum, &x| sum.wrapping_add(x.wrapping_mul(x)))
-            }
+            Reduce::SumSquare => row
+                .iter()
+                .fold(0i64, |sum, &x| sum.wrapping_add(x.wrapping_mul(x))),
             Reduce::Prod => row.iter().fold(1i64, |product, &x| product.wrapping_mul(x)),
             Reduce::Max => row.iter().copied().max().unwrap_or(i64::MIN),
             Reduce::Min => row.iter().copied().min().unwrap_or(i64::MAX),
@@ -51,15 +55,20 @@ pub(super) fn reduce(x: &Tensor, kind: Reduce, axes: &[usize], ty: &Type) -> Ten
                 f64::from(logsumexp_row(&narrow))
             }
         })),
-        other => Lanes::F32(by_row(&lanes::to_f32(other), length, ty, |row| match kind {
-            Reduce::Sum => sum_lanes(row),
-            Reduce::Mean => mean_row(row),
-            Reduce::SumSquare => sum_squares(row),
-            Reduce::Prod => row.iter().product(),
-            Reduce::Max => max_row(row),
-            Reduce::Min => min_row(row),
-            Reduce::LogSumExp => logsumexp_row(row),
-        })),
+        other => Lanes::F32(by_row(
+            &lanes::to_f32(other),
+            length,
+            ty,
+            |row| match kind {
+                Reduce::Sum => sum_lanes(row),
+                Reduce::Mean => mean_row(row),
+                Reduce::SumSquare => sum_squares(row),
+                Reduce::Prod => row.iter().product(),
+                Reduce::Max => max_row(row),
+                Reduce::Min => min_row(row),
+                Reduce::LogSumExp => logsumexp_row(row),
+            },
+        )),
     };
     lanes::store(ty.elem, &ty.shape, result)
 }
@@ -93,7 +102,11 @@ pub(super) fn softmax(x: &Tensor, axis: usize) -> Tensor {
 
 /// Running sums along an axis.
 pub(super) fn cum_sum(x: &Tensor, axis: usize) -> Tensor {
-    fn run<T: Copy>(values: &mut [T], (outer, length, inner): (usize, usize, usize), add: impl Fn(T, T) -> T) {
+    fn run<T: Copy>(
+        values: &mut [T],
+        (outer, length, inner): (usize, usize, usize),
+        add: impl Fn(T, T) -> T,
+    ) {
         for o in 0..outer {
             for j in 1..length {
                 for i in 0..inner {
@@ -119,7 +132,10 @@ fn rows(x: &Tensor, f: impl Fn(&[f32], &mut [f32])) -> Tensor {
     let values = lanes::floats(x);
     let width = x.shape().last().copied().unwrap_or(1).max(1);
     let mut result = vec![0.0; values.len()];
-    for (row, y) in values.chunks_exact(width).zip(result.chunks_exact_mut(width)) {
+    for (row, y) in values
+        .chunks_exact(width)
+        .zip(result.chunks_exact_mut(width))
+    {
         f(row, y);
     }
     lanes::store(x.elem(), x.shape(), Lanes::F32(result))
@@ -146,7 +162,9 @@ pub(super) fn rotary(
     heads: usize,
     interleaved: bool,
 ) -> Tensor {
-    let [_, positions, columns] = *x.shape() else { unreachable!("the rule asks for three axes") };
+    let [_, positions, columns] = *x.shape() else {
+        unreachable!("the rule asks for three axes")
+    };
     let width = columns / heads;
     let (cos, sin) = (lanes::floats(cos), lanes::floats(sin));
     let mut values = lanes::floats(x);

@@ -41,19 +41,26 @@ pub(super) fn quantize(x: &Tensor, quant: Quant) -> Tensor {
             }
         }
     }
-    Tensor { data: Data::I8(array(x.shape(), q)), quant: Some(quant), scales }
+    Tensor {
+        data: Data::I8(array(x.shape(), q)),
+        quant: Some(quant),
+        scales,
+    }
 }
 
 /// The real numbers that i8 values stand for.
 pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
-    let Data::I8(q) = &x.data else { return lanes::floats(x) };
+    let Data::I8(q) = &x.data else {
+        return lanes::floats(x);
+    };
     let q = q.iter().copied();
     match x.quant {
         None => q.map(f32::from).collect(),
         Some(Quant::Tensor { scale }) => q.map(|q| dequantize(q, scale)).collect(),
-        Some(Quant::Row { group }) => {
-            q.enumerate().map(|(i, q)| dequantize(q, x.scales[i / group])).collect()
-        }
+        Some(Quant::Row { group }) => q
+            .enumerate()
+            .map(|(i, q)| dequantize(q, x.scales[i / group]))
+            .collect(),
         Some(Quant::Channel { axis }) => {
             let (_, length, inner) = around(x.shape(), axis);
             q.enumerate()
@@ -67,5 +74,3 @@ pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
 pub(super) fn to_floats(x: &Tensor, to: Elem) -> Tensor {
     lanes::store(to, x.shape(), Lanes::F32(dequantize_all(x)))
 }
-
-

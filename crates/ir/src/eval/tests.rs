@@ -12,7 +12,10 @@ use crate::text;
 fn results(source: &str) -> String {
     let graph = text::parse(source).unwrap_or_else(|e| panic!("{}", text::annotate(source, &e)));
     match run(&graph, &random_inputs(&graph, 1)) {
-        Ok(outputs) => outputs.iter().map(|(name, t)| format!("{name} {}\n", show(t))).collect(),
+        Ok(outputs) => outputs
+            .iter()
+            .map(|(name, t)| format!("{name} {}\n", show(t)))
+            .collect(),
         Err(error) => format!("{error} [{}]", error.code()),
     }
 }
@@ -24,33 +27,70 @@ fn show(t: &Tensor) -> String {
         lanes::Lanes::Int(v) => format!("{v:?}"),
         lanes::Lanes::Bool(v) => format!("{v:?}"),
     };
-    let scales = if t.scales.is_empty() { String::new() } else { format!(" × {:?}", t.scales) };
+    let scales = if t.scales.is_empty() {
+        String::new()
+    } else {
+        format!(" × {:?}", t.scales)
+    };
     format!("{} {values}{scales}", t.ty())
 }
 
 fn tensor(source: &str, name: &str) -> Tensor {
     let graph = text::parse(source).expect("the text is a graph");
     let outputs = run(&graph, &random_inputs(&graph, 3)).expect("the graph has a value");
-    outputs.into_iter().find(|(n, _)| n == name).expect("the output exists").1
+    outputs
+        .into_iter()
+        .find(|(n, _)| n == name)
+        .expect("the output exists")
+        .1
 }
 
 #[test]
 fn synthetic_values_have_the_bits_of_the_reference_generator() {
     let draw = |kind| {
         let stream = fill::Stream::new("encoder.layer.0.weight", 7, kind, &[6]);
-        (0..6).map(|i| stream.float(i).to_bits()).collect::<Vec<_>>()
+        (0..6)
+            .map(|i| stream.float(i).to_bits())
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         draw(FillKind::Normal { std: 0.02 }),
-        [0xbc84_be8f, 0x3cb1_8faa, 0x3d0b_b59a, 0xbc70_717c, 0x3c9a_81f2, 0x3c73_7971]
+        [
+            0xbc84_be8f,
+            0x3cb1_8faa,
+            0x3d0b_b59a,
+            0xbc70_717c,
+            0x3c9a_81f2,
+            0x3c73_7971
+        ]
     );
     assert_eq!(
-        draw(FillKind::Uniform { low: -1.0, high: 2.0 }),
-        [0x3eb8_1a5a, 0x3f21_a7ae, 0x3f9f_1436, 0x3ef3_b7a7, 0x3e48_449d, 0x3fd9_39e0]
+        draw(FillKind::Uniform {
+            low: -1.0,
+            high: 2.0
+        }),
+        [
+            0x3eb8_1a5a,
+            0x3f21_a7ae,
+            0x3f9f_1436,
+            0x3ef3_b7a7,
+            0x3e48_449d,
+            0x3fd9_39e0
+        ]
     );
-    let stream =
-        fill::Stream::new("encoder.layer.0.weight", 7, FillKind::UniformInt { low: -128, high: 127 }, &[6]);
-    assert_eq!((0..6).map(|i| stream.integer(i)).collect::<Vec<_>>(), [-9, -42, -9, -110, -54, -21]);
+    let stream = fill::Stream::new(
+        "encoder.layer.0.weight",
+        7,
+        FillKind::UniformInt {
+            low: -128,
+            high: 127,
+        },
+        &[6],
+    );
+    assert_eq!(
+        (0..6).map(|i| stream.integer(i)).collect::<Vec<_>>(),
+        [-9, -42, -9, -110, -54, -21]
+    );
 }
 
 #[test]
@@ -172,8 +212,16 @@ fn attention_in_int8_stays_close_to_floats() {
   %9 : f32[2,5,8] = attention %4, %5, %6, %3 heads=2 scale=0.5 causal mask",
     );
     let (a, b) = (tensor(&floats, "y"), tensor(&int8, "y"));
-    assert!(compare::cosine(&a, &b) > 0.9995, "{}", compare::cosine(&a, &b));
-    assert!(compare::max_rel(&a, &b) < 0.03, "{}", compare::max_rel(&a, &b));
+    assert!(
+        compare::cosine(&a, &b) > 0.9995,
+        "{}",
+        compare::cosine(&a, &b)
+    );
+    assert!(
+        compare::max_rel(&a, &b) < 0.03,
+        "{}",
+        compare::max_rel(&a, &b)
+    );
 }
 
 #[test]
@@ -221,7 +269,9 @@ fn channels_are_the_same_whole_or_in_part() {
         .expect("one constant is quantised");
     let whole = konst::value(&graph, id).expect("it has values");
     let channels = movement::transpose(&whole, &[1, 0]);
-    let crate::tensor::Data::I8(q) = &channels.data else { panic!("it is i8") };
+    let crate::tensor::Data::I8(q) = &channels.data else {
+        panic!("it is i8")
+    };
     let q: Vec<i8> = q.iter().copied().collect();
     for range in [0..10, 0..3, 5..8, 9..10] {
         let (part, scales) = konst::quantized_channels(&graph, id, range.clone()).expect("in part");

@@ -93,13 +93,24 @@ impl Visitor for ViewRules<'_> {
         let legal = legal_elems(self.command, field);
         if !legal.contains(&view.elem) {
             let names: Vec<_> = legal.iter().map(Elem::to_string).collect();
-            self.types.push(format!("{field} is {}, not {}", view.elem, names.join(" or ")));
+            self.types.push(format!(
+                "{field} is {}, not {}",
+                view.elem,
+                names.join(" or ")
+            ));
         }
         let size = u64::from(view.elem.bytes());
         let scale = view.addr.term.map_or(0, |(_, scale)| scale);
-        let numbers = [view.addr.base, scale, u64::from(view.pitch), u64::from(view.step)];
+        let numbers = [
+            view.addr.base,
+            scale,
+            u64::from(view.pitch),
+            u64::from(view.step),
+        ];
         if numbers.iter().any(|number| !number.is_multiple_of(size)) {
-            self.alignment.push(format!("{field} is not aligned to its elements of {size} bytes"));
+            self.alignment.push(format!(
+                "{field} is not aligned to its elements of {size} bytes"
+            ));
         }
     }
 
@@ -108,7 +119,11 @@ impl Visitor for ViewRules<'_> {
 
 /// A view has a legal element type and is aligned to it.
 fn check_views(scope: &mut Scope<'_>, command: &Command) {
-    let mut rules = ViewRules { command, types: Vec::new(), alignment: Vec::new() };
+    let mut rules = ViewRules {
+        command,
+        types: Vec::new(),
+        alignment: Vec::new(),
+    };
     command.visit(&mut rules);
     for message in rules.types {
         scope.breach(&ELEMENT_TYPE, message);
@@ -140,21 +155,32 @@ fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
     let group = c.group.at(scope.maxima);
     if !divides(c.group, c.k, scope.maxima) {
         let k = c.k.at(scope.maxima);
-        scope.breach(&MATMUL_GROUP, format!("group {group} does not divide k {k}"));
+        scope.breach(
+            &MATMUL_GROUP,
+            format!("group {group} does not divide k {k}"),
+        );
     }
     if group > MAX_GROUP {
         scope.breach(&MATMUL_GROUP, format!("group {group} is above {MAX_GROUP}"));
     }
     match c.acc {
         None if !(c.start && c.finish) => {
-            scope.breach(&MATMUL_ACC, "acc is missing for a part of a contraction".to_owned());
+            scope.breach(
+                &MATMUL_ACC,
+                "acc is missing for a part of a contraction".to_owned(),
+            );
         }
         Some(acc) if acc.elem == I32 && c.group != c.k => {
             scope.breach(&MATMUL_ACC, "acc is i32 with several groups".to_owned());
         }
         _ => {}
     }
-    check_static_scale(scope, "out_scale", c.out_scale, c.finish && c.out.elem == I8);
+    check_static_scale(
+        scope,
+        "out_scale",
+        c.out_scale,
+        c.finish && c.out.elem == I8,
+    );
 }
 
 /// A static scale is a normal number above zero, and 1 where it is not used.
@@ -162,7 +188,10 @@ fn check_static_scale(scope: &mut Scope<'_>, field: &str, scale: f32, used: bool
     if used && !(scale.is_normal() && scale > 0.0) {
         scope.breach(&STATIC_SCALE, format!("{field} is {scale:?}"));
     } else if !used && scale != 1.0 {
-        scope.breach(&STATIC_SCALE, format!("{field} is {scale:?}, but is not used"));
+        scope.breach(
+            &STATIC_SCALE,
+            format!("{field} is {scale:?}, but is not used"),
+        );
     }
 }
 
@@ -170,7 +199,10 @@ fn check_static_scale(scope: &mut Scope<'_>, field: &str, scale: f32, used: bool
 fn check_quantize(scope: &mut Scope<'_>, c: &Quantize) {
     let (group, cols) = (c.group.at(scope.maxima), c.cols.at(scope.maxima));
     if !divides(c.group, c.cols, scope.maxima) {
-        scope.breach(&QUANTIZE_GROUP, format!("group {group} does not divide cols {cols}"));
+        scope.breach(
+            &QUANTIZE_GROUP,
+            format!("group {group} does not divide cols {cols}"),
+        );
     }
     if c.dst_scale.is_none() && c.group != c.cols {
         scope.breach(&QUANTIZE_GROUP, format!("group {group} has a static scale"));
@@ -183,6 +215,9 @@ fn check_softmax(scope: &mut Scope<'_>, c: &Softmax) {
     let wanted = c.dst.elem == I8;
     if wanted != c.dst_scale.is_some() {
         let what = if wanted { "without" } else { "with" };
-        scope.breach(&SOFTMAX_SCALE, format!("dst is {} {what} dst_scale", c.dst.elem));
+        scope.breach(
+            &SOFTMAX_SCALE,
+            format!("dst is {} {what} dst_scale", c.dst.elem),
+        );
     }
 }

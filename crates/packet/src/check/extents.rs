@@ -28,24 +28,40 @@ fn check_sram(scope: &mut Scope<'_>, access: &Access) {
     let Access { field, extent, .. } = access;
     let (end, size) = (extent.end(), scope.target.sram.bytes);
     if end > size {
-        scope.breach(&SRAM_BOUNDS, format!("{field} ends at {end:#x}, the SRAM at {size:#x}"));
+        scope.breach(
+            &SRAM_BOUNDS,
+            format!("{field} ends at {end:#x}, the SRAM at {size:#x}"),
+        );
     }
 }
 
 /// A transfer stays inside its region, which may be written if it is.
 fn check_dram(scope: &mut Scope<'_>, access: &Access, region: RegionId) {
-    let Access { field, extent, mode, .. } = access;
+    let Access {
+        field,
+        extent,
+        mode,
+        ..
+    } = access;
     let number = region.0;
     let Some(region) = scope.entry.regions.get(usize::from(number)) else {
-        scope.breach(&DRAM_BOUNDS, format!("{field} names d{number}, which is not there"));
+        scope.breach(
+            &DRAM_BOUNDS,
+            format!("{field} names d{number}, which is not there"),
+        );
         return;
     };
     let (end, size) = (extent.end(), region.bytes);
     if end > size {
-        scope.breach(&DRAM_BOUNDS, format!("{field} ends at byte {end} of d{number}, which has {size}"));
+        scope.breach(
+            &DRAM_BOUNDS,
+            format!("{field} ends at byte {end} of d{number}, which has {size}"),
+        );
     }
     let writable = match region.kind {
-        RegionKind::Weights | RegionKind::Embeddings | RegionKind::Input | RegionKind::Packets => false,
+        RegionKind::Weights | RegionKind::Embeddings | RegionKind::Input | RegionKind::Packets => {
+            false
+        }
         RegionKind::Output | RegionKind::Spill | RegionKind::State => true,
     };
     if *mode == Mode::Write && !writable {
@@ -70,7 +86,10 @@ impl Visitor for Views {
 
 impl Views {
     fn get(&self, field: &str) -> Option<&View> {
-        self.0.iter().find(|(name, _)| *name == field).map(|(_, view)| view)
+        self.0
+            .iter()
+            .find(|(name, _)| *name == field)
+            .map(|(_, view)| view)
     }
 }
 
@@ -78,13 +97,18 @@ impl Views {
 fn check_in_place(scope: &mut Scope<'_>, command: &Command, accesses: &[Access]) {
     let mut views = Views::default();
     command.visit(&mut views);
-    let writes = accesses.iter().filter(|a| a.mode == Mode::Write && a.place == Place::Sram);
+    let writes = accesses
+        .iter()
+        .filter(|a| a.mode == Mode::Write && a.place == Place::Sram);
     for write in writes {
         let view = views.get(write.field);
         if let (Some(view), Some((rows, cols))) = (view, write.shape)
             && (rows > 1 && view.pitch == 0 || cols > 1 && view.step == 0)
         {
-            scope.breach(&VIEW_WRITTEN, format!("{} repeats its elements", write.field));
+            scope.breach(
+                &VIEW_WRITTEN,
+                format!("{} repeats its elements", write.field),
+            );
         }
         for other in accesses.iter().filter(|a| a.place == Place::Sram) {
             let same = std::ptr::eq(other, write) || other.field == write.field;

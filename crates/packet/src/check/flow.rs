@@ -60,7 +60,9 @@ fn region_ledger(region: &Region) -> Option<Ledger> {
     match region.kind {
         RegionKind::Output | RegionKind::Spill => Some(Ledger::new(region.bytes, false)),
         RegionKind::State => Some(Ledger::new(region.bytes, true)),
-        RegionKind::Weights | RegionKind::Embeddings | RegionKind::Input | RegionKind::Packets => None,
+        RegionKind::Weights | RegionKind::Embeddings | RegionKind::Input | RegionKind::Packets => {
+            None
+        }
     }
 }
 
@@ -78,7 +80,11 @@ fn free_all(sram: &mut Ledger, at: usize, frees: &[SramRange], ranges: &mut Vec<
 fn check_outputs(scope: &mut Scope<'_>, regions: &[Option<Ledger>]) {
     for (at, ledger) in regions.iter().enumerate() {
         let output = scope.entry.regions[at].kind == RegionKind::Output;
-        if let Some(range) = ledger.as_ref().filter(|_| output).and_then(Ledger::unwritten) {
+        if let Some(range) = ledger
+            .as_ref()
+            .filter(|_| output)
+            .and_then(Ledger::unwritten)
+        {
             let name = &scope.entry.regions[at].name;
             let Range { start, end } = range;
             let message = format!("bytes {start}..{end} of d{at} (`{name}`) are never stored");
@@ -100,18 +106,28 @@ fn report(scope: &mut Scope<'_>, access: &Access, fault: Fault) {
         Mode::Write => "writes",
     };
     let (rule, message) = match &fault {
-        Fault::Unwritten(range) => {
-            (unwritten, format!("{field} reads {}, which nobody wrote", bytes(range)))
-        }
-        Fault::Freed(range, by) => {
-            (&SRAM_FREED, format!("{field} reads {}, which p{by} freed", bytes(range)))
-        }
-        Fault::Writer(range, by) => {
-            (race, format!("{field} {verb} {}, which p{by} writes, unordered", bytes(range)))
-        }
-        Fault::Reader(range, by) => {
-            (race, format!("{field} {verb} {}, which p{by} reads, unordered", bytes(range)))
-        }
+        Fault::Unwritten(range) => (
+            unwritten,
+            format!("{field} reads {}, which nobody wrote", bytes(range)),
+        ),
+        Fault::Freed(range, by) => (
+            &SRAM_FREED,
+            format!("{field} reads {}, which p{by} freed", bytes(range)),
+        ),
+        Fault::Writer(range, by) => (
+            race,
+            format!(
+                "{field} {verb} {}, which p{by} writes, unordered",
+                bytes(range)
+            ),
+        ),
+        Fault::Reader(range, by) => (
+            race,
+            format!(
+                "{field} {verb} {}, which p{by} reads, unordered",
+                bytes(range)
+            ),
+        ),
     };
     scope.breach(rule, message);
 }

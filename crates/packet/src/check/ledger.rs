@@ -58,7 +58,11 @@ impl Ledger {
             size,
             page_bytes,
             pages,
-            states: vec![State { writer: None, readers: Vec::new(), freed: None }],
+            states: vec![State {
+                writer: None,
+                readers: Vec::new(),
+                freed: None,
+            }],
             filled,
             memo: vec![(0, 0)],
             stamp: 0,
@@ -83,7 +87,11 @@ impl Ledger {
             if state.readers.contains(&packet) {
                 return Ok(None);
             }
-            let readers = state.readers.iter().copied().filter(|&reader| !order.before(reader));
+            let readers = state
+                .readers
+                .iter()
+                .copied()
+                .filter(|&reader| !order.before(reader));
             let readers = readers.chain([packet]).collect();
             Ok(Some(State { readers, ..*state }))
         })
@@ -92,13 +100,20 @@ impl Ledger {
     /// Notes that `packet` writes ascending, disjoint ranges; gives what is wrong with that.
     pub fn write(&mut self, packet: u32, ranges: &[Range<u64>], order: &Order) -> Option<Fault> {
         let unordered = |&other: &u32| other != packet && !order.before(other);
-        let written = State { writer: Some(packet), readers: Vec::new(), freed: None };
+        let written = State {
+            writer: Some(packet),
+            readers: Vec::new(),
+            freed: None,
+        };
         let new = self.add_state(written);
         let mut fault = None;
         self.map(ranges, |ledger, old, range| {
             if ledger.recall(old).is_none() {
                 let state = &ledger.states[old as usize];
-                let writer = state.writer.filter(unordered).map(|w| Fault::Writer(range.clone(), w));
+                let writer = state
+                    .writer
+                    .filter(unordered)
+                    .map(|w| Fault::Writer(range.clone(), w));
                 let reader = || state.readers.iter().copied().find(unordered);
                 let found = writer.or_else(|| reader().map(|r| Fault::Reader(range, r)));
                 fault = fault.take().or(found);
@@ -113,7 +128,10 @@ impl Ledger {
     pub fn free(&mut self, packet: u32, ranges: &[Range<u64>]) {
         self.update(ranges, |state, _| {
             let written = state.writer.is_some();
-            Ok(written.then(|| State { freed: Some(packet), ..state.clone() }))
+            Ok(written.then(|| State {
+                freed: Some(packet),
+                ..state.clone()
+            }))
         });
     }
 
@@ -122,7 +140,11 @@ impl Ledger {
         for (page, runs) in (0..).zip(&self.pages) {
             let (start, end) = self.page_range(page);
             let blank = [(start, 0)];
-            let runs = if runs.is_empty() { &blank } else { runs.as_slice() };
+            let runs = if runs.is_empty() {
+                &blank
+            } else {
+                runs.as_slice()
+            };
             for (at, &(from, state)) in runs.iter().enumerate() {
                 if self.states[state as usize].writer.is_none() {
                     return Some(from..runs.get(at + 1).map_or(end, |next| next.0));
@@ -185,7 +207,11 @@ impl Ledger {
         mut next: impl FnMut(&mut Self, u32, Range<u64>) -> u32,
     ) {
         self.stamp += 1;
-        let mut rest = ranges.iter().cloned().filter(|range| !range.is_empty()).peekable();
+        let mut rest = ranges
+            .iter()
+            .cloned()
+            .filter(|range| !range.is_empty())
+            .peekable();
         while let Some(first) = rest.peek() {
             let page = first.start / self.page_bytes;
             let (_, end) = self.page_range(page);

@@ -29,7 +29,10 @@ impl Order {
         let mut last_waiter: Vec<_> = (0..packets.len() as u32).collect();
         let mut before = Vec::with_capacity(packets.len());
         for (at, packet) in (0..).zip(packets) {
-            let waits = packet.waits.iter().filter_map(|token| signaller.get(token).copied());
+            let waits = packet
+                .waits
+                .iter()
+                .filter_map(|token| signaller.get(token).copied());
             let mut list: Vec<u32> = waits.collect();
             list.sort_unstable_by(|a, b| b.cmp(a));
             list.dedup();
@@ -40,7 +43,13 @@ impl Order {
             signaller.extend(packet.signals.iter().map(|&token| (token, at)));
         }
         let rows = vec![None; packets.len()];
-        Self { before, last_waiter, rows, kept: 0, current: Vec::new() }
+        Self {
+            before,
+            last_waiter,
+            rows,
+            kept: 0,
+            current: Vec::new(),
+        }
     }
 
     /// Goes on to the packet `at`, the next in the stream. Gives false where memory runs out.
@@ -74,6 +83,8 @@ impl Order {
     /// Whether `earlier` is done before the present packet starts.
     pub fn before(&self, earlier: u32) -> bool {
         let index = earlier as usize;
-        self.current.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.current
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 }

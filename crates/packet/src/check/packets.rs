@@ -27,7 +27,10 @@ pub fn check_frees(scope: &mut Scope<'_>) {
             let end = u64::from(free.addr) + u64::from(free.bytes);
             if end > scope.target.sram.bytes {
                 scope.place = (Some(at), None);
-                let message = format!("the freed range ends at {end:#x}, the SRAM at {:#x}", scope.target.sram.bytes);
+                let message = format!(
+                    "the freed range ends at {end:#x}, the SRAM at {:#x}",
+                    scope.target.sram.bytes
+                );
                 scope.breach(&FREE_BOUNDS, message);
             }
         }
@@ -42,7 +45,10 @@ pub fn check_tokens(scope: &mut Scope<'_>) {
         for &token in &packet.signals {
             if let Some(first) = signallers.insert(token, at) {
                 scope.place = (Some(at), None);
-                scope.breach(&TOKEN_SIGNALS, format!("t{} is signalled by p{first} already", token.0));
+                scope.breach(
+                    &TOKEN_SIGNALS,
+                    format!("t{} is signalled by p{first} already", token.0),
+                );
                 signallers.insert(token, first);
             }
         }
@@ -53,7 +59,10 @@ pub fn check_tokens(scope: &mut Scope<'_>) {
             match signallers.get(token) {
                 None => scope.breach(&TOKEN_WAITS, format!("nobody signals t{}", token.0)),
                 Some(&signaller) if signaller >= at => {
-                    let message = format!("t{} is signalled by p{signaller}, which is not before", token.0);
+                    let message = format!(
+                        "t{} is signalled by p{signaller}, which is not before",
+                        token.0
+                    );
                     scope.breach(&TOKEN_WAITS, message);
                 }
                 Some(_) => {}
@@ -71,13 +80,20 @@ struct Registers<'a> {
 
 impl Visitor for Registers<'_> {
     fn affine(&mut self, field: &'static str, value: &Affine) {
-        let Some((reg, scale)) = value.term else { return };
-        let Some(&max) = self.maxima.get(usize::from(reg.0)) else {
-            self.wrong.push(format!("{field} uses r{}, which is not declared", reg.0));
+        let Some((reg, scale)) = value.term else {
             return;
         };
-        if scale.checked_mul(max).is_none_or(|term| value.base.checked_add(term).is_none()) {
-            self.wrong.push(format!("{field} exceeds 64 bits for r{} = {max}", reg.0));
+        let Some(&max) = self.maxima.get(usize::from(reg.0)) else {
+            self.wrong
+                .push(format!("{field} uses r{}, which is not declared", reg.0));
+            return;
+        };
+        if scale
+            .checked_mul(max)
+            .is_none_or(|term| value.base.checked_add(term).is_none())
+        {
+            self.wrong
+                .push(format!("{field} exceeds 64 bits for r{} = {max}", reg.0));
         }
     }
 
@@ -88,7 +104,10 @@ impl Visitor for Registers<'_> {
 
 /// A register is declared, and no number exceeds 64 bits. Gives whether all is well.
 pub fn check_registers(scope: &mut Scope<'_>, command: &Command) -> bool {
-    let mut registers = Registers { maxima: scope.maxima, wrong: Vec::new() };
+    let mut registers = Registers {
+        maxima: scope.maxima,
+        wrong: Vec::new(),
+    };
     command.visit(&mut registers);
     let wrong = registers.wrong;
     let well = wrong.is_empty();

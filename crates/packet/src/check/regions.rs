@@ -34,12 +34,19 @@ fn check_constant(scope: &mut Scope<'_>, at: usize, region: &Region) {
     let size = scope.program.constants.len();
     match (is_constant(region.kind), region.constant_offset) {
         (true, None) => {
-            scope.breach(&REGION_CONSTANT, format!("d{at} ({}) has no constants", region.kind));
+            scope.breach(
+                &REGION_CONSTANT,
+                format!("d{at} ({}) has no constants", region.kind),
+            );
         }
         (true, Some(offset)) => {
-            if offset.checked_add(region.bytes).is_none_or(|end| end > size) {
+            if offset
+                .checked_add(region.bytes)
+                .is_none_or(|end| end > size)
+            {
                 let bytes = region.bytes;
-                let message = format!("d{at} takes {bytes} bytes at {offset} of {size} bytes of constants");
+                let message =
+                    format!("d{at} takes {bytes} bytes at {offset} of {size} bytes of constants");
                 scope.breach(&REGION_CONSTANT, message);
             }
         }
@@ -54,7 +61,9 @@ fn check_constant(scope: &mut Scope<'_>, at: usize, region: &Region) {
 /// Regions of an entry do not overlap in DRAM.
 fn check_overlap(scope: &mut Scope<'_>) {
     let regions = &scope.entry.regions;
-    let mut order: Vec<_> = (0..regions.len()).filter(|&at| regions[at].bytes > 0).collect();
+    let mut order: Vec<_> = (0..regions.len())
+        .filter(|&at| regions[at].bytes > 0)
+        .collect();
     order.sort_by_key(|&at| (regions[at].address, at));
     let mut reach: Option<usize> = None;
     for at in order {
@@ -74,15 +83,26 @@ fn check_overlap(scope: &mut Scope<'_>) {
 fn check_packets(scope: &mut Scope<'_>) {
     let regions = scope.entry.regions.iter().enumerate();
     let mut own = regions.filter(|(_, region)| region.kind == RegionKind::Packets);
-    let Some((at, region)) = own.next() else { return };
+    let Some((at, region)) = own.next() else {
+        return;
+    };
     let more = own.next().map(|(more, _)| more);
-    let stream: u64 = packet_sizes(&scope.entry.packets).into_iter().map(u64::from).sum();
+    let stream: u64 = packet_sizes(&scope.entry.packets)
+        .into_iter()
+        .map(u64::from)
+        .sum();
     if stream > region.bytes {
-        let message = format!("d{at} has {} bytes, the stream takes {stream}", region.bytes);
+        let message = format!(
+            "d{at} has {} bytes, the stream takes {stream}",
+            region.bytes
+        );
         scope.breach(&REGION_PACKETS, message);
     }
     if let Some(more) = more {
-        scope.breach(&REGION_PACKETS, format!("d{at} and d{more} are both for packets"));
+        scope.breach(
+            &REGION_PACKETS,
+            format!("d{at} and d{more} are both for packets"),
+        );
     }
 }
 
@@ -97,20 +117,36 @@ pub fn check_ports(scope: &mut Scope<'_>) {
 }
 
 fn check_port(scope: &mut Scope<'_>, what: &str, kind: RegionKind, port: &Port) {
-    let Port { name, elem, shape, region } = port;
+    let Port {
+        name,
+        elem,
+        shape,
+        region,
+    } = port;
     let number = region.0;
     let Some(region) = scope.entry.regions.get(usize::from(number)) else {
-        scope.breach(&PORT_REGION, format!("{what} `{name}` names d{number}, which is not there"));
+        scope.breach(
+            &PORT_REGION,
+            format!("{what} `{name}` names d{number}, which is not there"),
+        );
         return;
     };
     if region.kind != kind {
-        let message = format!("{what} `{name}` names d{number}, which is a region of {}", region.kind);
+        let message = format!(
+            "{what} `{name}` names d{number}, which is a region of {}",
+            region.kind
+        );
         scope.breach(&PORT_REGION, message);
     }
-    let bytes = shape.iter().try_fold(u64::from(elem.bytes()), |bytes, &n| bytes.checked_mul(n));
+    let bytes = shape
+        .iter()
+        .try_fold(u64::from(elem.bytes()), |bytes, &n| bytes.checked_mul(n));
     if bytes != Some(region.bytes) {
         let bytes = bytes.map_or("more than 2^64".to_owned(), |bytes| bytes.to_string());
-        let message = format!("{what} `{name}` takes {bytes} bytes, d{number} has {}", region.bytes);
+        let message = format!(
+            "{what} `{name}` takes {bytes} bytes, d{number} has {}",
+            region.bytes
+        );
         scope.breach(&PORT_REGION, message);
     }
 }
@@ -119,7 +155,10 @@ fn check_port(scope: &mut Scope<'_>, what: &str, kind: RegionKind, port: &Port) 
 pub fn check_sharing(program: &Program, problems: &mut Vec<Problem>) {
     let entries = program.entries.iter().enumerate();
     let all = entries.flat_map(|(entry, e)| {
-        e.regions.iter().enumerate().map(move |(at, region)| (entry, at, region))
+        e.regions
+            .iter()
+            .enumerate()
+            .map(move |(at, region)| (entry, at, region))
     });
     let mut all: Vec<_> = all.filter(|(_, _, region)| region.bytes > 0).collect();
     all.sort_by_key(|&(entry, at, region)| (region.address, entry, at));
@@ -144,10 +183,13 @@ pub fn check_sharing(program: &Program, problems: &mut Vec<Problem>) {
 
 /// Whether two regions of different entries may overlap.
 fn may_share(a: &Region, b: &Region) -> bool {
-    let lasting = |kind| is_constant(kind) || kind == RegionKind::State || kind == RegionKind::Packets;
+    let lasting =
+        |kind| is_constant(kind) || kind == RegionKind::State || kind == RegionKind::Packets;
     match (a.constant_offset, b.constant_offset) {
         (Some(x), Some(y)) => a.address.wrapping_sub(x) == b.address.wrapping_sub(y),
-        (None, None) => !lasting(a.kind) && !lasting(b.kind) || a.kind == b.kind && a.kind == RegionKind::State,
+        (None, None) => {
+            !lasting(a.kind) && !lasting(b.kind) || a.kind == b.kind && a.kind == RegionKind::State
+        }
         _ => false,
     }
 }

@@ -49,7 +49,10 @@ fn packet(commands: &[&str]) -> Packet {
         priority: 0,
         waits: vec![Token(4998), Token(4990)],
         signals: vec![Token(5000)],
-        frees: vec![SramRange { addr: 0x40000, bytes: 0x4000 }],
+        frees: vec![SramRange {
+            addr: 0x40000,
+            bytes: 0x4000,
+        }],
         commands: commands.iter().map(command).collect(),
     }
 }
@@ -57,9 +60,11 @@ fn packet(commands: &[&str]) -> Packet {
 #[test]
 fn packets_are_small() {
     let loading = packet(&["load dst=0x20000 src=d2+0x123400 block=64(1536:1536)x384"]);
-    let matmul = packet(&["matmul m=128 n=64 k=384 a=i8@0x8000:384 b=i8@0x20000:384 \
+    let matmul = packet(
+        &["matmul m=128 n=64 k=384 a=i8@0x8000:384 b=i8@0x20000:384 \
         a_scale=f32@0x100:4 b_scale=f32@0x300:0 bias=f32@0x400:0 activation=gelu_erf \
-        out=i8@0x40000:1536 out_scale=0.02"]);
+        out=i8@0x40000:1536 out_scale=0.02"],
+    );
     assert_eq!(packet_sizes(&[loading, matmul]), [27, 48]);
 }
 
@@ -67,17 +72,29 @@ fn packets_are_small() {
 fn lying_counts_allocate_nothing() {
     let mut bytes = vec![12, 0b11_000000, 0, 0];
     bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-    assert_eq!(decode_stream(&bytes), Err(DecodeError::Truncated { at: 13 }));
+    assert_eq!(
+        decode_stream(&bytes),
+        Err(DecodeError::Truncated { at: 13 })
+    );
 }
 
 #[test]
 fn every_error_has_its_place() {
     let slug = |bytes: &[u8]| decode_stream(bytes).expect_err("wrong bytes").slug();
-    assert_eq!(decode_stream(&[4, 0x40, 0, 0, 0xee]), Err(DecodeError::Opcode { at: 4, opcode: 0xee }));
+    assert_eq!(
+        decode_stream(&[4, 0x40, 0, 0, 0xee]),
+        Err(DecodeError::Opcode {
+            at: 4,
+            opcode: 0xee
+        })
+    );
     assert_eq!(slug(&[4, 0x40, 0, 0]), "packet-truncated");
     assert_eq!(slug(&[4, 0, 0, 0, 0]), "packet-trailing");
     let mut bytes = Vec::new();
-    encode_packet(&packet(&["unary rows=1 cols=1 func=relu src=i8@0x0:0 dst=f32@0x0:0"]), &mut bytes);
+    encode_packet(
+        &packet(&["unary rows=1 cols=1 func=relu src=i8@0x0:0 dst=f32@0x0:0"]),
+        &mut bytes,
+    );
     let func = bytes.len() - 5;
     bytes[func] = 99;
     assert_eq!(slug(&bytes), "packet-code");
@@ -87,7 +104,12 @@ fn every_error_has_its_place() {
 fn optional_fields_have_the_default_none() {
     for def in TABLE {
         for field in def.fields {
-            assert_eq!(field.ty.starts_with("Option"), field.default == Some("None"), "{}", field.name);
+            assert_eq!(
+                field.ty.starts_with("Option"),
+                field.default == Some("None"),
+                "{}",
+                field.name
+            );
         }
     }
 }

@@ -39,7 +39,10 @@ fn some_program(constants: Constants) -> Program {
     let program = std::iter::repeat_with(|| strategy::program().new_tree(&mut runner));
     let programs = program.map(|tree| tree.expect("a program").current());
     let mut programs = programs.filter(|p| p.entries.iter().any(|e| e.packets.len() > 1));
-    Program { constants, ..programs.next().expect("there is always another") }
+    Program {
+        constants,
+        ..programs.next().expect("there is always another")
+    }
 }
 
 #[test]
@@ -50,27 +53,39 @@ fn every_flipped_byte_is_found() {
         for flip in [0x01, 0x80, 0xff] {
             let mut bad = good.clone();
             bad[at] ^= flip;
-            assert!(read(Bytes::from(bad)).is_err(), "byte {at} of {}", good.len());
+            assert!(
+                read(Bytes::from(bad)).is_err(),
+                "byte {at} of {}",
+                good.len()
+            );
         }
     }
 }
 
 #[test]
 fn every_cut_is_found() {
-    for constants in [Constants::Absent { bytes: 99 }, Constants::Present(Bytes::from_static(b"w"))] {
+    for constants in [
+        Constants::Absent { bytes: 99 },
+        Constants::Present(Bytes::from_static(b"w")),
+    ] {
         let good = file(&some_program(constants));
         for length in 0..good.len() {
             let error = read(Bytes::copy_from_slice(&good[..length])).expect_err("a cut file");
             assert_eq!(error.slug(), "npu-truncated", "{length} of {}", good.len());
         }
         let longer = [good.as_slice(), &[0]].concat();
-        assert_eq!(read(Bytes::from(longer)).expect_err("a longer file").slug(), "npu-layout");
+        assert_eq!(
+            read(Bytes::from(longer)).expect_err("a longer file").slug(),
+            "npu-layout"
+        );
     }
 }
 
 #[test]
 fn errors_are_told_apart() {
-    let good = file(&some_program(Constants::Present(Bytes::from_static(b"weights"))));
+    let good = file(&some_program(Constants::Present(Bytes::from_static(
+        b"weights",
+    ))));
     let slug = |at: usize| {
         let mut bad = good.clone();
         bad[at] ^= 1;
@@ -82,7 +97,10 @@ fn errors_are_told_apart() {
     assert_eq!(slug(8), "npu-version");
     assert_eq!(slug(40), "npu-checksum");
     assert_eq!(slug(good.len() - 1), "npu-checksum");
-    assert_eq!(read(Bytes::from_static(b"PK\x03\x04 a zip file")), Err(ContainerError::BadMagic));
+    assert_eq!(
+        read(Bytes::from_static(b"PK\x03\x04 a zip file")),
+        Err(ContainerError::BadMagic)
+    );
 }
 
 #[test]
@@ -91,9 +109,13 @@ fn constants_are_shared_and_need_not_be_verified() {
     let mut bytes = file(&program);
     *bytes.last_mut().expect("not empty") ^= 1;
     let bytes = Bytes::from(bytes);
-    let options = ReadOptions { verify_constants: false };
+    let options = ReadOptions {
+        verify_constants: false,
+    };
     let program = read_with(bytes.clone(), &options).expect("only the constants are damaged");
-    let Constants::Present(constants) = program.constants else { panic!("constants are there") };
+    let Constants::Present(constants) = program.constants else {
+        panic!("constants are there")
+    };
     let offset = constants.as_ptr() as usize - bytes.as_ptr() as usize;
     assert_eq!((offset % 64, offset + constants.len()), (0, bytes.len()));
 }

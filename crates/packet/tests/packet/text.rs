@@ -106,7 +106,11 @@ fn text_is_readable() {
 
 fn errors(text: &str) -> String {
     let errors = assemble(text, None).expect_err("a wrong text");
-    errors.iter().map(ParseError::to_string).collect::<Vec<_>>().join("\n")
+    errors
+        .iter()
+        .map(ParseError::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -167,6 +171,7 @@ fn defaults_are_left_out() {
     let text = "quantize rows=4 cols=8 src=f16@0x0:16 dst=i8@0x40:8 group=8 scale=1.0";
     let command = assemble_command(text).expect("a command");
     assert_snapshot!(command_text(&command), @"quantize rows=4 cols=8 src=f16@0x0:16 dst=i8@0x40:8");
-    let nan = assemble_command("fill rows=1 cols=1 value=nan:0xffc00001 dst=f32@0:4").expect("a command");
+    let nan =
+        assemble_command("fill rows=1 cols=1 value=nan:0xffc00001 dst=f32@0:4").expect("a command");
     assert_snapshot!(command_text(&nan), @"fill rows=1 cols=1 value=nan:0xffc00001 dst=f32@0x0:4");
 }

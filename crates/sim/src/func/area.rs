@@ -34,7 +34,15 @@ impl Area {
         let elem = view.elem;
         let (pitch, step) = (u64::from(view.pitch), u64::from(view.step));
         if rows == 0 || cols == 0 {
-            return Ok(Self { field, elem, addr: 0, pitch: 0, step: 0, rows, cols });
+            return Ok(Self {
+                field,
+                elem,
+                addr: 0,
+                pitch: 0,
+                step: 0,
+                rows,
+                cols,
+            });
         }
         let reach = |count: usize, stride: u64| (count as u64 - 1).checked_mul(stride);
         let end = reach(rows, pitch)
@@ -44,10 +52,22 @@ impl Area {
             .and_then(|last| last.checked_add(u64::from(elem.bytes())))
             .ok_or(Fault::AddressOverflow { field })?;
         if end > sram as u64 {
-            return Err(Fault::OutsideSram { field, end, bytes: sram as u64 });
+            return Err(Fault::OutsideSram {
+                field,
+                end,
+                bytes: sram as u64,
+            });
         }
         let (pitch, step) = (view.pitch as usize, view.step as usize);
-        Ok(Self { field, elem, addr: addr as usize, pitch, step, rows, cols })
+        Ok(Self {
+            field,
+            elem,
+            addr: addr as usize,
+            pitch,
+            step,
+            rows,
+            cols,
+        })
     }
 
     /// The field of the command that the area comes from.
@@ -115,9 +135,17 @@ impl Area {
 
     /// The part of the area in the given rows and columns, which must be within it.
     pub(super) fn part(&self, rows: &Range<usize>, cols: &Range<usize>) -> Self {
-        debug_assert!(rows.end <= self.rows && cols.end <= self.cols, "a part of the area");
+        debug_assert!(
+            rows.end <= self.rows && cols.end <= self.cols,
+            "a part of the area"
+        );
         let addr = self.at(rows.start, cols.start);
-        Self { addr, rows: rows.len(), cols: cols.len(), ..*self }
+        Self {
+            addr,
+            rows: rows.len(),
+            cols: cols.len(),
+            ..*self
+        }
     }
 
     /// The area, if its elements have one of the given types.
@@ -125,7 +153,10 @@ impl Area {
         if allowed.contains(&self.elem) {
             Ok(self)
         } else {
-            Err(Fault::ElementType { field: self.field, elem: self.elem })
+            Err(Fault::ElementType {
+                field: self.field,
+                elem: self.elem,
+            })
         }
     }
 
@@ -197,7 +228,10 @@ pub(super) fn distinct(lattice: &[(usize, usize)], bytes: usize) -> bool {
         if extent.is_none_or(|extent| stride < extent) {
             return false;
         }
-        extent = (count - 1).checked_mul(stride).zip(extent).and_then(|(a, b)| a.checked_add(b));
+        extent = (count - 1)
+            .checked_mul(stride)
+            .zip(extent)
+            .and_then(|(a, b)| a.checked_add(b));
     }
     true
 }

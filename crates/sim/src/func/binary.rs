@@ -91,11 +91,27 @@ mod tests {
 
     #[test]
     fn extremes_agree_with_those_of_a_row() {
-        let samples = [0.0, -0.0, 1.5, -2.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+        let samples = [
+            0.0,
+            -0.0,
+            1.5,
+            -2.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+        ];
         for a in samples {
             for b in samples {
-                assert_eq!(larger(a, b).to_bits(), max_row(&[a, b]).to_bits(), "{a} {b}");
-                assert_eq!(smaller(a, b).to_bits(), min_row(&[a, b]).to_bits(), "{a} {b}");
+                assert_eq!(
+                    larger(a, b).to_bits(),
+                    max_row(&[a, b]).to_bits(),
+                    "{a} {b}"
+                );
+                assert_eq!(
+                    smaller(a, b).to_bits(),
+                    min_row(&[a, b]).to_bits(),
+                    "{a} {b}"
+                );
             }
         }
     }

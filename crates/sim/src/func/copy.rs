@@ -13,12 +13,21 @@ pub(super) fn copy(frame: &mut Frame<'_>, command: &Copy) -> Result<(), Fault> {
     let src = frame.area("src", &command.src, [rows, cols])?;
     let dst = frame.target("dst", &command.dst, [rows, cols])?;
     if src.elem_bytes() != dst.elem_bytes() {
-        return Err(Fault::ElementType { field: "dst", elem: dst.elem() });
+        return Err(Fault::ElementType {
+            field: "dst",
+            elem: dst.elem(),
+        });
     }
     refuse_overlap(&dst, &src, Sharing::Rows)?;
     let targets = [(&dst, 0..dst.row_bytes())];
-    compute_rows(frame, [rows, cols], &targets, || (), |sram, (), i, out| {
-        src.pack_row(sram, i, out);
-    });
+    compute_rows(
+        frame,
+        [rows, cols],
+        &targets,
+        || (),
+        |sram, (), i, out| {
+            src.pack_row(sram, i, out);
+        },
+    );
     Ok(())
 }

@@ -12,7 +12,12 @@ const BYTE_LANES: usize = 32;
 #[inline]
 pub(super) fn dot_wide(a: &[i16], b: &[i16]) -> i32 {
     let mut lanes = [0i32; LANES];
-    for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
+    for (a, b) in a
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(b.as_chunks::<LANES>().0)
+    {
         for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
             *lane = lane.wrapping_add(i32::from(a) * i32::from(b));
         }

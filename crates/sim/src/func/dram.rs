@@ -34,17 +34,26 @@ impl State {
     fn take(&mut self, region: &Region) -> Result<Vec<u8>, FuncError> {
         match self.regions.get(&region.name) {
             None => zeroed(&region.name, region.bytes),
-            Some(old) if old.address == region.address && old.bytes.len() as u64 == region.bytes => {
-                Ok(self.regions.remove(&region.name).map(|old| old.bytes).unwrap_or_default())
+            Some(old)
+                if old.address == region.address && old.bytes.len() as u64 == region.bytes =>
+            {
+                Ok(self
+                    .regions
+                    .remove(&region.name)
+                    .map(|old| old.bytes)
+                    .unwrap_or_default())
             }
-            Some(_) => Err(FuncError::MovedState { name: region.name.clone() }),
+            Some(_) => Err(FuncError::MovedState {
+                name: region.name.clone(),
+            }),
         }
     }
 
     /// Puts the bytes of `region` back.
     fn put(&mut self, region: &Region, bytes: Vec<u8>) {
         let address = region.address;
-        self.regions.insert(region.name.clone(), StateRegion { address, bytes });
+        self.regions
+            .insert(region.name.clone(), StateRegion { address, bytes });
     }
 }
 
@@ -75,7 +84,10 @@ impl<'a> Dram<'a> {
         state: &mut State,
     ) -> Result<Self, FuncError> {
         let given = match_inputs(entry, inputs)?;
-        let mut dram = Self { regions: &entry.regions, contents: Vec::new() };
+        let mut dram = Self {
+            regions: &entry.regions,
+            contents: Vec::new(),
+        };
         for region in &entry.regions {
             let contents = dram.initial(region, constants, state);
             match contents {
@@ -103,7 +115,9 @@ impl<'a> Dram<'a> {
         state: &mut State,
     ) -> Result<Contents<'a>, FuncError> {
         if let Some(offset) = region.constant_offset {
-            return Ok(Contents::Fixed(Cow::Borrowed(constant(region, offset, constants)?)));
+            return Ok(Contents::Fixed(Cow::Borrowed(constant(
+                region, offset, constants,
+            )?)));
         }
         Ok(match region.kind {
             RegionKind::Output | RegionKind::Spill => {
@@ -119,9 +133,15 @@ impl<'a> Dram<'a> {
 
     /// Gives an input's bytes to its region.
     fn fill(&mut self, port: &Port, bytes: &'a [u8]) -> Result<(), FuncError> {
-        let bad = |why| FuncError::BadPort { name: port.name.clone(), why };
+        let bad = |why| FuncError::BadPort {
+            name: port.name.clone(),
+            why,
+        };
         let index = usize::from(port.region.0);
-        let region = self.regions.get(index).ok_or_else(|| bad("its region does not exist"))?;
+        let region = self
+            .regions
+            .get(index)
+            .ok_or_else(|| bad("its region does not exist"))?;
         if bytes.len() as u64 > region.bytes {
             return Err(bad("it is larger than its region"));
         }
@@ -157,10 +177,15 @@ impl<'a> Dram<'a> {
     /// The bytes of a region, for reading.
     pub(super) fn read(&self, field: &'static str, id: RegionId) -> Result<&[u8], Fault> {
         match self.contents.get(usize::from(id.0)) {
-            None => Err(Fault::UnknownRegion { field, region: id.0 }),
+            None => Err(Fault::UnknownRegion {
+                field,
+                region: id.0,
+            }),
             Some(Contents::Fixed(bytes)) => Ok(bytes),
             Some(Contents::Owned(bytes)) => Ok(bytes),
-            Some(Contents::Nothing) => Err(Fault::EmptyRegion { region: self.name(id) }),
+            Some(Contents::Nothing) => Err(Fault::EmptyRegion {
+                region: self.name(id),
+            }),
         }
     }
 
@@ -168,7 +193,10 @@ impl<'a> Dram<'a> {
     pub(super) fn write(&mut self, field: &'static str, id: RegionId) -> Result<&mut [u8], Fault> {
         let region = self.name(id);
         match self.contents.get_mut(usize::from(id.0)) {
-            None => Err(Fault::UnknownRegion { field, region: id.0 }),
+            None => Err(Fault::UnknownRegion {
+                field,
+                region: id.0,
+            }),
             Some(Contents::Owned(bytes)) => Ok(bytes),
             Some(Contents::Fixed(_) | Contents::Nothing) => Err(Fault::ReadOnlyRegion { region }),
         }
@@ -176,16 +204,28 @@ impl<'a> Dram<'a> {
 
     /// The name of a region, for messages.
     pub(super) fn name(&self, id: RegionId) -> String {
-        self.regions.get(usize::from(id.0)).map(|region| region.name.clone()).unwrap_or_default()
+        self.regions
+            .get(usize::from(id.0))
+            .map(|region| region.name.clone())
+            .unwrap_or_default()
     }
 
     /// The bytes of an output port.
     pub(super) fn output(&self, port: &Port) -> Result<Vec<u8>, FuncError> {
-        let bad = |why| FuncError::BadPort { name: port.name.clone(), why };
+        let bad = |why| FuncError::BadPort {
+            name: port.name.clone(),
+            why,
+        };
         let bytes = port_bytes(port).ok_or_else(|| bad("its shape overflows"))?;
-        let region = self.read("output", port.region).map_err(|_| bad("its region is empty"))?;
-        let bytes = usize::try_from(bytes).ok().and_then(|bytes| region.get(..bytes));
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| bad("it is larger than its region"))
+        let region = self
+            .read("output", port.region)
+            .map_err(|_| bad("its region is empty"))?;
+        let bytes = usize::try_from(bytes)
+            .ok()
+            .and_then(|bytes| region.get(..bytes));
+        bytes
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| bad("it is larger than its region"))
     }
 }
 
@@ -201,10 +241,17 @@ fn constant<'a>(
         Constants::Absent { bytes } => return Err(FuncError::AbsentConstants { bytes: *bytes }),
     };
     let start = usize::try_from(offset).ok();
-    let end = offset.checked_add(region.bytes).and_then(|end| usize::try_from(end).ok());
-    let range = start.zip(end).and_then(|(start, end)| bytes.get(start..end));
+    let end = offset
+        .checked_add(region.bytes)
+        .and_then(|end| usize::try_from(end).ok());
+    let range = start
+        .zip(end)
+        .and_then(|(start, end)| bytes.get(start..end));
     let why = "it lies outside the constants section";
-    range.ok_or_else(|| FuncError::BadRegion { name: region.name.clone(), why })
+    range.ok_or_else(|| FuncError::BadRegion {
+        name: region.name.clone(),
+        why,
+    })
 }
 
 /// Pairs input ports with the bytes given for them, each of the right size.
@@ -226,23 +273,36 @@ fn match_inputs<'e, 'a>(
         let mut values = inputs.iter().filter(|(name, _)| *name == port.name);
         match (values.next(), values.next()) {
             (Some(_), Some(_)) => {
-                return Err(FuncError::RepeatedInput { name: port.name.clone() });
+                return Err(FuncError::RepeatedInput {
+                    name: port.name.clone(),
+                });
             }
             (Some((_, bytes)), None) => matched.push((port, sized(port, bytes)?)),
             (None, _) if is_state(entry, port) => {}
             (None, _) => missing.push(port.name.clone()),
         }
     }
-    if missing.is_empty() { Ok(matched) } else { Err(FuncError::MissingInputs { names: missing }) }
+    if missing.is_empty() {
+        Ok(matched)
+    } else {
+        Err(FuncError::MissingInputs { names: missing })
+    }
 }
 
 /// The bytes of an input, if they are as many as its port says.
 fn sized<'a>(port: &Port, bytes: &'a [u8]) -> Result<&'a [u8], FuncError> {
     let name = port.name.clone();
     match (port_bytes(port), bytes.len() as u64) {
-        (None, _) => Err(FuncError::BadPort { name, why: "its shape overflows" }),
+        (None, _) => Err(FuncError::BadPort {
+            name,
+            why: "its shape overflows",
+        }),
         (Some(expected), actual) if expected == actual => Ok(bytes),
-        (Some(expected), actual) => Err(FuncError::InputSize { name, expected, actual }),
+        (Some(expected), actual) => Err(FuncError::InputSize {
+            name,
+            expected,
+            actual,
+        }),
     }
 }
 
@@ -255,13 +315,20 @@ fn is_state(entry: &Entry, port: &Port) -> bool {
 /// Bytes of a port's tensor.
 fn port_bytes(port: &Port) -> Option<u64> {
     let elem = u64::from(port.elem.bytes());
-    port.shape.iter().try_fold(elem, |bytes, &extent| bytes.checked_mul(extent))
+    port.shape
+        .iter()
+        .try_fold(elem, |bytes, &extent| bytes.checked_mul(extent))
 }
 
 /// Zeroed memory for `what`, or an error where the host has not as much.
 pub(super) fn zeroed(what: &str, bytes: u64) -> Result<Vec<u8>, FuncError> {
-    let none = || FuncError::NoMemory { what: format!("`{what}`"), bytes };
+    let none = || FuncError::NoMemory {
+        what: format!("`{what}`"),
+        bytes,
+    };
     let len = usize::try_from(bytes).map_err(|_| none())?;
-    Vec::<u8>::new().try_reserve_exact(len).map_err(|_| none())?;
+    Vec::<u8>::new()
+        .try_reserve_exact(len)
+        .map_err(|_| none())?;
     Ok(vec![0; len])
 }

@@ -17,16 +17,22 @@ pub(super) fn select(frame: &mut Frame<'_>, command: &Select) -> Result<(), Faul
     for operand in [&cond, &a, &b] {
         refuse_overlap(&dst, operand, Sharing::Rows)?;
     }
-    compute_f32_rows(frame, dst.cols(), &dst, 1.0, |sram, [conds, others], i, row| {
-        cond.read_row(sram, i, conds);
-        a.read_row(sram, i, row);
-        b.read_row(sram, i, others);
-        for ((y, &cond), &b) in row.iter_mut().zip(&*conds).zip(&*others) {
-            if cond == 0.0 {
-                *y = b;
+    compute_f32_rows(
+        frame,
+        dst.cols(),
+        &dst,
+        1.0,
+        |sram, [conds, others], i, row| {
+            cond.read_row(sram, i, conds);
+            a.read_row(sram, i, row);
+            b.read_row(sram, i, others);
+            for ((y, &cond), &b) in row.iter_mut().zip(&*conds).zip(&*others) {
+                if cond == 0.0 {
+                    *y = b;
+                }
             }
-        }
-    });
+        },
+    );
     Ok(())
 }
 
@@ -34,6 +40,8 @@ pub(super) fn select(frame: &mut Frame<'_>, command: &Select) -> Result<(), Faul
 pub(super) fn fill(frame: &mut Frame<'_>, command: &Fill) -> Result<(), Fault> {
     let extents = frame.extents(command.rows, command.cols)?;
     let dst = frame.target("dst", &command.dst, extents)?;
-    compute_f32_rows::<0>(frame, dst.cols(), &dst, 1.0, |_, [], _, row| row.fill(command.value));
+    compute_f32_rows::<0>(frame, dst.cols(), &dst, 1.0, |_, [], _, row| {
+        row.fill(command.value)
+    });
     Ok(())
 }

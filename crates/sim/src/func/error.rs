@@ -10,11 +10,18 @@ pub enum FuncError {
     #[error("inputs without a value: {}", names.join(", "))]
     MissingInputs { names: Vec<String> },
     #[error("values for inputs that the entry does not have: {}", names.join(", "))]
-    UnknownInputs { names: Vec<String>, known: Vec<String> },
+    UnknownInputs {
+        names: Vec<String>,
+        known: Vec<String>,
+    },
     #[error("input `{name}` is given twice")]
     RepeatedInput { name: String },
     #[error("input `{name}` takes {expected} bytes, not {actual}")]
-    InputSize { name: String, expected: u64, actual: u64 },
+    InputSize {
+        name: String,
+        expected: u64,
+        actual: u64,
+    },
     #[error("the entry has {expected} registers, not {actual}")]
     RegisterCount { expected: usize, actual: usize },
     #[error("register `{name}` is {value}, above its maximum {max}")]
@@ -30,7 +37,12 @@ pub enum FuncError {
     #[error("no memory for {what} of {bytes} bytes")]
     NoMemory { what: String, bytes: u64 },
     #[error("packet p{packet}, command {command} ({mnemonic}): {fault}")]
-    Command { packet: usize, command: usize, mnemonic: &'static str, fault: Fault },
+    Command {
+        packet: usize,
+        command: usize,
+        mnemonic: &'static str,
+        fault: Fault,
+    },
 }
 
 impl FuncError {
@@ -90,13 +102,22 @@ pub enum Fault {
     #[error("`{field}` depends on register r{register}, which the entry does not have")]
     UnknownRegister { field: &'static str, register: u8 },
     #[error("`{field}` reaches byte {end} of an SRAM of {bytes} bytes")]
-    OutsideSram { field: &'static str, end: u64, bytes: u64 },
+    OutsideSram {
+        field: &'static str,
+        end: u64,
+        bytes: u64,
+    },
     #[error("`{field}` is {extent}, more than this machine can hold")]
     ExtentTooLarge { field: &'static str, extent: u64 },
     #[error("`{field}` names region {region}, which the entry does not have")]
     UnknownRegion { field: &'static str, region: u16 },
     #[error("`{field}` reaches byte {end} of region `{region}` of {bytes} bytes")]
-    OutsideRegion { field: &'static str, region: String, end: u64, bytes: u64 },
+    OutsideRegion {
+        field: &'static str,
+        region: String,
+        end: u64,
+        bytes: u64,
+    },
     #[error("region `{region}` cannot be written")]
     ReadOnlyRegion { region: String },
     #[error("region `{region}` has no contents")]
@@ -106,13 +127,22 @@ pub enum Fault {
     #[error("elements of `{field}` lie on each other")]
     SelfOverlap { field: &'static str },
     #[error("`{field}` overlaps `{other}`")]
-    Overlap { field: &'static str, other: &'static str },
+    Overlap {
+        field: &'static str,
+        other: &'static str,
+    },
     #[error("groups of {group} do not divide {extent}")]
     UnevenGroups { group: u64, extent: u64 },
     #[error("`{field}` is missing: {why}")]
-    MissingField { field: &'static str, why: &'static str },
+    MissingField {
+        field: &'static str,
+        why: &'static str,
+    },
     #[error("`{field}` is out of place: {why}")]
-    UnexpectedField { field: &'static str, why: &'static str },
+    UnexpectedField {
+        field: &'static str,
+        why: &'static str,
+    },
     #[error("`cols` is odd, so elements do not pair up")]
     OddWidth,
     #[error("the table has no rows")]

@@ -21,7 +21,12 @@ pub(super) fn gather(
     }
     let index = frame.area("index", &command.index, [1, count])?;
     let index = index.of_type(&[Elem::I32, Elem::I64])?;
-    let rows = View { elem: Elem::I8, addr: command.dst, pitch: command.dst_pitch, step: 1 };
+    let rows = View {
+        elem: Elem::I8,
+        addr: command.dst,
+        pitch: command.dst_pitch,
+        step: 1,
+    };
     let dst = frame.target("dst", &rows, [count, row_bytes])?;
     refuse_overlap(&dst, &index, Sharing::Never)?;
     let (table, start) = table(frame, dram, command)?;
@@ -55,7 +60,12 @@ fn table<'d>(
     let bytes = region.len() as u64;
     if end > bytes {
         let region = dram.name(command.table.region);
-        return Err(Fault::OutsideRegion { field, region, end, bytes });
+        return Err(Fault::OutsideRegion {
+            field,
+            region,
+            end,
+            bytes,
+        });
     }
     Ok((region, start))
 }

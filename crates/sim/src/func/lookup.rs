@@ -24,16 +24,25 @@ pub(super) fn lookup(frame: &mut Frame<'_>, command: &Lookup) -> Result<(), Faul
     let table = frame.area("table", &command.table, [table_rows, cols])?;
     let dst = frame.target("dst", &command.dst, [rows, cols])?;
     if table.elem_bytes() != dst.elem_bytes() {
-        return Err(Fault::ElementType { field: "dst", elem: dst.elem() });
+        return Err(Fault::ElementType {
+            field: "dst",
+            elem: dst.elem(),
+        });
     }
     refuse_overlap(&dst, &index, Sharing::Never)?;
     refuse_overlap(&dst, &table, Sharing::Never)?;
     let mut indices = vec![0i64; rows];
     index.read_integers(frame.sram, 0, &mut indices);
     let targets = [(&dst, 0..dst.row_bytes())];
-    compute_rows(frame, [rows, cols], &targets, || (), |sram, (), i, out| {
-        let row = row_of(indices[i], table_rows as u64);
-        table.pack_row(sram, row as usize, out);
-    });
+    compute_rows(
+        frame,
+        [rows, cols],
+        &targets,
+        || (),
+        |sram, (), i, out| {
+            let row = row_of(indices[i], table_rows as u64);
+            table.pack_row(sram, row as usize, out);
+        },
+    );
     Ok(())
 }

@@ -10,8 +10,8 @@ use super::error::{Fault, FuncError};
 use super::frame::Frame;
 use super::registers::Registers;
 use super::{
-    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, softmax, transfer,
-    unary,
+    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, softmax,
+    transfer, unary,
 };
 
 /// What a run leaves at an output port.
@@ -47,7 +47,12 @@ impl<'p> Machine<'p> {
     /// A machine with `bytes` bytes of SRAM and zeroed state.
     pub fn with_sram(program: &'p Program, bytes: u64) -> Result<Self, FuncError> {
         let sram = zeroed("sram", bytes)?;
-        Ok(Self { program, sram, result: Vec::new(), state: State::default() })
+        Ok(Self {
+            program,
+            sram,
+            result: Vec::new(),
+            state: State::default(),
+        })
     }
 
     /// Runs `entry` once and returns its outputs in the order of its ports.
@@ -64,7 +69,11 @@ impl<'p> Machine<'p> {
         let registers = Registers::of(entry, registers)?;
         self.sram.fill(0);
         let mut dram = Dram::bind(entry, &self.program.constants, inputs, &mut self.state)?;
-        let frame = Frame { sram: &mut self.sram, registers, result: &mut self.result };
+        let frame = Frame {
+            sram: &mut self.sram,
+            registers,
+            result: &mut self.result,
+        };
         let outputs = execute(frame, &mut dram, entry).and_then(|()| outputs(&dram, entry));
         dram.release(&mut self.state);
         outputs
@@ -87,7 +96,12 @@ fn execute(mut frame: Frame<'_>, dram: &mut Dram<'_>, entry: &Entry) -> Result<(
         for (command, order) in body.commands.iter().enumerate() {
             perform(&mut frame, dram, order).map_err(|fault| {
                 let mnemonic = order.mnemonic();
-                FuncError::Command { packet, command, mnemonic, fault }
+                FuncError::Command {
+                    packet,
+                    command,
+                    mnemonic,
+                    fault,
+                }
             })?;
         }
     }
@@ -120,7 +134,12 @@ fn perform(frame: &mut Frame<'_>, dram: &mut Dram<'_>, command: &Command) -> Res
 fn outputs(dram: &Dram<'_>, entry: &Entry) -> Result<Vec<Output>, FuncError> {
     let ports = entry.outputs.iter().map(|port| {
         let bytes = dram.output(port)?;
-        Ok(Output { name: port.name.clone(), elem: port.elem, shape: port.shape.clone(), bytes })
+        Ok(Output {
+            name: port.name.clone(),
+            elem: port.elem,
+            shape: port.shape.clone(),
+            bytes,
+        })
     });
     ports.collect()
 }

@@ -90,7 +90,10 @@ impl<'a> Product<'a> {
         let n = frame.extent("n", command.n)?;
         let k = frame.extent("k", command.k)?;
         if k > MAX_INNER {
-            return Err(Fault::ExtentTooLarge { field: "k", extent: k as u64 });
+            return Err(Fault::ExtentTooLarge {
+                field: "k",
+                extent: k as u64,
+            });
         }
         let groups = group_count(frame.registers.at("group", command.group)?, k)?;
         let acc = frame.optional("acc", command.acc.as_ref(), [m, n])?;
@@ -98,12 +101,19 @@ impl<'a> Product<'a> {
         let integer = acc.is_some_and(|acc| acc.elem() == Elem::I32);
         if integer && groups > 1 {
             let why = "i32 partial sums hold one group";
-            return Err(Fault::UnexpectedField { field: "group", why });
+            return Err(Fault::UnexpectedField {
+                field: "group",
+                why,
+            });
         }
         // What a part of the contraction has no use for is not looked at.
-        let a_scale = command.a_scale.as_ref().filter(|_| command.finish || !integer);
+        let a_scale = command
+            .a_scale
+            .as_ref()
+            .filter(|_| command.finish || !integer);
         let last = |view: &'a Option<View>| view.as_ref().filter(|_| command.finish);
-        let f32s = |field, view, extents| of_type(frame.optional(field, view, extents)?, &[Elem::F32]);
+        let f32s =
+            |field, view, extents| of_type(frame.optional(field, view, extents)?, &[Elem::F32]);
         let residual = frame.optional("residual", last(&command.residual), [m, n])?;
         let missing = |why| Fault::MissingField { field: "acc", why };
         let before = match (command.start, acc) {
@@ -114,7 +124,8 @@ impl<'a> Product<'a> {
             let out = frame.target("out", &command.out, [m, n])?;
             out.of_type(&[Elem::F32, Elem::F16, Elem::I8])?
         } else {
-            acc.ok_or(missing("the product does not finish"))?.writable()?
+            acc.ok_or(missing("the product does not finish"))?
+                .writable()?
         };
         Ok(Self {
             command,
@@ -133,7 +144,13 @@ impl<'a> Product<'a> {
 
     /// Refuses a result over operands that are read more than once.
     fn refuse_overlaps(&self) -> Result<(), Fault> {
-        let whole = [Some(self.a), Some(self.b), self.a_scale, self.b_scale, self.bias];
+        let whole = [
+            Some(self.a),
+            Some(self.b),
+            self.a_scale,
+            self.b_scale,
+            self.bias,
+        ];
         for operand in whole.iter().flatten() {
             refuse_overlap(&self.dst, operand, Sharing::Never)?;
         }
@@ -146,12 +163,17 @@ impl<'a> Product<'a> {
     /// The tiles of the result.
     fn tiles(&self) -> Vec<Tile> {
         let cut = |extent: usize, size: usize| {
-            (0..extent).step_by(size).map(move |start| start..extent.min(start + size))
+            (0..extent)
+                .step_by(size)
+                .map(move |start| start..extent.min(start + size))
         };
         let (m, n) = (self.dst.rows(), self.dst.cols());
         let rows = cut(m, TILE_ROWS);
         rows.flat_map(|rows| {
-            cut(n, TILE_COLS).map(move |cols| Tile { rows: rows.clone(), cols })
+            cut(n, TILE_COLS).map(move |cols| Tile {
+                rows: rows.clone(),
+                cols,
+            })
         })
         .collect()
     }
@@ -214,7 +236,8 @@ impl<'a> Product<'a> {
         let group = a.cols() / self.groups;
         for g in 0..self.groups {
             room.sums.clear(rows, cols);
-            room.sums.accumulate(sram, &a, &b, g * group..(g + 1) * group);
+            room.sums
+                .accumulate(sram, &a, &b, g * group..(g + 1) * group);
             for (i, y) in room.y.chunks_exact_mut(cols).enumerate() {
                 let step = self.step(sram, tile.rows.start + i, g);
                 if g == 0 && self.command.start {
@@ -229,10 +252,17 @@ impl<'a> Product<'a> {
     /// Carries `room.y` through the epilogue to bytes.
     fn finish(&self, sram: &[u8], room: &mut Room, tile: &Tile, out: &mut [u8]) {
         let cols = tile.cols.len();
-        let Room { y, scale, bias, residual, .. } = room;
+        let Room {
+            y,
+            scale,
+            bias,
+            residual,
+            ..
+        } = room;
         let columns = |area: &Option<Area>, row: &mut Vec<f32>| {
             row.resize(cols, 0.0);
-            area.map(|area| area.part(&(0..1), &tile.cols).read_row(sram, 0, row)).is_some()
+            area.map(|area| area.part(&(0..1), &tile.cols).read_row(sram, 0, row))
+                .is_some()
         };
         let epilogue = Epilogue {
             scale: if columns(&self.b_scale, scale) {
@@ -265,7 +295,10 @@ impl<'a> Product<'a> {
     /// The operands of a tile.
     fn operands(&self, tile: &Tile) -> (Area, Area) {
         let inner = 0..self.a.cols();
-        (self.a.part(&tile.rows, &inner), self.b.part(&tile.cols, &inner))
+        (
+            self.a.part(&tile.rows, &inner),
+            self.b.part(&tile.cols, &inner),
+        )
     }
 
     /// The scale of a row and group of the left operand.

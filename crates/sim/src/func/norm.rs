@@ -21,12 +21,19 @@ pub(super) fn norm(frame: &mut Frame<'_>, command: &Norm) -> Result<(), Fault> {
         refuse_overlap(&dst, operand, Sharing::Never)?;
     }
     if command.kind == NormKind::Rms && beta.is_some() {
-        return Err(Fault::UnexpectedField { field: "beta", why: "RMSNorm has none" });
+        return Err(Fault::UnexpectedField {
+            field: "beta",
+            why: "RMSNorm has none",
+        });
     }
     compute_f32_rows(frame, src.cols(), &dst, 1.0, |sram, [x, g, b], i, row| {
         src.read_row(sram, i, x);
-        let gamma = gamma.map(|gamma| gamma.read_row(sram, 0, g)).map(|()| g.as_slice());
-        let beta = beta.map(|beta| beta.read_row(sram, 0, b)).map(|()| b.as_slice());
+        let gamma = gamma
+            .map(|gamma| gamma.read_row(sram, 0, g))
+            .map(|()| g.as_slice());
+        let beta = beta
+            .map(|beta| beta.read_row(sram, 0, b))
+            .map(|()| b.as_slice());
         match command.kind {
             NormKind::Layer => layer_norm_row(x, gamma, beta, command.eps, row),
             NormKind::Rms => rms_norm_row(x, gamma, command.eps, row),

@@ -24,7 +24,10 @@ pub(super) fn refuse_overlap(result: &Area, operand: &Area, sharing: Sharing) ->
     if in_place || disjoint(result, operand) {
         Ok(())
     } else {
-        Err(Fault::Overlap { field: result.field(), other: operand.field() })
+        Err(Fault::Overlap {
+            field: result.field(),
+            other: operand.field(),
+        })
     }
 }
 
@@ -87,8 +90,15 @@ impl Lattice {
     /// The bytes of an area that is not empty; all of its span where its pieces overlap.
     fn of(area: &Area) -> Self {
         let once = |(count, stride)| if stride == 0 { (1, 0) } else { (count, stride) };
-        let (rows, cols) = (once((area.rows(), area.pitch())), once((area.cols(), area.step())));
-        let (outer, mut inner) = if rows.1 < cols.1 { (cols, rows) } else { (rows, cols) };
+        let (rows, cols) = (
+            once((area.rows(), area.pitch())),
+            once((area.cols(), area.step())),
+        );
+        let (outer, mut inner) = if rows.1 < cols.1 {
+            (cols, rows)
+        } else {
+            (rows, cols)
+        };
         let (addr, mut bytes) = (area.at(0, 0), area.elem_bytes());
         if inner.1 <= bytes {
             bytes += (inner.0 - 1) * inner.1;
@@ -96,9 +106,19 @@ impl Lattice {
         }
         let width = (inner.0 - 1) * inner.1 + bytes;
         if outer.0 > 1 && outer.1 < width {
-            return Self { addr, outer: (1, 0), inner: (1, 0), bytes: area.span().len() };
+            return Self {
+                addr,
+                outer: (1, 0),
+                inner: (1, 0),
+                bytes: area.span().len(),
+            };
         }
-        Self { addr, outer, inner, bytes }
+        Self {
+            addr,
+            outer,
+            inner,
+            bytes,
+        }
     }
 
     /// Bytes from the first to the last of one step of the outer stride.

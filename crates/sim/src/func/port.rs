@@ -17,7 +17,9 @@ impl Area {
         debug_assert_eq!(row.len(), self.cols(), "a whole row");
         let source = &sram[self.at(i, 0)..];
         match self.elem() {
-            Elem::I8 => each(source, self.step(), row, |x| f32::from(i8::from_le_bytes(x))),
+            Elem::I8 => each(source, self.step(), row, |x| {
+                f32::from(i8::from_le_bytes(x))
+            }),
             Elem::F16 => read_f16(source, self.step(), row),
             Elem::I32 => each(source, self.step(), row, |x| i32::from_le_bytes(x) as f32),
             Elem::I64 => each(source, self.step(), row, |x| i64::from_le_bytes(x) as f32),
@@ -30,7 +32,9 @@ impl Area {
         debug_assert_eq!(row.len(), self.cols(), "a whole row");
         let source = &sram[self.at(i, 0)..];
         match self.elem() {
-            Elem::I32 => each(source, self.step(), row, |x| i64::from(i32::from_le_bytes(x))),
+            Elem::I32 => each(source, self.step(), row, |x| {
+                i64::from(i32::from_le_bytes(x))
+            }),
             Elem::I64 => each(source, self.step(), row, i64::from_le_bytes),
             Elem::I8 | Elem::F16 | Elem::F32 => row.fill(0),
         }

@@ -17,7 +17,9 @@ use super::rows::{compute_f32_rows, compute_rows};
 pub(super) fn quantize(frame: &mut Frame<'_>, command: &Quantize) -> Result<(), Fault> {
     let extents = frame.extents(command.rows, command.cols)?;
     let src = frame.area("src", &command.src, extents)?;
-    let dst = frame.target("dst", &command.dst, extents)?.of_type(&[Elem::I8])?;
+    let dst = frame
+        .target("dst", &command.dst, extents)?
+        .of_type(&[Elem::I8])?;
     refuse_overlap(&dst, &src, Sharing::Rows)?;
     match &command.dst_scale {
         Some(view) => dynamic(frame, command, view, &src, &dst),
@@ -46,20 +48,28 @@ fn dynamic(
     let group = frame.registers.at("group", command.group)?;
     let groups = group_count(group, cols)?;
     let group = cols / groups;
-    let dst_scale = frame.target("dst_scale", view, [rows, groups])?.of_type(&[Elem::F32])?;
+    let dst_scale = frame
+        .target("dst_scale", view, [rows, groups])?
+        .of_type(&[Elem::F32])?;
     refuse_overlap(&dst_scale, src, Sharing::Never)?;
     refuse_overlap(&dst_scale, dst, Sharing::Never)?;
     let packed = 0..dst.row_bytes();
     let steps = packed.end..packed.end + dst_scale.row_bytes();
     let targets: [(&Area, Range<usize>); 2] = [(dst, packed.clone()), (&dst_scale, steps)];
     let room = || (vec![0.0f32; cols], vec![0i8; cols], vec![0.0f32; groups]);
-    compute_rows(frame, [rows, cols], &targets, room, |sram, (row, quantized, steps), i, out| {
-        src.read_row(sram, i, row);
-        quantize_dynamic_row(row, group, quantized, steps);
-        let (out, steps_out) = out.split_at_mut(packed.end);
-        encode(quantized, out, i8::to_le_bytes);
-        encode(steps, steps_out, f32::to_le_bytes);
-    });
+    compute_rows(
+        frame,
+        [rows, cols],
+        &targets,
+        room,
+        |sram, (row, quantized, steps), i, out| {
+            src.read_row(sram, i, row);
+            quantize_dynamic_row(row, group, quantized, steps);
+            let (out, steps_out) = out.split_at_mut(packed.end);
+            encode(quantized, out, i8::to_le_bytes);
+            encode(steps, steps_out, f32::to_le_bytes);
+        },
+    );
     Ok(())
 }
 
@@ -79,8 +89,12 @@ pub(super) fn group_count(group: u64, extent: usize) -> Result<usize, Fault> {
 /// Executes a `dequantize`.
 pub(super) fn dequantize(frame: &mut Frame<'_>, command: &Dequantize) -> Result<(), Fault> {
     let extents = frame.extents(command.rows, command.cols)?;
-    let src = frame.area("src", &command.src, extents)?.of_type(&[Elem::I8, Elem::I32])?;
-    let scale = frame.area("scale", &command.scale, extents)?.of_type(&[Elem::F32])?;
+    let src = frame
+        .area("src", &command.src, extents)?
+        .of_type(&[Elem::I8, Elem::I32])?;
+    let scale = frame
+        .area("scale", &command.scale, extents)?
+        .of_type(&[Elem::F32])?;
     let addend = frame.optional("addend", command.addend.as_ref(), extents)?;
     let dst = frame.target("dst", &command.dst, extents)?;
     let dst = dst.of_type(&[Elem::F16, Elem::F32])?;

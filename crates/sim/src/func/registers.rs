@@ -16,12 +16,19 @@ impl<'a> Registers<'a> {
     pub(super) fn of(entry: &Entry, values: &'a [u64]) -> Result<Self, FuncError> {
         let expected = entry.registers.len();
         if values.len() != expected {
-            return Err(FuncError::RegisterCount { expected, actual: values.len() });
+            return Err(FuncError::RegisterCount {
+                expected,
+                actual: values.len(),
+            });
         }
         for (register, &value) in entry.registers.iter().zip(values) {
             if value > register.max {
                 let name = register.name.clone();
-                return Err(FuncError::RegisterTooLarge { name, value, max: register.max });
+                return Err(FuncError::RegisterTooLarge {
+                    name,
+                    value,
+                    max: register.max,
+                });
             }
         }
         Ok(Self { values })
@@ -29,8 +36,13 @@ impl<'a> Registers<'a> {
 
     /// The value of `affine`, which stands in `field`.
     pub(super) fn at(self, field: &'static str, affine: Affine) -> Result<u64, Fault> {
-        let Some((reg, scale)) = affine.term else { return Ok(affine.base) };
-        let unknown = Fault::UnknownRegister { field, register: reg.0 };
+        let Some((reg, scale)) = affine.term else {
+            return Ok(affine.base);
+        };
+        let unknown = Fault::UnknownRegister {
+            field,
+            register: reg.0,
+        };
         let value = self.values.get(usize::from(reg.0)).ok_or(unknown)?;
         let product = scale.checked_mul(*value);
         let sum = product.and_then(|product| affine.base.checked_add(product));

@@ -22,7 +22,11 @@ pub(super) fn compute_rows<S>(
     room: impl Fn() -> S + Sync,
     compute: impl Fn(&[u8], &mut S, usize, &mut [u8]) + Sync,
 ) {
-    let row_bytes = targets.iter().map(|(_, range)| range.end).max().unwrap_or(0);
+    let row_bytes = targets
+        .iter()
+        .map(|(_, range)| range.end)
+        .max()
+        .unwrap_or(0);
     if rows == 0 || row_bytes == 0 {
         return;
     }
@@ -55,10 +59,21 @@ pub(super) fn compute_f32_rows<const ROOMS: usize>(
     inverse: f32,
     compute: impl Fn(&[u8], &mut [Vec<f32>; ROOMS], usize, &mut [f32]) + Sync,
 ) {
-    let room = || (vec![0.0f32; dst.cols()], [(); ROOMS].map(|()| vec![0.0f32; cols]));
+    let room = || {
+        (
+            vec![0.0f32; dst.cols()],
+            [(); ROOMS].map(|()| vec![0.0f32; cols]),
+        )
+    };
     let targets = [(dst, 0..dst.row_bytes())];
-    compute_rows(frame, [dst.rows(), cols], &targets, room, |sram, (row, rooms), i, out| {
-        compute(sram, rooms, i, row);
-        super::port::encode_row(dst.elem(), row, inverse, out);
-    });
+    compute_rows(
+        frame,
+        [dst.rows(), cols],
+        &targets,
+        room,
+        |sram, (row, rooms), i, out| {
+            compute(sram, rooms, i, row);
+            super::port::encode_row(dst.elem(), row, inverse, out);
+        },
+    );
 }

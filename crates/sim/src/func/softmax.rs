@@ -34,8 +34,13 @@ struct Room {
 /// Executes a `softmax`.
 pub(super) fn softmax(frame: &mut Frame<'_>, command: &Softmax) -> Result<(), Fault> {
     let [rows, cols] = frame.extents(command.rows, command.cols)?;
-    let causal = command.causal.map(|last| frame.registers.at("causal", last)).transpose()?;
-    let seen = causal.map_or(cols, |first| seen_columns(first, rows.saturating_sub(1), cols));
+    let causal = command
+        .causal
+        .map(|last| frame.registers.at("causal", last))
+        .transpose()?;
+    let seen = causal.map_or(cols, |first| {
+        seen_columns(first, rows.saturating_sub(1), cols)
+    });
     let operands = Scores {
         src: frame.area("src", &command.src, [rows, seen])?,
         scale: command.scale,
@@ -80,8 +85,14 @@ fn dst_scale(frame: &Frame<'_>, command: &Softmax, dst: &Area) -> Result<Option<
             Ok(Some(area.of_type(&[Elem::F32])?))
         }
         (None, false) => Ok(None),
-        (None, true) => Err(Fault::MissingField { field, why: "an i8 result has row scales" }),
-        (Some(_), false) => Err(Fault::UnexpectedField { field, why: "the result is not i8" }),
+        (None, true) => Err(Fault::MissingField {
+            field,
+            why: "an i8 result has row scales",
+        }),
+        (Some(_), false) => Err(Fault::UnexpectedField {
+            field,
+            why: "the result is not i8",
+        }),
     }
 }
 
@@ -119,7 +130,9 @@ impl Scores {
                 *s += mask;
             }
         }
-        let seen = self.causal.map_or(known.len(), |first| seen_columns(first, i, known.len()));
+        let seen = self
+            .causal
+            .map_or(known.len(), |first| seen_columns(first, i, known.len()));
         known[seen..].fill(f32::NEG_INFINITY);
         softmax_row(scores);
         if let Some(col_scale) = &self.col_scale {

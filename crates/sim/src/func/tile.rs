@@ -49,7 +49,10 @@ impl TileSums {
         while start < range.end {
             let block = start..range.end.min(start + BLOCK);
             start = block.end;
-            let (a, b) = (a.part(&(0..a.rows()), &block), b.part(&(0..b.rows()), &block));
+            let (a, b) = (
+                a.part(&(0..a.rows()), &block),
+                b.part(&(0..b.rows()), &block),
+            );
             if a.rows() < FEW_ROWS && b.step() == 1 {
                 self.add_few(sram, &a, &b);
             } else {

@@ -11,33 +11,51 @@ use super::registers::Registers;
 
 /// Executes a `load`.
 pub(super) fn load(frame: &mut Frame<'_>, dram: &Dram<'_>, command: &Load) -> Result<(), Fault> {
-    let Some(runs) = Runs::of(frame.registers, &command.block)? else { return Ok(()) };
+    let Some(runs) = Runs::of(frame.registers, &command.block)? else {
+        return Ok(());
+    };
     let source = dram.read("src", command.src.region)?;
     let from = runs.dram("src", frame.registers, command.src.offset)?;
     from.within(source.len(), |end, bytes| {
         let region = dram.name(command.src.region);
-        Fault::OutsideRegion { field: "src", region, end, bytes }
+        Fault::OutsideRegion {
+            field: "src",
+            region,
+            end,
+            bytes,
+        }
     })?;
     let to = runs.sram("dst", frame.registers, command.dst)?;
-    to.within(frame.sram.len(), |end, bytes| Fault::OutsideSram { field: "dst", end, bytes })?;
+    to.within(frame.sram.len(), |end, bytes| Fault::OutsideSram {
+        field: "dst",
+        end,
+        bytes,
+    })?;
     to.writable(&runs)?;
     runs.transfer(&from, source, &to, frame.sram);
     Ok(())
 }
 
 /// Executes a `store`.
-pub(super) fn store(
-    frame: &Frame<'_>,
-    dram: &mut Dram<'_>,
-    command: &Store,
-) -> Result<(), Fault> {
-    let Some(runs) = Runs::of(frame.registers, &command.block)? else { return Ok(()) };
+pub(super) fn store(frame: &Frame<'_>, dram: &mut Dram<'_>, command: &Store) -> Result<(), Fault> {
+    let Some(runs) = Runs::of(frame.registers, &command.block)? else {
+        return Ok(());
+    };
     let from = runs.sram("src", frame.registers, command.src)?;
-    from.within(frame.sram.len(), |end, bytes| Fault::OutsideSram { field: "src", end, bytes })?;
+    from.within(frame.sram.len(), |end, bytes| Fault::OutsideSram {
+        field: "src",
+        end,
+        bytes,
+    })?;
     let region = dram.name(command.dst.region);
     let target = dram.write("dst", command.dst.region)?;
     let to = runs.dram("dst", frame.registers, command.dst.offset)?;
-    to.within(target.len(), |end, bytes| Fault::OutsideRegion { field: "dst", region, end, bytes })?;
+    to.within(target.len(), |end, bytes| Fault::OutsideRegion {
+        field: "dst",
+        region,
+        end,
+        bytes,
+    })?;
     to.writable(&runs)?;
     runs.transfer(&from, frame.sram, &to, target);
     Ok(())
@@ -68,7 +86,11 @@ impl<'a> Runs<'a> {
         }
         let bytes = registers.at("bytes", block.bytes)?;
         let empty = bytes == 0 || count.contains(&0);
-        Ok((!empty).then_some(Self { count, bytes, block }))
+        Ok((!empty).then_some(Self {
+            count,
+            bytes,
+            block,
+        }))
     }
 
     /// The end in DRAM.
@@ -88,7 +110,11 @@ impl<'a> Runs<'a> {
         registers: Registers<'_>,
         start: Affine,
     ) -> Result<End, Fault> {
-        self.end(field, registers.at(field, start)?, self.block.sram.map(u64::from))
+        self.end(
+            field,
+            registers.at(field, start)?,
+            self.block.sram.map(u64::from),
+        )
     }
 
     /// The addresses that runs with the given strides reach.
@@ -96,10 +122,17 @@ impl<'a> Runs<'a> {
         let mut end = start.checked_add(self.bytes);
         for (count, stride) in self.count.iter().zip(strides) {
             let reach = (count - 1).checked_mul(stride);
-            end = end.zip(reach).and_then(|(end, reach)| end.checked_add(reach));
+            end = end
+                .zip(reach)
+                .and_then(|(end, reach)| end.checked_add(reach));
         }
         let end = end.ok_or(Fault::AddressOverflow { field })?;
-        Ok(End { field, start, strides, end })
+        Ok(End {
+            field,
+            start,
+            strides,
+            end,
+        })
     }
 
     /// Copies all runs; both ends lie within their memories.
@@ -121,7 +154,11 @@ impl End {
     /// Whether all runs lie within a memory of `bytes` bytes.
     fn within(&self, bytes: usize, fault: impl FnOnce(u64, u64) -> Fault) -> Result<(), Fault> {
         let bytes = bytes as u64;
-        if self.end <= bytes { Ok(()) } else { Err(fault(self.end, bytes)) }
+        if self.end <= bytes {
+            Ok(())
+        } else {
+            Err(fault(self.end, bytes))
+        }
     }
 
     /// Whether the runs can be written in any order: none lies on another.

@@ -34,14 +34,20 @@ pub(super) fn unary(frame: &mut Frame<'_>, command: &Unary) -> Result<(), Fault>
 fn convert_integers(frame: &mut Frame<'_>, src: &Area, dst: &Area) {
     let room = || vec![0i64; src.cols()];
     let targets = [(dst, 0..dst.row_bytes())];
-    compute_rows(frame, [src.rows(), src.cols()], &targets, room, |sram, row, i, out| {
-        src.read_integers(sram, i, row);
-        if dst.elem() == Elem::I64 {
-            encode(row, out, i64::to_le_bytes);
-        } else {
-            encode(row, out, |x| saturated(x).to_le_bytes());
-        }
-    });
+    compute_rows(
+        frame,
+        [src.rows(), src.cols()],
+        &targets,
+        room,
+        |sram, row, i, out| {
+            src.read_integers(sram, i, row);
+            if dst.elem() == Elem::I64 {
+                encode(row, out, i64::to_le_bytes);
+            } else {
+                encode(row, out, |x| saturated(x).to_le_bytes());
+            }
+        },
+    );
 }
 
 /// The nearest i32.

@@ -51,7 +51,9 @@ impl Transfer {
             Command::Gather(c) => {
                 let rows = c.count.at(registers);
                 let row = |i| base + spread(i, c.table_rows) * c.row_pitch;
-                (0..rows).map(|i| (row(i), u64::from(c.row_bytes))).collect()
+                (0..rows)
+                    .map(|i| (row(i), u64::from(c.row_bytes)))
+                    .collect()
             }
             _ => Vec::new(),
         };
@@ -59,7 +61,16 @@ impl Transfer {
         let bytes = runs.iter().map(|&(_, bytes)| bytes).sum();
         let region = reference.region;
         let under_way = VecDeque::new();
-        Some(Self { runs, next: 0, done: 0, write, under_way, last: 0, bytes, region })
+        Some(Self {
+            runs,
+            next: 0,
+            done: 0,
+            write,
+            under_way,
+            last: 0,
+            bytes,
+            region,
+        })
     }
 
     /// Whether bytes go to DRAM.
@@ -90,7 +101,11 @@ impl Transfer {
         if self.next == self.runs.len() {
             return Next::End(dram.cycle(self.last).max(now));
         }
-        let free = if self.under_way.len() >= limit { self.under_way.front() } else { None };
+        let free = if self.under_way.len() >= limit {
+            self.under_way.front()
+        } else {
+            None
+        };
         Next::Again(dram.cycle(free.copied().unwrap_or(arrival)).max(now))
     }
 }
@@ -98,7 +113,11 @@ impl Transfer {
 /// The DRAM address that a reference names.
 fn base(entry: &Entry, reference: &DramRef, registers: &[u64]) -> Option<u64> {
     let region = entry.regions.get(usize::from(reference.region.0))?;
-    Some(region.address.saturating_add(reference.offset.at(registers)))
+    Some(
+        region
+            .address
+            .saturating_add(reference.offset.at(registers)),
+    )
 }
 
 /// The runs of a block; those that follow each other become one.

@@ -170,12 +170,19 @@ impl Dram {
             let at = if self.counters.activations == 0 {
                 ready
             } else {
-                ready.max(channel.last_activation + rrd).max(channel.activations[0] + faw)
+                ready
+                    .max(channel.last_activation + rrd)
+                    .max(channel.activations[0] + faw)
             };
             channel.last_activation = at;
             channel.activations.rotate_left(1);
             channel.activations[3] = at;
-            *bank = Bank { row: Some(place.row), activated: at, column: at + rcd, free: at };
+            *bank = Bank {
+                row: Some(place.row),
+                activated: at,
+                column: at + rcd,
+                free: at,
+            };
             self.counters.activations += 1;
         }
         let column = arrival.max(bank.column).max(channel.groups[place.group]);
@@ -217,7 +224,12 @@ impl Channel {
             let end = self.next_refresh.max(self.bus_free) + rfc;
             self.bus_free = end;
             for bank in &mut self.banks {
-                *bank = Bank { row: None, activated: 0, column: end, free: end };
+                *bank = Bank {
+                    row: None,
+                    activated: 0,
+                    column: end,
+                    free: end,
+                };
             }
             self.next_refresh += refi;
             *count += 1;
@@ -260,7 +272,10 @@ struct Fields {
 impl AddressMap {
     fn parse(dram: &Geometry) -> Result<Self, SimError> {
         let map = &dram.address_map;
-        let wrong = |why: &str| SimError::AddressMap { map: map.clone(), why: why.to_owned() };
+        let wrong = |why: &str| SimError::AddressMap {
+            map: map.clone(),
+            why: why.to_owned(),
+        };
         let mut fields = Vec::new();
         let mut words = map.split_whitespace().peekable();
         while let Some(word) = words.next() {
@@ -272,9 +287,14 @@ impl AddressMap {
                     Some(&(Field::Column, bits)) => bits,
                     _ => 0,
                 };
-                return Ok(Self { fields, granule_bits });
+                return Ok(Self {
+                    fields,
+                    granule_bits,
+                });
             }
-            let (name, bits) = word.split_once(':').ok_or_else(|| wrong("a field has no width"))?;
+            let (name, bits) = word
+                .split_once(':')
+                .ok_or_else(|| wrong("a field has no width"))?;
             let bits: u32 = bits.parse().map_err(|_| wrong("a width is no number"))?;
             let field = match name {
                 "column" => Field::Column,

@@ -13,7 +13,10 @@ pub struct Ports {
 impl Ports {
     /// Idle ports.
     pub fn new(bytes_per_cycle: u64) -> Self {
-        Self { bytes_per_cycle: bytes_per_cycle.max(1), free: 0 }
+        Self {
+            bytes_per_cycle: bytes_per_cycle.max(1),
+            free: 0,
+        }
     }
 
     /// Serves `bytes` from cycle `now` on, behind what was booked before; returns the cycle of the end.

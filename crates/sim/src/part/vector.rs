@@ -43,7 +43,10 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
         Command::Fill(c) => sized!(c, 1),
         // Sum; difference, square, sum; product; gain, shift.
         Command::Norm(c) => {
-            sized!(c, 5 + u64::from(c.gamma.is_some()) + u64::from(c.beta.is_some()))
+            sized!(
+                c,
+                5 + u64::from(c.gamma.is_some()) + u64::from(c.beta.is_some())
+            )
         }
         // Maximum; difference, exponential, sum; product; and what is asked for beside it.
         Command::Softmax(c) => sized!(
@@ -55,7 +58,14 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
                 + if c.dst_scale.is_some() { QUANTIZE } else { 0 }
         ),
         Command::Quantize(c) => {
-            sized!(c, if c.dst_scale.is_some() { QUANTIZE } else { QUANTIZE - 1 })
+            sized!(
+                c,
+                if c.dst_scale.is_some() {
+                    QUANTIZE
+                } else {
+                    QUANTIZE - 1
+                }
+            )
         }
         Command::Dequantize(c) => sized!(c, 1 + u64::from(c.addend.is_some())),
         // Two products and a sum for each element of a pair.

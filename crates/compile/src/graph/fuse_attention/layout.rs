@@ -37,7 +37,11 @@ struct Layout(Vec<Vec<Atom>>);
 impl Layout {
     /// `[b, h, rows, width]`, or the last two exchanged; three axes are one batch.
     fn of_heads(shape: &[usize], transposed: bool) -> Option<Self> {
-        let tail = if transposed { [Role::Width, Role::Row] } else { [Role::Row, Role::Width] };
+        let tail = if transposed {
+            [Role::Width, Role::Row]
+        } else {
+            [Role::Row, Role::Width]
+        };
         let roles = match shape.len() {
             4 => vec![Role::Batch, Role::Head, tail[0], tail[1]],
             3 => vec![Role::Head, tail[0], tail[1]],
@@ -45,7 +49,11 @@ impl Layout {
         };
         let axis = |(role, &size): (Role, &usize)| match size {
             1 => Vec::new(),
-            _ => vec![Atom { role, size, stride: 1 }],
+            _ => vec![Atom {
+                role,
+                size,
+                stride: 1,
+            }],
         };
         Some(Self(roles.into_iter().zip(shape).map(axis).collect()))
     }
@@ -63,8 +71,15 @@ impl Layout {
                     axis.push(atom);
                 } else if atom.size.is_multiple_of(left) {
                     let inner = atom.size / left;
-                    axis.push(Atom { size: left, stride: atom.stride * inner, ..atom });
-                    atoms.push(Atom { size: inner, ..atom });
+                    axis.push(Atom {
+                        size: left,
+                        stride: atom.stride * inner,
+                        ..atom
+                    });
+                    atoms.push(Atom {
+                        size: inner,
+                        ..atom
+                    });
                     left = 1;
                 } else {
                     return None;
@@ -78,9 +93,13 @@ impl Layout {
     /// Number of heads side by side, where the layout is `[b, rows, heads·width]` and each head stands
     /// for `repeated` of the others.
     fn groups(&self, repeated: usize) -> Option<usize> {
-        let [batch, rows, columns] = &self.0[..] else { return None };
+        let [batch, rows, columns] = &self.0[..] else {
+            return None;
+        };
         let only = |atoms: &[Atom], role: Role, least: usize| {
-            let ordered = atoms.windows(2).all(|w| w[0].stride == w[1].stride * w[1].size);
+            let ordered = atoms
+                .windows(2)
+                .all(|w| w[0].stride == w[1].stride * w[1].size);
             let ends = atoms.last().is_none_or(|atom| atom.stride == least);
             atoms.iter().all(|atom| atom.role == role) && ordered && ends
         };
@@ -101,7 +120,11 @@ pub(super) fn heads(graph: &Graph, value: Value, transposed: bool, scales: bool)
     let (mut repeated, mut scale) = (1, 1.0);
     loop {
         if let Some(groups) = layout.groups(repeated) {
-            return Some(Heads { value, groups, scale });
+            return Some(Heads {
+                value,
+                groups,
+                scale,
+            });
         }
         if let Some((x, factor)) = scaled(graph, value)
             && scales

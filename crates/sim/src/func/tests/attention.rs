@@ -41,7 +41,9 @@ fn expected(image: &[u8], c: &Softmax, seen: Option<usize>) -> Vec<u8> {
         }
         softmax_row(&mut p);
         if let Some(scale) = c.col_scale {
-            p.iter_mut().enumerate().for_each(|(j, p)| *p *= get(image, &scale, 0, j));
+            p.iter_mut()
+                .enumerate()
+                .for_each(|(j, p)| *p *= get(image, &scale, 0, j));
         }
         let scale = Scale::from_amax(amax(&p));
         for (j, &p) in p.iter().enumerate() {
@@ -87,14 +89,21 @@ fn hidden_columns_are_zero_whatever_lies_there() {
     let mut c = plain(&mut s, [4, 8]);
     c.col_scale = Some(s.data(Elem::F32, [1, 8], Style::Rows(0)));
     c.causal = Some(Affine::constant(2));
-    let clean = s.run(&[Command::Softmax(c.clone())]).expect("a good program");
+    let clean = s
+        .run(&[Command::Softmax(c.clone())])
+        .expect("a good program");
     let scales = c.col_scale.expect("there are scales");
     put(&mut s.image, &scales, 0, 7, f32::NAN);
     put(&mut s.image, &c.src, 0, 3, f32::NAN);
     put(&mut s.image, &c.src, 3, 7, f32::NAN);
-    let dirty = s.run(&[Command::Softmax(c.clone())]).expect("a good program");
+    let dirty = s
+        .run(&[Command::Softmax(c.clone())])
+        .expect("a good program");
     for (i, j) in (0..4).flat_map(|i| (0..8).map(move |j| (i, j))) {
-        assert_eq!(get(&dirty, &c.dst, i, j).to_bits(), get(&clean, &c.dst, i, j).to_bits());
+        assert_eq!(
+            get(&dirty, &c.dst, i, j).to_bits(),
+            get(&clean, &c.dst, i, j).to_bits()
+        );
         if j > i + 2 {
             assert_eq!(get(&dirty, &c.dst, i, j).to_bits(), 0);
         }
@@ -105,8 +114,13 @@ fn hidden_columns_are_zero_whatever_lies_there() {
 fn the_causal_limit_may_be_a_register() {
     let mut s = Scratch::new(5);
     let mut c = plain(&mut s, [2, 12]);
-    c.causal = Some(Affine { base: 1, term: Some((Reg(0), 2)) });
-    let after = s.run_with(&[Command::Softmax(c.clone())], &[3]).expect("a good program");
+    c.causal = Some(Affine {
+        base: 1,
+        term: Some((Reg(0), 2)),
+    });
+    let after = s
+        .run_with(&[Command::Softmax(c.clone())], &[3])
+        .expect("a good program");
     assert!(after == expected(&s.image, &c, Some(8)));
 }
 
@@ -114,8 +128,14 @@ fn the_causal_limit_may_be_a_register() {
 fn int8_rows_may_take_the_place_of_their_scores() {
     let mut s = Scratch::new(6);
     let mut c = plain(&mut s, [5, 20]);
-    c.dst = View { elem: Elem::I8, step: 1, ..c.src };
+    c.dst = View {
+        elem: Elem::I8,
+        step: 1,
+        ..c.src
+    };
     c.dst_scale = Some(s.room(Elem::F32, [5, 1], Style::Rows(0)));
-    let after = s.run(&[Command::Softmax(c.clone())]).expect("a good program");
+    let after = s
+        .run(&[Command::Softmax(c.clone())])
+        .expect("a good program");
     assert!(after == expected(&s.image, &c, None));
 }

@@ -104,18 +104,30 @@ fn style() -> impl Strategy<Value = Style> {
 }
 
 fn target_style() -> impl Strategy<Value = Style> {
-    prop_oneof![Just(Style::Rows(0)), Just(Style::Rows(2)), Just(Style::Transposed(1))]
+    prop_oneof![
+        Just(Style::Rows(0)),
+        Just(Style::Rows(2)),
+        Just(Style::Transposed(1))
+    ]
 }
 
 /// Runs a command that writes `f(i, j)` to each element of `dst` and compares the whole of SRAM.
-fn agrees(s: &Scratch, command: Command, dst: &View, [rows, cols]: [usize; 2], f: impl Fn(usize, usize) -> f32) {
+fn agrees(
+    s: &Scratch,
+    command: Command,
+    dst: &View,
+    [rows, cols]: [usize; 2],
+    f: impl Fn(usize, usize) -> f32,
+) {
     let mut expected = s.image.clone();
     for i in 0..rows {
         for j in 0..cols {
             put(&mut expected, dst, i, j, f(i, j));
         }
     }
-    let after = s.run(std::slice::from_ref(&command)).expect("a good program");
+    let after = s
+        .run(std::slice::from_ref(&command))
+        .expect("a good program");
     assert!(after == expected, "{command:?}");
 }
 
@@ -234,13 +246,24 @@ fn integers_convert_without_rounding_and_saturate() {
     }
     let convert = |src, dst| {
         let (rows, cols) = (affine(1), affine(4));
-        Command::Unary(Unary { rows, cols, func: UnaryFn::Identity, src, dst })
+        Command::Unary(Unary {
+            rows,
+            cols,
+            func: UnaryFn::Identity,
+            src,
+            dst,
+        })
     };
-    let after = s.run(&[convert(src, narrow), convert(narrow, wide)]).expect("a good program");
+    let after = s
+        .run(&[convert(src, narrow), convert(narrow, wide)])
+        .expect("a good program");
     let narrowed = [(1 << 24) + 1, i32::MAX, i32::MIN, -7];
     for (j, &value) in narrowed.iter().enumerate() {
         assert_eq!(i32::from_le_bytes(bytes(&after, &narrow, 0, j)), value);
-        assert_eq!(i64::from_le_bytes(bytes(&after, &wide, 0, j)), i64::from(value));
+        assert_eq!(
+            i64::from_le_bytes(bytes(&after, &wide, 0, j)),
+            i64::from(value)
+        );
     }
 }
 
@@ -254,7 +277,14 @@ fn lookup_wraps_and_clamps() {
     }
     let dst = s.room(Elem::F16, [6, 9], Style::Rows(2));
     let (rows, cols) = (affine(6), affine(9));
-    let c = Command::Lookup(Lookup { rows, cols, index, table, table_rows: 5, dst });
+    let c = Command::Lookup(Lookup {
+        rows,
+        cols,
+        index,
+        table,
+        table_rows: 5,
+        dst,
+    });
     agrees(&s, c, &dst, [6, 9], |i, j| {
         get(&s.image, &table, [0, 4, 4, 0, 4, 4][i], j)
     });

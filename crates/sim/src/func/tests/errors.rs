@@ -10,7 +10,10 @@ use crate::func::{FuncError, Machine};
 /// Copies `x` to `y`.
 fn echo() -> Program {
     let entry = Entry {
-        registers: vec![Register { name: "length".into(), max: 5 }],
+        registers: vec![Register {
+            name: "length".into(),
+            max: 5,
+        }],
         regions: vec![
             region("x", RegionKind::Input, 0, 8),
             region("y", RegionKind::Output, 8, 8),
@@ -25,7 +28,9 @@ fn echo() -> Program {
 
 fn run(program: &Program, inputs: &[(&str, &[u8])], registers: &[u64]) -> Result<(), FuncError> {
     let mut machine = Machine::with_sram(program, 64)?;
-    machine.run(&program.entries[0], inputs, registers).map(|_| ())
+    machine
+        .run(&program.entries[0], inputs, registers)
+        .map(|_| ())
 }
 
 fn slug(result: Result<(), FuncError>) -> &'static str {
@@ -48,7 +53,10 @@ fn inputs_have_to_fit() {
     let x: (&str, &[u8]) = ("x", &[1; 8]);
     assert_eq!(slug(run(&program, &[x], &[5])), "ok");
     assert_eq!(slug(run(&program, &[], &[0])), "missing-inputs");
-    assert_eq!(slug(run(&program, &[x, ("z", &[])], &[0])), "unknown-inputs");
+    assert_eq!(
+        slug(run(&program, &[x, ("z", &[])], &[0])),
+        "unknown-inputs"
+    );
     assert_eq!(slug(run(&program, &[x, x], &[0])), "repeated-input");
     assert_eq!(slug(run(&program, &[("x", &[1; 7])], &[0])), "input-size");
     assert_eq!(slug(run(&program, &[x], &[])), "register-count");
@@ -63,16 +71,40 @@ fn ports_and_regions_have_to_fit() {
         change(&mut program);
         slug(run(&program, &x, &[0]))
     };
-    assert_eq!(with(&|p| p.entries[0].inputs[0].region = RegionId(9)), "bad-port");
-    assert_eq!(with(&|p| p.entries[0].inputs[0].region = RegionId(1)), "bad-port");
-    assert_eq!(with(&|p| p.entries[0].outputs[0].region = RegionId(2)), "bad-port");
-    assert_eq!(with(&|p| p.entries[0].outputs[0].shape = vec![9]), "bad-port");
-    assert_eq!(with(&|p| p.entries[0].outputs[0].shape = vec![u64::MAX, 2]), "bad-port");
-    assert_eq!(with(&|p| p.entries[0].inputs[0].shape = vec![u64::MAX, 2]), "bad-port");
-    assert_eq!(with(&|p| p.entries[0].regions[1].bytes = u64::MAX), "no-memory");
+    assert_eq!(
+        with(&|p| p.entries[0].inputs[0].region = RegionId(9)),
+        "bad-port"
+    );
+    assert_eq!(
+        with(&|p| p.entries[0].inputs[0].region = RegionId(1)),
+        "bad-port"
+    );
+    assert_eq!(
+        with(&|p| p.entries[0].outputs[0].region = RegionId(2)),
+        "bad-port"
+    );
+    assert_eq!(
+        with(&|p| p.entries[0].outputs[0].shape = vec![9]),
+        "bad-port"
+    );
+    assert_eq!(
+        with(&|p| p.entries[0].outputs[0].shape = vec![u64::MAX, 2]),
+        "bad-port"
+    );
+    assert_eq!(
+        with(&|p| p.entries[0].inputs[0].shape = vec![u64::MAX, 2]),
+        "bad-port"
+    );
+    assert_eq!(
+        with(&|p| p.entries[0].regions[1].bytes = u64::MAX),
+        "no-memory"
+    );
     let constants = |p: &mut Program, offset| {
         let weights = region("w", RegionKind::Weights, 64, 4);
-        p.entries[0].regions.push(Region { constant_offset: Some(offset), ..weights });
+        p.entries[0].regions.push(Region {
+            constant_offset: Some(offset),
+            ..weights
+        });
     };
     assert_eq!(with(&|p| constants(p, 0)), "bad-region");
     assert_eq!(with(&|p| constants(p, u64::MAX)), "bad-region");
@@ -95,7 +127,9 @@ fn transfers_stay_within_their_memories() {
     assert_eq!(slug_of(vec![store(2, 0, 1)]), "read-only-region");
     assert_eq!(slug_of(vec![store(1, 60, 8)]), "outside-sram");
     assert_eq!(slug_of(vec![store(1, 0, 9)]), "outside-region");
-    let Command::Load(mut repeated) = load(0, 0, 4) else { return };
+    let Command::Load(mut repeated) = load(0, 0, 4) else {
+        return;
+    };
     repeated.block.count[0] = Affine::constant(u64::MAX);
     assert_eq!(slug_of(vec![Command::Load(repeated)]), "self-overlap");
 }
@@ -105,7 +139,10 @@ fn gathers_stay_within_their_table() {
     let gather = Gather {
         dst: 0u64.into(),
         dst_pitch: 4,
-        table: DramRef { region: RegionId(0), offset: 0u64.into() },
+        table: DramRef {
+            region: RegionId(0),
+            offset: 0u64.into(),
+        },
         row_bytes: 4,
         row_pitch: 4,
         table_rows: 2,
@@ -131,21 +168,43 @@ fn gathers_stay_within_their_table() {
 #[test]
 fn numbers_have_to_make_sense() {
     let fill = |rows: Affine, addr: Affine| {
-        let dst = View { addr, ..View::rows(Elem::F32, 0u64, 8) };
-        slug_of(vec![Command::Fill(Fill { rows, cols: 2u64.into(), value: 1.0, dst })])
+        let dst = View {
+            addr,
+            ..View::rows(Elem::F32, 0u64, 8)
+        };
+        slug_of(vec![Command::Fill(Fill {
+            rows,
+            cols: 2u64.into(),
+            value: 1.0,
+            dst,
+        })])
     };
-    let of = |reg, scale| Affine { base: u64::MAX, term: Some((Reg(reg), scale)) };
+    let of = |reg, scale| Affine {
+        base: u64::MAX,
+        term: Some((Reg(reg), scale)),
+    };
     assert_eq!(fill(8u64.into(), 0u64.into()), "ok");
     assert_eq!(fill(9u64.into(), 0u64.into()), "outside-sram");
     assert_eq!(fill(u64::MAX.into(), 0u64.into()), "extent-too-large");
     assert_eq!(fill(of(1, 1), 0u64.into()), "unknown-register");
     assert_eq!(fill(2u64.into(), u64::MAX.into()), "address-overflow");
     let mut program = echo();
-    let dst = View { addr: of(0, u64::MAX), ..View::rows(Elem::F32, 0u64, 8) };
+    let dst = View {
+        addr: of(0, u64::MAX),
+        ..View::rows(Elem::F32, 0u64, 8)
+    };
     let (rows, cols) = (2u64.into(), 2u64.into());
-    let fill = Command::Fill(Fill { rows, cols, value: 1.0, dst });
+    let fill = Command::Fill(Fill {
+        rows,
+        cols,
+        value: 1.0,
+        dst,
+    });
     program.entries[0].packets[0].commands = vec![fill];
-    assert_eq!(slug(run(&program, &[("x", &[0; 8])], &[5])), "address-overflow");
+    assert_eq!(
+        slug(run(&program, &[("x", &[0; 8])], &[5])),
+        "address-overflow"
+    );
 }
 
 #[test]
@@ -191,7 +250,10 @@ fn products_have_to_be_whole() {
     };
     assert_eq!(slug(&grouped), "unexpected-field");
     assert_eq!(slug(&|c| c.out.addr = 32u64.into()), "overlap");
-    assert_eq!(slug(&|c| c.b.addr = (SRAM as u64 - 60).into()), "outside-sram");
+    assert_eq!(
+        slug(&|c| c.b.addr = (SRAM as u64 - 60).into()),
+        "outside-sram"
+    );
     assert_eq!(slug(&|c| c.k = (1u64 << 18).into()), "extent-too-large");
     let far = |c: &mut Matmul| c.a_scale = Some(View::row(Elem::F32, SRAM as u64));
     assert_eq!(slug(&far), "outside-sram");
@@ -216,9 +278,15 @@ fn scales_go_with_int8_results() {
     let slug = |command| slug(s.run(&[command]).map(|_| ()));
     let int8 = View::rows(Elem::I8, 1024u64, 8);
     assert_eq!(slug(Command::Softmax(softmax.clone())), "ok");
-    let missing = Softmax { dst: int8, ..softmax.clone() };
+    let missing = Softmax {
+        dst: int8,
+        ..softmax.clone()
+    };
     assert_eq!(slug(Command::Softmax(missing)), "missing-field");
-    let extra = Softmax { dst_scale: Some(View::rows(Elem::F32, 2048u64, 4)), ..softmax.clone() };
+    let extra = Softmax {
+        dst_scale: Some(View::rows(Elem::F32, 2048u64, 4)),
+        ..softmax.clone()
+    };
     assert_eq!(slug(Command::Softmax(extra)), "unexpected-field");
     let quantize = Quantize {
         rows,
@@ -230,6 +298,10 @@ fn scales_go_with_int8_results() {
         scale: 1.0,
     };
     assert_eq!(slug(Command::Quantize(quantize.clone())), "uneven-groups");
-    let float = Quantize { group: 4u64.into(), dst, ..quantize };
+    let float = Quantize {
+        group: 4u64.into(),
+        dst,
+        ..quantize
+    };
     assert_eq!(slug(Command::Quantize(float)), "element-type");
 }

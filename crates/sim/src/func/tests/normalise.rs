@@ -18,7 +18,11 @@ fn float() -> impl Strategy<Value = Elem> {
 }
 
 fn style() -> impl Strategy<Value = Style> {
-    prop_oneof![Just(Style::Rows(0)), Just(Style::Rows(2)), Just(Style::Transposed(1))]
+    prop_oneof![
+        Just(Style::Rows(0)),
+        Just(Style::Rows(2)),
+        Just(Style::Transposed(1))
+    ]
 }
 
 proptest! {

@@ -17,7 +17,12 @@ fn slug(result: Result<Vec<u8>, crate::func::FuncError>) -> &'static str {
 
 fn copy(src: View, dst: View, rows: u64, cols: u64) -> Command {
     let (rows, cols) = (Affine::constant(rows), Affine::constant(cols));
-    Command::Copy(Copy { rows, cols, src, dst })
+    Command::Copy(Copy {
+        rows,
+        cols,
+        src,
+        dst,
+    })
 }
 
 fn rows_at(addr: u64, pitch: u32) -> View {
@@ -30,7 +35,14 @@ fn an_operand_may_be_replaced() {
     let a = s.data(Elem::F32, [4, 8], Style::Rows(2));
     let b = s.data(Elem::F16, [4, 8], Style::Rows(0));
     let (rows, cols) = (Affine::constant(4), Affine::constant(8));
-    let c = Binary { rows, cols, func: BinaryFn::Sub, a, b, dst: a };
+    let c = Binary {
+        rows,
+        cols,
+        func: BinaryFn::Sub,
+        a,
+        b,
+        dst: a,
+    };
     let after = s.run(&[Command::Binary(c)]).expect("in place");
     for (i, j) in (0..4).flat_map(|i| (0..8).map(move |j| (i, j))) {
         let (x, y) = (get(&s.image, &a, i, j), get(&s.image, &b, i, j));
@@ -43,39 +55,79 @@ fn narrower_rows_may_start_where_the_operand_starts() {
     let s = Scratch::new(0);
     let unary = |src: View, dst: View| {
         let (rows, cols) = (Affine::constant(4), Affine::constant(8));
-        s.run(&[Command::Unary(Unary { rows, cols, func: UnaryFn::Neg, src, dst })])
+        s.run(&[Command::Unary(Unary {
+            rows,
+            cols,
+            func: UnaryFn::Neg,
+            src,
+            dst,
+        })])
     };
     let wide = rows_at(0, 64);
     let narrow = View::rows(Elem::F16, 0u64, 64);
     assert_eq!(slug(unary(wide, narrow)), "ok");
     assert_eq!(slug(unary(narrow, wide)), "overlap");
-    assert_eq!(slug(unary(wide, View::rows(Elem::F16, 0u64, 16))), "overlap");
+    assert_eq!(
+        slug(unary(wide, View::rows(Elem::F16, 0u64, 16))),
+        "overlap"
+    );
 }
 
 #[test]
 fn partial_overlaps_are_refused() {
     let s = Scratch::new(0);
-    assert_eq!(slug(s.run(&[copy(rows_at(0, 32), rows_at(4, 32), 4, 8)])), "overlap");
-    assert_eq!(slug(s.run(&[copy(rows_at(0, 32), rows_at(96, 32), 4, 8)])), "overlap");
-    assert_eq!(slug(s.run(&[copy(rows_at(0, 32), rows_at(128, 32), 4, 8)])), "ok");
-    let transposed = View { pitch: 4, step: 32, ..rows_at(0, 0) };
-    assert_eq!(slug(s.run(&[copy(rows_at(0, 32), transposed, 8, 8)])), "overlap");
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(0, 32), rows_at(4, 32), 4, 8)])),
+        "overlap"
+    );
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(0, 32), rows_at(96, 32), 4, 8)])),
+        "overlap"
+    );
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(0, 32), rows_at(128, 32), 4, 8)])),
+        "ok"
+    );
+    let transposed = View {
+        pitch: 4,
+        step: 32,
+        ..rows_at(0, 0)
+    };
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(0, 32), transposed, 8, 8)])),
+        "overlap"
+    );
 }
 
 #[test]
 fn other_columns_of_the_same_rows_do_not_overlap() {
     let s = Scratch::new(0);
-    assert_eq!(slug(s.run(&[copy(rows_at(0, 64), rows_at(32, 64), 4, 8)])), "ok");
-    assert_eq!(slug(s.run(&[copy(rows_at(32, 64), rows_at(64, 64), 4, 8)])), "ok");
-    assert_eq!(slug(s.run(&[copy(rows_at(0, 64), rows_at(28, 64), 4, 8)])), "overlap");
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(0, 64), rows_at(32, 64), 4, 8)])),
+        "ok"
+    );
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(32, 64), rows_at(64, 64), 4, 8)])),
+        "ok"
+    );
+    assert_eq!(
+        slug(s.run(&[copy(rows_at(0, 64), rows_at(28, 64), 4, 8)])),
+        "overlap"
+    );
 }
 
 #[test]
 fn elements_of_a_result_may_not_lie_on_each_other() {
     let s = Scratch::new(0);
     let src = rows_at(4096, 64);
-    assert_eq!(slug(s.run(&[copy(src, rows_at(0, 0), 4, 8)])), "self-overlap");
-    assert_eq!(slug(s.run(&[copy(src, rows_at(0, 28), 4, 8)])), "self-overlap");
+    assert_eq!(
+        slug(s.run(&[copy(src, rows_at(0, 0), 4, 8)])),
+        "self-overlap"
+    );
+    assert_eq!(
+        slug(s.run(&[copy(src, rows_at(0, 28), 4, 8)])),
+        "self-overlap"
+    );
     assert_eq!(slug(s.run(&[copy(src, rows_at(0, 0), 1, 8)])), "ok");
 }
 

@@ -191,10 +191,19 @@ proptest! {
 
 #[test]
 fn products_of_many_tiles_follow_the_specification() {
-    for (seed, style) in [Style::Rows(0), Style::Transposed(0)].into_iter().enumerate() {
+    for (seed, style) in [Style::Rows(0), Style::Transposed(0)]
+        .into_iter()
+        .enumerate()
+    {
         let mut s = Scratch::new(seed as u64);
-        let c = full(&mut s, [150, 70, 3, 600], [Style::Rows(0), style, Style::Rows(0)]);
-        let after = s.run(&[Command::Matmul(c.clone())]).expect("a good program");
+        let c = full(
+            &mut s,
+            [150, 70, 3, 600],
+            [Style::Rows(0), style, Style::Rows(0)],
+        );
+        let after = s
+            .run(&[Command::Matmul(c.clone())])
+            .expect("a good program");
         assert!(after == expected(&s.image, &c), "{style:?}");
     }
 }
@@ -203,7 +212,10 @@ fn products_of_many_tiles_follow_the_specification() {
 fn extents_may_depend_on_registers() {
     let mut s = Scratch::new(1);
     let whole = full(&mut s, [6, 5, 1, 32], [Style::Rows(0); 3]);
-    let of_r0 = |scale| Affine { base: 0, term: Some((Reg(0), scale)) };
+    let of_r0 = |scale| Affine {
+        base: 0,
+        term: Some((Reg(0), scale)),
+    };
     let c = Matmul {
         m: of_r0(1),
         k: of_r0(8),
@@ -216,9 +228,13 @@ fn extents_may_depend_on_registers() {
         bias: None,
         ..whole
     };
-    let after = s.run_with(&[Command::Matmul(c.clone())], &[4]).expect("a good program");
+    let after = s
+        .run_with(&[Command::Matmul(c.clone())], &[4])
+        .expect("a good program");
     assert!(after == expected(&s.image, &known));
-    let after = s.run_with(&[Command::Matmul(c)], &[0]).expect("nothing to do");
+    let after = s
+        .run_with(&[Command::Matmul(c)], &[0])
+        .expect("nothing to do");
     assert!(after == s.image);
 }
 
@@ -228,6 +244,8 @@ fn a_residual_may_be_updated_in_place() {
     let mut c = full(&mut s, [9, 17, 2, 24], [Style::Rows(0); 3]);
     c.out = s.data(Elem::F32, [9, 17], Style::Rows(3));
     c.residual = Some(c.out);
-    let after = s.run(&[Command::Matmul(c.clone())]).expect("a good program");
+    let after = s
+        .run(&[Command::Matmul(c.clone())])
+        .expect("a good program");
     assert!(after == expected(&s.image, &c));
 }

@@ -41,7 +41,11 @@ impl Noise {
     pub fn float(&mut self) -> f32 {
         let bits = self.bits();
         let x = (bits % 8192) as f32 / 1024.0 - 4.0;
-        if bits >> 60 == 0 { x.round() } else { x + (bits >> 40) as f32 * 1e-9 }
+        if bits >> 60 == 0 {
+            x.round()
+        } else {
+            x + (bits >> 40) as f32 * 1e-9
+        }
     }
 
     pub fn below(&mut self, n: usize) -> usize {
@@ -58,7 +62,11 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new(seed: u64) -> Self {
-        Self { image: vec![0; SRAM], noise: Noise(seed), top: 0 }
+        Self {
+            image: vec![0; SRAM],
+            noise: Noise(seed),
+            top: 0,
+        }
     }
 
     /// Room for rows × cols elements.
@@ -73,7 +81,12 @@ impl Scratch {
         let addr = self.top as u64;
         self.top = (self.top + elements * size + 8) & !7;
         assert!(self.top <= SRAM, "the image has room");
-        View { elem, addr: Affine::constant(addr), pitch: pitch as u32, step: step as u32 }
+        View {
+            elem,
+            addr: Affine::constant(addr),
+            pitch: pitch as u32,
+            step: step as u32,
+        }
     }
 
     /// Room with random contents: i8 in [-127, 127], numbers in [-4, 4).
@@ -161,12 +174,23 @@ pub fn program(entries: Vec<Entry>, constants: Vec<u8>) -> Program {
 
 /// A region of run-time data.
 pub fn region(name: &str, kind: RegionKind, address: u64, bytes: u64) -> Region {
-    Region { name: name.into(), kind, address, bytes, constant_offset: None }
+    Region {
+        name: name.into(),
+        kind,
+        address,
+        bytes,
+        constant_offset: None,
+    }
 }
 
 /// A port of bytes on a region.
 pub fn port(name: &str, region: u16, bytes: u64) -> Port {
-    Port { name: name.into(), elem: Elem::I8, shape: vec![bytes], region: RegionId(region) }
+    Port {
+        name: name.into(),
+        elem: Elem::I8,
+        shape: vec![bytes],
+        region: RegionId(region),
+    }
 }
 
 /// An entry without regions.
@@ -196,7 +220,10 @@ pub fn bare(commands: Vec<Command>) -> Entry {
 fn entry(mut commands: Vec<Command>, registers: usize) -> Entry {
     commands.insert(0, load(0, 0, SRAM as u64));
     commands.push(store(1, 0, SRAM as u64));
-    let register = |r| Register { name: format!("r{r}"), max: 1 << 16 };
+    let register = |r| Register {
+        name: format!("r{r}"),
+        max: 1 << 16,
+    };
     Entry {
         registers: (0..registers).map(register).collect(),
         regions: vec![
@@ -211,12 +238,26 @@ fn entry(mut commands: Vec<Command>, registers: usize) -> Entry {
 
 /// Loads the first bytes of a region to an address.
 pub fn load(region: u16, dst: u64, bytes: u64) -> Command {
-    let src = DramRef { region: RegionId(region), offset: Affine::constant(0) };
-    Command::Load(Load { dst: dst.into(), src, block: Block::run(bytes) })
+    let src = DramRef {
+        region: RegionId(region),
+        offset: Affine::constant(0),
+    };
+    Command::Load(Load {
+        dst: dst.into(),
+        src,
+        block: Block::run(bytes),
+    })
 }
 
 /// Stores bytes from an address to the start of a region.
 pub fn store(region: u16, src: u64, bytes: u64) -> Command {
-    let dst = DramRef { region: RegionId(region), offset: Affine::constant(0) };
-    Command::Store(Store { dst, src: src.into(), block: Block::run(bytes) })
+    let dst = DramRef {
+        region: RegionId(region),
+        offset: Affine::constant(0),
+    };
+    Command::Store(Store {
+        dst,
+        src: src.into(),
+        block: Block::run(bytes),
+    })
 }

@@ -10,7 +10,10 @@ use crate::func::Machine;
 /// A table of constants and an output.
 fn regions(table: u64, output: u64) -> Vec<Region> {
     let weights = region("table", RegionKind::Embeddings, 0, table);
-    let weights = Region { constant_offset: Some(16), ..weights };
+    let weights = Region {
+        constant_offset: Some(16),
+        ..weights
+    };
     vec![weights, region("out", RegionKind::Output, 1 << 20, output)]
 }
 
@@ -24,11 +27,16 @@ fn execute(table: &[u8], output: u64, commands: Vec<Command>, registers: &[u64])
     let name = String::from("position");
     entry.registers = registers
         .iter()
-        .map(|_| packwright_packet::program::Register { name: name.clone(), max: 99 })
+        .map(|_| packwright_packet::program::Register {
+            name: name.clone(),
+            max: 99,
+        })
         .collect();
     let program = program(vec![entry], constants);
     let mut machine = Machine::with_sram(&program, 4096).expect("a small machine");
-    let outputs = machine.run(&program.entries[0], &[], registers).expect("a good program");
+    let outputs = machine
+        .run(&program.entries[0], &[], registers)
+        .expect("a good program");
     outputs[0].bytes.clone()
 }
 
@@ -38,7 +46,10 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 fn place(region: u16, offset: Affine) -> DramRef {
-    DramRef { region: RegionId(region), offset }
+    DramRef {
+        region: RegionId(region),
+        offset,
+    }
 }
 
 #[test]
@@ -51,11 +62,21 @@ fn blocks_move_in_four_dimensions() {
         sram: [512, 128, 16],
     };
     let src = place(0, Affine::constant(3));
-    let commands = vec![Command::Load(Load { dst: 8u64.into(), src, block }), store(1, 0, 1024)];
+    let commands = vec![
+        Command::Load(Load {
+            dst: 8u64.into(),
+            src,
+            block,
+        }),
+        store(1, 0, 1024),
+    ];
     let out = execute(&table, 1024, commands, &[]);
     let mut expected = vec![0; 1024];
     for (a, b, c) in (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| (a, b, c)))) {
-        let (to, from) = (8 + a * 512 + b * 128 + c * 16, 3 + a * 300 + b * 100 + c * 7);
+        let (to, from) = (
+            8 + a * 512 + b * 128 + c * 16,
+            3 + a * 300 + b * 100 + c * 7,
+        );
         expected[to..to + 5].copy_from_slice(&table[from..from + 5]);
     }
     assert_eq!(out, expected);
@@ -64,18 +85,33 @@ fn blocks_move_in_four_dimensions() {
 #[test]
 fn addresses_and_extents_follow_registers() {
     let table = noise(64);
-    let of_r0 = |base, scale| Affine { base, term: Some((Reg(0), scale)) };
+    let of_r0 = |base, scale| Affine {
+        base,
+        term: Some((Reg(0), scale)),
+    };
     let src = place(0, of_r0(4, 8));
     let block = Block::run(of_r0(0, 2));
     let commands = vec![
-        Command::Load(Load { dst: of_r0(0, 16), src, block }),
-        Command::Store(Store { dst: place(1, of_r0(1, 1)), src: of_r0(0, 16), block }),
+        Command::Load(Load {
+            dst: of_r0(0, 16),
+            src,
+            block,
+        }),
+        Command::Store(Store {
+            dst: place(1, of_r0(1, 1)),
+            src: of_r0(0, 16),
+            block,
+        }),
     ];
     let out = execute(&table, 32, commands.clone(), &[3]);
     let mut expected = vec![0; 32];
     expected[4..10].copy_from_slice(&table[28..34]);
     assert_eq!(out, expected);
-    assert_eq!(execute(&table, 32, commands, &[0]), vec![0; 32], "no byte is moved");
+    assert_eq!(
+        execute(&table, 32, commands, &[0]),
+        vec![0; 32],
+        "no byte is moved"
+    );
 }
 
 #[test]
@@ -105,11 +141,19 @@ fn gather_wraps_and_clamps() {
         let commands = vec![
             load(0, 0, 64),
             Command::Gather(gather),
-            Command::Store(Store { dst, src: 256u64.into(), block }),
+            Command::Store(Store {
+                dst,
+                src: 256u64.into(),
+                block,
+            }),
         ];
         let out = execute(&constants, 60, commands, &[]);
         for (i, row) in [0, 4, 4, 0, 4, 4].into_iter().enumerate() {
-            assert_eq!(out[i * 10..][..10], table[row * 12..][..10], "{elem:?} row {i}");
+            assert_eq!(
+                out[i * 10..][..10],
+                table[row * 12..][..10],
+                "{elem:?} row {i}"
+            );
         }
     }
 }
