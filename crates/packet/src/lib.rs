@@ -28,6 +28,7 @@ pub mod field;
 pub mod varint;
 
 pub mod decode;
+pub mod docs;
 pub mod encode;
 
 pub mod cursor;
