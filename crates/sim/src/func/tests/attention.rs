@@ -41,8 +41,11 @@ fn expected(image: &[u8], c: &Softmax, seen: Option<usize>) -> Vec<u8> {
         }
         softmax_row(&mut p);
         if let Some(scale) = c.col_scale {
+            // A hidden column stays +0, whatever its scale is.
+            let shown = seen.map_or(cols, |seen| seen + i);
             p.iter_mut()
                 .enumerate()
+                .take(shown)
                 .for_each(|(j, p)| *p *= get(image, &scale, 0, j));
         }
         let scale = Scale::from_amax(amax(&p));
