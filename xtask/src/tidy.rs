@@ -69,10 +69,10 @@ fn arrows(complaints: &mut Vec<String>) -> anyhow::Result<()> {
         let manifest: toml::Table = toml::from_str(&manifest)?;
         let dependencies = manifest.get("dependencies").and_then(|d| d.as_table());
         for dependency in dependencies.into_iter().flat_map(|d| d.keys()) {
-            if let Some(other) = dependency.strip_prefix("packwright-") {
-                if !allowed.contains(&other) {
-                    complaints.push(format!("crates/{name} must not use {dependency}"));
-                }
+            if let Some(other) = dependency.strip_prefix("packwright-")
+                && !allowed.contains(&other)
+            {
+                complaints.push(format!("crates/{name} must not use {dependency}"));
             }
         }
         if let Some(dependencies) = dependencies {

@@ -40,13 +40,31 @@ pub fn packets_md() -> String {
 }
 
 fn push_command(command: &CommandDef, page: &mut String) {
-    let CommandDef { mnemonic, opcode, doc, fields, .. } = command;
-    page.push_str(&format!("\n### {mnemonic}\n\nOpcode 0x{opcode:02x}. {}\n", flat(doc)));
+    let CommandDef {
+        mnemonic,
+        opcode,
+        doc,
+        fields,
+        ..
+    } = command;
+    page.push_str(&format!(
+        "\n### {mnemonic}\n\nOpcode 0x{opcode:02x}. {}\n",
+        flat(doc)
+    ));
     page.push_str("\n| field | type | default | meaning |\n|---|---|---|---|\n");
     for field in *fields {
-        let FieldDef { name, ty, default, doc } = field;
+        let FieldDef {
+            name,
+            ty,
+            default,
+            doc,
+        } = field;
         let default = default.map_or_else(String::new, |value| format!("`{}`", flat(value)));
-        page.push_str(&format!("| {name} | `{}` | {default} | {} |\n", flat(ty), flat(doc)));
+        page.push_str(&format!(
+            "| {name} | `{}` | {default} | {} |\n",
+            flat(ty),
+            flat(doc)
+        ));
     }
 }
 
@@ -65,7 +83,11 @@ mod tests {
         for command in TABLE {
             assert!(page.contains(&format!("### {}\n", command.mnemonic)));
             for field in command.fields {
-                assert!(page.contains(&format!("| {} | ", field.name)), "{}", field.name);
+                assert!(
+                    page.contains(&format!("| {} | ", field.name)),
+                    "{}",
+                    field.name
+                );
             }
         }
     }

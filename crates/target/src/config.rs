@@ -240,7 +240,7 @@ impl Target {
         );
         let dram = &self.dram;
         rule(
-            dram.burst_bytes > 0 && dram.row_bytes % dram.burst_bytes.max(1) == 0,
+            dram.burst_bytes > 0 && dram.row_bytes.is_multiple_of(dram.burst_bytes.max(1)),
             "dram.row_bytes",
             dram.row_bytes.to_string(),
             "must be a multiple of dram.burst_bytes",

@@ -35,7 +35,7 @@ pub fn parse_quantity(text: &str) -> Option<f64> {
 pub fn print_bytes(bytes: u64) -> String {
     for (unit, factor) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= factor {
-            return if bytes % factor == 0 {
+            return if bytes.is_multiple_of(factor) {
                 format!("{} {unit}", bytes / factor)
             } else {
                 format!("{:.2} {unit}", bytes as f64 / factor as f64)

@@ -86,15 +86,11 @@ fn number(waits: &[Vec<usize>], packets: &mut [Packet]) {
         .flatten()
         .for_each(|&packet| signalled[packet] = true);
     let mut token_of = vec![None; packets.len()];
-    let mut next = 0;
-    for (index, _) in signalled
-        .iter()
-        .enumerate()
-        .filter(|(_, signals)| **signals)
-    {
-        token_of[index] = Some(Token(next));
-        packets[index].signals = vec![Token(next)];
-        next += 1;
+    let signalling = (0..packets.len()).filter(|&index| signalled[index]);
+    for (token, index) in signalling.enumerate() {
+        let token = Token(token as u32);
+        token_of[index] = Some(token);
+        packets[index].signals = vec![token];
     }
     for (packet, waits) in packets.iter_mut().zip(waits) {
         packet.waits = waits.iter().filter_map(|&w| token_of[w]).collect();

@@ -71,10 +71,10 @@ impl Chain<'_> {
     /// Where the operand of a node lies.
     fn source(&self, node: NodeId) -> Result<Area, Diagnostic> {
         let value = self.site.graph.operands(node)[0];
-        if let Some((carried, area)) = self.carried {
-            if carried == value {
-                return Ok(area);
-            }
+        if let Some((carried, area)) = self.carried
+            && carried == value
+        {
+            return Ok(area);
         }
         self.site
             .value_area(value, self.at.segment, self.at.block.start)

@@ -199,17 +199,17 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
                 .collect(),
         };
         for id in &ids {
-            if let Form::Channels { matrix, .. } = layout.get(*id).form {
-                if !matches!(graph.konst(matrix).ty.quant, Some(Quant::Channel { .. })) {
-                    problems.push(
-                        Diagnostic::unsupported(
-                            "plan-float-weights",
-                            format!("constant {matrix} is not quantised"),
-                        )
-                        .at(node.to_string())
-                        .help("matrix products take int8 weights; run the quantize pass"),
-                    );
-                }
+            if let Form::Channels { matrix, .. } = layout.get(*id).form
+                && !matches!(graph.konst(matrix).ty.quant, Some(Quant::Channel { .. }))
+            {
+                problems.push(
+                    Diagnostic::unsupported(
+                        "plan-float-weights",
+                        format!("constant {matrix} is not quantised"),
+                    )
+                    .at(node.to_string())
+                    .help("matrix products take int8 weights; run the quantize pass"),
+                );
             }
         }
         let position = layout.users.partition_point(|(n, _)| *n < node);

@@ -262,10 +262,10 @@ fn row_scratch(scene: &Scene<'_>, nodes: &[NodeId]) -> Vec<u64> {
                 parts.push(rows * columns * 4);
             }
         }
-        if position + 1 < nodes.len() {
-            if let Some(root) = scene.storage.root_of(node) {
-                parts.push(scene.storage.root(root).bytes(rows as usize));
-            }
+        if position + 1 < nodes.len()
+            && let Some(root) = scene.storage.root_of(node)
+        {
+            parts.push(scene.storage.root(root).bytes(rows as usize));
         }
     }
     parts

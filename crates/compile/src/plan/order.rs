@@ -97,10 +97,11 @@ fn spilled_operands(scene: &Scene<'_>, stage: &Stage, spilled: &IndexSet<RootId>
     let mut roots = Vec::new();
     for node in stage.nodes() {
         for operand in scene.graph.operands(node) {
-            if let Some(place) = scene.storage.place(operand) {
-                if spilled.contains(&place.root) && !roots.contains(&place.root) {
-                    roots.push(place.root);
-                }
+            if let Some(place) = scene.storage.place(operand)
+                && spilled.contains(&place.root)
+                && !roots.contains(&place.root)
+            {
+                roots.push(place.root);
             }
         }
     }

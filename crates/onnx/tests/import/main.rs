@@ -1,4 +1,5 @@
 //! The front end on small models made here and on real exports.
+#![allow(clippy::unwrap_used)]
 
 mod bindings;
 mod damage;

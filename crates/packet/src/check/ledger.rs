@@ -209,8 +209,8 @@ impl Ledger {
         self.stamp += 1;
         let mut rest = ranges
             .iter()
+            .filter(|&range| !range.is_empty())
             .cloned()
-            .filter(|range| !range.is_empty())
             .peekable();
         while let Some(first) = rest.peek() {
             let page = first.start / self.page_bytes;
