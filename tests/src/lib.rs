@@ -1,1 +1,4 @@
-//! The test harness over text files.
+//! What the tests share: cases as text files, and the whole way of an embedded model.
+
+pub mod case;
+pub mod way;

@@ -93,6 +93,13 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
         }
         _ => return Ok(None),
     };
+    let nothing = match &op {
+        Op::Transpose { perm } => perm.is_sorted(),
+        _ => graph.ty(x) == &graph.types(node)[0],
+    };
+    if nothing {
+        return Ok(Some(x));
+    }
     let origin = graph.origin_of(node);
     Ok(Some(add(graph, op, &[x], origin)?))
 }
