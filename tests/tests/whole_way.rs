@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use insta::assert_snapshot;
-use packwright_compile::compile::{Compiled, with_constants};
+use packwright_compile::compile::{Compiled, compile, with_constants};
+use packwright_compile::graph::calibrate::Calibration;
+use packwright_compile::options::CompileOptions;
+use packwright_compile::pipeline::GraphOptions;
+use packwright_ir::eval;
 use packwright_packet::check::check;
 use packwright_packet::program::Program;
 use packwright_packet::{asm, container, disasm};
@@ -200,4 +204,28 @@ fn layers_keep_the_names_of_the_model() {
         .map(|(layer, macs)| format!("{layer}: {macs}\n"))
         .collect();
     assert_snapshot!(table);
+}
+
+#[test]
+fn calibrated_scales_compute_what_the_graph_means() {
+    let e2 = target("e2", &[]);
+    let source = graph("tinybert-4l-312.encoder.ts14.dyn.onnx", Some(16), Some(1));
+    let samples = (0..2)
+        .map(|seed| eval::random_inputs(&source, seed))
+        .collect();
+    for samples in [samples, Vec::new()] {
+        let calibration = Calibration { samples, seed: 5 };
+        let options = CompileOptions {
+            graph: GraphOptions {
+                calibration: Some(calibration),
+            },
+            ..CompileOptions::default()
+        };
+        let mut compiled =
+            compile(source.clone(), &e2, &options).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_sound(&compiled, &e2, "calibrated");
+        for (output, expected, found) in both(&mut compiled, &e2, 3) {
+            assert!(expected == found, "{output} differs");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use indexmap::IndexMap;
 use ndarray::Axis;
-use packwright_packet::operand::Elem;
+use packwright_ir::tensor::{Data, Tensor, array};
+use packwright_ir::{Graph, NodeId, Op};
+use packwright_packet::operand::{Elem, RegionId};
 use packwright_packet::program::{Entry, Port, Program};
 use packwright_sim::func::{self, Output};
 use packwright_target::Target;
@@ -28,18 +30,18 @@ pub type Sample = Vec<Vec<u8>>;
 /// # Errors
 /// Every array that is missing, unknown, or has another shape or type than its input.
 pub fn samples(
-    entry: &Entry,
+    ports: &[Port],
     arrays: &IndexMap<String, Array>,
     options: &FeedOptions,
 ) -> Result<Vec<Sample>, Failure> {
-    let mut problems: Vec<Problem> = unknown(entry, arrays);
+    let mut problems: Vec<Problem> = unknown(ports, arrays);
     let count = if options.each {
         sample_count(arrays, &mut problems)
     } else {
         1
     };
     let mut columns = Vec::new();
-    for port in &entry.inputs {
+    for port in ports {
         let column = match arrays.get(&port.name) {
             Some(array) if options.each => each(port, array),
             Some(array) => whole(port, array).map(|bytes| vec![bytes]),
@@ -60,6 +62,79 @@ pub fn samples(
             .collect()
     };
     Ok((0..count).map(sample).collect())
+}
+
+/// Arrays with a leading axis of samples as inputs of a graph; those with an obvious value may be left
+/// out.
+///
+/// # Errors
+/// Every array that is missing, unknown, or has another shape or type than its input.
+pub fn tensors(
+    graph: &Graph,
+    arrays: &IndexMap<String, Array>,
+) -> Result<Vec<Vec<(String, Tensor)>>, Failure> {
+    let ports = graph
+        .inputs()
+        .iter()
+        .map(|&node| port(graph, node))
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = FeedOptions {
+        each: true,
+        default_inputs: true,
+    };
+    let samples = samples(&ports, arrays, &options)?;
+    let tensors = |sample: &Sample| {
+        ports
+            .iter()
+            .zip(sample)
+            .map(|(port, bytes)| (port.name.clone(), tensor(port, bytes)))
+            .collect()
+    };
+    Ok(samples.iter().map(tensors).collect())
+}
+
+/// An input of a graph as a port.
+fn port(graph: &Graph, node: NodeId) -> Result<Port, Failure> {
+    let ty = &graph.types(node)[0];
+    let Op::Input { name } = graph.op(node) else {
+        return Err(Problem::error("input-unknown", "a node is no input").into());
+    };
+    let elem = match ty.elem {
+        packwright_ir::Elem::I64 => Elem::I64,
+        packwright_ir::Elem::I32 => Elem::I32,
+        packwright_ir::Elem::F32 => Elem::F32,
+        other => {
+            let message = format!("input `{name}` is {other}, which cannot be fed");
+            return Err(Problem::unsupported("input-type", message).into());
+        }
+    };
+    let shape = ty.shape.iter().map(|&n| n as u64).collect();
+    Ok(Port {
+        name: name.clone(),
+        elem,
+        shape,
+        region: RegionId(0),
+    })
+}
+
+/// The elements of a port as a tensor.
+fn tensor(port: &Port, bytes: &[u8]) -> Tensor {
+    let shape: Vec<usize> = port.shape.iter().map(|&n| n as usize).collect();
+    let (words, halves) = (bytes.as_chunks::<8>().0, bytes.as_chunks::<4>().0);
+    Tensor::plain(match port.elem {
+        Elem::I64 => Data::I64(array(
+            &shape,
+            words.iter().map(|&b| i64::from_le_bytes(b)).collect(),
+        )),
+        Elem::I32 => Data::I32(array(
+            &shape,
+            halves.iter().map(|&b| i32::from_le_bytes(b)).collect(),
+        )),
+        _ => Data::F32(array(
+            &shape,
+            halves.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        )),
+    })
 }
 
 /// Runs an entry on every sample. With `each`, outputs get a leading axis of samples, in place of
@@ -103,10 +178,10 @@ pub fn run(
     Ok(outputs)
 }
 
-fn unknown(entry: &Entry, arrays: &IndexMap<String, Array>) -> Vec<Problem> {
-    let known = |name: &str| entry.inputs.iter().any(|port| port.name == name);
+fn unknown(ports: &[Port], arrays: &IndexMap<String, Array>) -> Vec<Problem> {
+    let known = |name: &str| ports.iter().any(|port| port.name == name);
     let unknown = arrays.keys().filter(|name| !known(name));
-    let ports: Vec<_> = entry.inputs.iter().map(|port| port.name.as_str()).collect();
+    let ports: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
     let problem = |name: &String| {
         let message = format!("array `{name}` belongs to no input");
         Problem::error("input-unknown", message).help(format!("inputs are {}", ports.join(", ")))

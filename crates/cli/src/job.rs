@@ -22,7 +22,8 @@ pub fn compile(
     target: &Target,
     choices: &CompileChoices,
 ) -> Result<Compiled, Failure> {
-    Ok(pipeline::compile(graph, target, &choices.resolve()?)?)
+    let options = choices.resolve(&graph)?;
+    Ok(pipeline::compile(graph, target, &options)?)
 }
 
 /// Fills in the constants where the graph has values for all of them, and says whether it has.

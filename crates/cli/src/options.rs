@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use packwright_compile::graph::calibrate::Calibration;
 use packwright_compile::options::{CompileOptions, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
+use packwright_ir::Graph;
 use packwright_target::{Target, config::TargetError, unit};
 
 use crate::errors::{Failure, Problem};
-use crate::file;
+use crate::{arrays, feed, file};
 
 /// How a model is quantised and planned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,20 +33,24 @@ pub enum Activations {
 }
 
 impl CompileChoices {
-    /// The options of the compiler.
+    /// The options of the compiler for a graph.
     ///
     /// # Errors
-    /// When a choice is not possible.
-    pub fn resolve(&self) -> Result<CompileOptions, Failure> {
-        if self.activations == Activations::Static || self.calibration.is_some() {
-            let message = "scales of activations fixed by calibration are not available yet";
-            let help = "leave out --calibrate and --activations static: scales by row need neither";
-            return Err(Problem::unsupported("calibration-unsupported", message)
-                .help(help)
-                .into());
-        }
+    /// When a choice is not possible, or the samples to calibrate with do not fit the inputs.
+    pub fn resolve(&self, graph: &Graph) -> Result<CompileOptions, Failure> {
+        let fixed = self.activations == Activations::Static || self.calibration.is_some();
+        let samples = match &self.calibration {
+            Some(path) => {
+                let arrays = arrays::read(path)?;
+                feed::tensors(graph, &arrays).map_err(|failure| failure.at(&file::shown(path)))?
+            }
+            None => Vec::new(),
+        };
+        let calibration = Calibration { samples, seed: 0 };
         Ok(CompileOptions {
-            graph: GraphOptions::default(),
+            graph: GraphOptions {
+                calibration: fixed.then_some(calibration),
+            },
             plan: PlanOptions {
                 tile_bytes: self.tile_bytes,
                 ..PlanOptions::default()

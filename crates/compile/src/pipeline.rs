@@ -4,15 +4,17 @@ use packwright_ir::Graph;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::verify::{self, Stage};
 
+use crate::graph::calibrate::Calibration;
 use crate::graph::eliminate_dead;
-use crate::graph::quantize::{self, Activations};
+use crate::graph::quantize;
 use crate::pass::{self, Pass, PassReport};
 
 /// What the graph passes may choose.
 #[derive(Clone, Debug, Default)]
 pub struct GraphOptions {
-    /// How activations in front of linear layers are quantised.
-    pub activations: Activations,
+    /// Fixes the scales of activations in front of linear layers; without it they are found for each row
+    /// at run time.
+    pub calibration: Option<Calibration>,
 }
 
 /// Passes that tidy up, run until nothing changes.
@@ -51,7 +53,11 @@ pub fn run_graph_pipeline(
 ) -> Result<Vec<PassReport>, Diagnostics> {
     let mut reports = fuse(graph)?;
     let quantize = pass::find("quantize").expect("is in the table");
-    let run = |graph: &mut Graph| quantize::run_with(graph, &options.activations);
+    let ranges = match &options.calibration {
+        Some(calibration) => Some(calibration.ranges(graph)?),
+        None => None,
+    };
+    let run = |graph: &mut Graph| quantize::run_with(graph, ranges.as_ref());
     reports.push(step(graph, quantize, run)?);
     for name in [
         "legalize",

@@ -95,7 +95,7 @@ pub fn run(args: &Run, output: &Output) -> Result<(), Failure> {
         each: args.each,
         default_inputs: args.default_inputs,
     };
-    let samples = feed::samples(entry, &given, &choices)
+    let samples = feed::samples(&entry.inputs, &given, &choices)
         .map_err(|failure| failure.at(&file::shown(&args.inputs)))?;
     job::judge(&program, &target)?;
 

@@ -39,7 +39,6 @@ pub struct Slms {
 pub fn run(args: &Slms, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let choices = args.choices.resolve()?;
-    choices.resolve()?;
     let count = survey::chosen(&args.models)?.len() as u64;
     let progress = Progress::steps(output, count, "models");
     let table = survey::survey(&args.models, &target, &choices, args.seq, &|| {

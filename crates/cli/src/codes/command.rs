@@ -7,11 +7,6 @@ use super::doc;
 /// Codes of this crate: files, arrays, names.
 pub const CODES: &[CodeDoc] = &[
     doc(
-        "calibration-unsupported",
-        "Calibration is not available yet.",
-        "Scales of activations are found for each row at run time, which needs no calibration. Fixed scales are planned.",
-    ),
-    doc(
         "code-unknown",
         "There is no such code.",
         "`packwright explain` without an argument lists all codes.",

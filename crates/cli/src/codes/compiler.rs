@@ -7,6 +7,16 @@ use super::doc;
 /// Codes of the plan and of the packets that follow from it.
 pub const CODES: &[CodeDoc] = &[
     doc(
+        "calibration-failed",
+        "A sample to calibrate with cannot be evaluated.",
+        "Each sample needs an array for each input, in the shape that the axes are bound to; indices must lie inside their tables.",
+    ),
+    doc(
+        "calibration-missing",
+        "A value was not calibrated.",
+        "Ranges belong to the graph that they were measured on: calibrate the graph that is compiled.",
+    ),
+    doc(
         "plan-element",
         "The machine has no such element type.",
         "Values on the machine are i8, i32, i64, f16 or f32. Cast the value in the model.",
@@ -30,6 +40,26 @@ pub const CODES: &[CodeDoc] = &[
         "plan-view",
         "A change of layout has no form on the machine.",
         "Reshapes and transposes that no fusion took up would need a copy that this version does not make.",
+    ),
+    doc(
+        "bound-violated",
+        "A run beats its bound.",
+        "The simulator shows less traffic or less time than the least that the compiler derived: one of the two is wrong. Please report it with the model and the target.",
+    ),
+    doc(
+        "address-map",
+        "The address map of the DRAM is not understood.",
+        "dram.address_map lists fields from the lowest bit above the burst: column, bankgroup, bank, channel and rank with a width each, then row.",
+    ),
+    doc(
+        "packet-deadlock",
+        "Packets wait for tokens that nobody signals.",
+        "The check of a program finds this before it runs.",
+    ),
+    doc(
+        "origin-unknown",
+        "A packet has an origin that the program does not list.",
+        "The check of a program finds this before it runs.",
     ),
     doc(
         "emit-attention",

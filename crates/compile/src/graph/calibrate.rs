@@ -7,12 +7,51 @@ use packwright_ir::konst::FillKind;
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{Graph, Op, Value};
 
+use super::matching::has_values;
+
 /// Least and largest magnitude that a seeded range covers: what normalised activations of language
 /// models lie in.
 const SEEDED: FillKind = FillKind::Uniform {
     low: 4.0,
     high: 16.0,
 };
+
+/// What ranges come from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// Inputs by name, sample after sample. Without any, or without weights, ranges are made up.
+    pub samples: Vec<Vec<(String, Tensor)>>,
+    /// For ranges that are made up.
+    pub seed: u64,
+}
+
+impl Calibration {
+    /// The ranges of a graph that still computes floats.
+    ///
+    /// # Errors
+    /// When a sample does not fit the graph.
+    pub fn ranges(&self, graph: &Graph) -> Result<Ranges, Diagnostics> {
+        let read = graph
+            .node_ids()
+            .into_iter()
+            .filter_map(|node| match graph.op(node) {
+                Op::Const(id) => Some(*id),
+                _ => None,
+            });
+        let known = read.into_iter().all(|id| has_values(graph, id));
+        if self.samples.is_empty() || !known {
+            return Ok(Ranges::seeded(graph, self.seed));
+        }
+        Ranges::measured(graph, &self.samples).map_err(|error| {
+            Diagnostic::error(
+                "calibration-failed",
+                format!("a sample cannot be evaluated: {error}"),
+            )
+            .help("each sample needs an array for each input, in its shape")
+            .into()
+        })
+    }
+}
 
 /// The largest magnitude of each value that a product reads.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +62,7 @@ impl Ranges {
     ///
     /// # Errors
     /// When a sample cannot be evaluated.
-    pub fn measured(graph: &Graph, samples: &[Vec<(String, Tensor)>]) -> Result<Self, EvalError> {
+    fn measured(graph: &Graph, samples: &[Vec<(String, Tensor)>]) -> Result<Self, EvalError> {
         let mut ranges: IndexMap<Value, f32> = values(graph)
             .into_iter()
             .map(|value| (value, 0.0))
@@ -43,7 +82,7 @@ impl Ranges {
 
     /// Ranges that depend on seed and place in the graph only, for graphs without values. They keep
     /// the form of the program; what it computes means nothing.
-    pub fn seeded(graph: &Graph, seed: u64) -> Self {
+    fn seeded(graph: &Graph, seed: u64) -> Self {
         let values = values(graph);
         let draw = Stream::new("activation ranges", seed, SEEDED, &[values.len()]);
         let ranges = values.into_iter().enumerate();

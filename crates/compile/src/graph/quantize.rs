@@ -20,16 +20,6 @@ const LONGEST_GROUP: usize = 256;
 /// What groups of longer rows are multiples of.
 const GROUP_UNIT: usize = 16;
 
-/// How activations in front of linear layers are quantised.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Activations {
-    /// By row and group, scales found at run time.
-    #[default]
-    Row,
-    /// One scale for a tensor, from ranges that calibration found.
-    Static(Ranges),
-}
-
 /// Elements of a row of `k` that share a scale: the whole row where it is short, else the longest
 /// group that a product's tile of columns can hold.
 pub fn row_group(k: usize) -> usize {
@@ -42,17 +32,18 @@ pub fn row_group(k: usize) -> usize {
 
 /// Quantises with row scales.
 pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
-    run_with(graph, &Activations::Row)
+    run_with(graph, None)
 }
 
-/// Quantises; returns how many nodes became integer.
+/// Quantises; activations in front of linear layers get one scale a tensor where there are ranges, else
+/// one a row and group, found at run time. Returns how many nodes became integer.
 ///
 /// # Errors
 /// Shape rules that the result breaks.
-pub fn run_with(graph: &mut Graph, activations: &Activations) -> Result<usize, Diagnostics> {
+pub fn run_with(graph: &mut Graph, ranges: Option<&Ranges>) -> Result<usize, Diagnostics> {
     let mut quantizer = Quantizer {
         graph,
-        activations,
+        ranges,
         constants: IndexMap::new(),
         values: IndexMap::new(),
         count: 0,
@@ -67,7 +58,7 @@ pub fn run_with(graph: &mut Graph, activations: &Activations) -> Result<usize, D
 
 struct Quantizer<'a> {
     graph: &'a mut Graph,
-    activations: &'a Activations,
+    ranges: Option<&'a Ranges>,
     /// Quantised forms of constants, by channel axis.
     constants: IndexMap<(ConstId, usize), Value>,
     /// Quantised forms of values; a form is a group, or 0 for a static scale.
@@ -116,9 +107,9 @@ impl Quantizer<'_> {
 
     fn activation(&mut self, value: Value) -> Result<Value, Diagnostics> {
         let group = row_group(self.graph.ty(value).columns());
-        match self.activations {
-            Activations::Row => self.value(value, group, Quant::Row { group }),
-            Activations::Static(ranges) => {
+        match self.ranges {
+            None => self.value(value, group, Quant::Row { group }),
+            Some(ranges) => {
                 let scale = ranges.scale(value)?;
                 self.value(value, 0, Quant::Tensor { scale })
             }
