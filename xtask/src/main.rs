@@ -1,6 +1,7 @@
 //! Chores of the workspace. `cargo xtask ci` is everything that has to hold.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod accuracy;
 mod bench;
 mod ci;
 mod docs;
@@ -40,6 +41,21 @@ enum Chore {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
+    /// Compares a model with real weights with reference results: bits, and distance to f32.
+    Accuracy {
+        /// The model.
+        #[arg(long)]
+        model: PathBuf,
+        /// Folder with inputs.npz and fp32.npz.
+        #[arg(long)]
+        reference: PathBuf,
+        /// The machine.
+        #[arg(long, default_value = "e2")]
+        target: String,
+        /// Positions of a sample.
+        #[arg(long, default_value_t = 128)]
+        seq: u64,
+    },
     /// Writes the prost code of onnx.proto anew.
     Proto,
 }
@@ -50,6 +66,12 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Docs { check } => docs::run(check),
         Chore::Bench { model, runs } => bench::run(model.as_deref(), runs),
+        Chore::Accuracy {
+            model,
+            reference,
+            target,
+            seq,
+        } => accuracy::run(&model, &reference, &target, seq),
         Chore::Proto => proto::run(),
     };
     match result {

@@ -4,6 +4,7 @@
 //! `target`, `constants`, `origin`, then for each entry `entry`, `bind`, `register`, `region`,
 //! `input`, `output`, `facts`, `bound`, `term`, `packet` and the commands. Indentation means
 //! nothing; `;` starts a comment. Lines that start with `|` continue `target` and `constants hex`.
+//! The index of a packet may be left out, so that packets can be moved about.
 
 use bytes::Bytes;
 
@@ -397,7 +398,9 @@ fn entry_line(
             };
         }
         "packet" => {
-            numbered(cursor, "p", entry.packets.len())?;
+            if is_index(cursor.rest(), "p") {
+                numbered(cursor, "p", entry.packets.len())?;
+            }
             entry.packets.push(packet_line(start, cursor, complaints));
         }
         _ => {
@@ -433,6 +436,12 @@ fn end(cursor: &mut Cursor<'_>) -> Result<(), Expected> {
     } else {
         Err(cursor.expected("the end of the line"))
     }
+}
+
+/// Whether a text starts with an index such as `p3`.
+fn is_index(text: &str, prefix: &str) -> bool {
+    let rest = text.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Takes an index such as `o3`, which must be the next of its kind.

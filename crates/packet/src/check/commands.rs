@@ -2,16 +2,16 @@
 
 use super::Scope;
 use super::rule::{
-    ELEMENT_SAME, ELEMENT_TYPE, MATMUL_ACC, MATMUL_GROUP, QUANTIZE_GROUP, ROTARY_WIDTH,
-    SOFTMAX_SCALE, STATIC_SCALE, VIEW_ALIGNED,
+    ELEMENT_SAME, ELEMENT_TYPE, MATMUL_ACC, MATMUL_GROUP, NORM_BETA, QUANTIZE_GROUP, ROTARY_WIDTH,
+    SOFTMAX_SCALE, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
 };
-use crate::defs::{Command, FLOAT_ELEMS, Matmul, Quantize, Softmax};
+use crate::defs::{Command, FLOAT_ELEMS, Matmul, Norm, Quantize, Softmax};
 use crate::field::Visitor;
 use crate::operand::Elem::{F16, F32, I8, I32, I64};
-use crate::operand::{Affine, DramRef, Elem, View};
+use crate::operand::{Affine, DramRef, Elem, NormKind, View};
 
 /// Longest contraction whose int8 products fit 32-bit sums.
-const MAX_GROUP: u64 = 1 << 17;
+const MAX_CONTRACTION: u64 = 1 << 17;
 
 /// Types of a table row: any port, numbers that vector units write, index types.
 const ANY: &[Elem] = &[I8, I32, I64, F16, F32];
@@ -65,15 +65,18 @@ pub fn check_command(scope: &mut Scope<'_>, command: &Command) {
             }
         }
         Command::Copy(c) => check_same(scope, &c.src, &c.dst),
-        Command::Lookup(c) => check_same(scope, &c.table, &c.dst),
+        Command::Lookup(c) => {
+            check_same(scope, &c.table, &c.dst);
+            check_table(scope, u64::from(c.table_rows), c.rows);
+        }
+        Command::Gather(c) => check_table(scope, c.table_rows, c.count),
+        Command::Norm(c) => check_norm(scope, c),
         Command::Load(_)
         | Command::Store(_)
-        | Command::Gather(_)
         | Command::Unary(_)
         | Command::Binary(_)
         | Command::Select(_)
         | Command::Fill(_)
-        | Command::Norm(_)
         | Command::Dequantize(_)
         | Command::Reduce(_) => {}
     }
@@ -150,6 +153,20 @@ fn divides(group: Affine, whole: Affine, maxima: &[u64]) -> bool {
     group.term.is_none() && size > 0 && whole.base.is_multiple_of(size) && term.is_multiple_of(size)
 }
 
+/// A table that rows are taken from has one.
+fn check_table(scope: &mut Scope<'_>, rows: u64, taken: Affine) {
+    if rows == 0 && taken.at(scope.maxima) > 0 {
+        scope.breach(&TABLE_ROWS, "table_rows is 0".to_owned());
+    }
+}
+
+/// Only a LayerNorm has a beta.
+fn check_norm(scope: &mut Scope<'_>, c: &Norm) {
+    if c.kind == NormKind::Rms && c.beta.is_some() {
+        scope.breach(&NORM_BETA, "beta stands in an RMSNorm".to_owned());
+    }
+}
+
 /// The rules of products.
 fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
     let group = c.group.at(scope.maxima);
@@ -160,8 +177,9 @@ fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
             format!("group {group} does not divide k {k}"),
         );
     }
-    if group > MAX_GROUP {
-        scope.breach(&MATMUL_GROUP, format!("group {group} is above {MAX_GROUP}"));
+    let k = c.k.at(scope.maxima);
+    if k > MAX_CONTRACTION {
+        scope.breach(&MATMUL_GROUP, format!("k {k} is above {MAX_CONTRACTION}"));
     }
     match c.acc {
         None if !(c.start && c.finish) => {

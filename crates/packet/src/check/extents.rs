@@ -3,7 +3,7 @@
 use super::Scope;
 use super::rule::{DRAM_BOUNDS, DRAM_READ_ONLY, IN_PLACE, SRAM_BOUNDS, VIEW_WRITTEN};
 use crate::access::{Access, Mode, Place, accesses};
-use crate::defs::Command;
+use crate::defs::{Command, Load, Store};
 use crate::field::Visitor;
 use crate::operand::{Affine, DramRef, RegionId, View};
 use crate::program::RegionKind;
@@ -19,7 +19,10 @@ pub fn check_extents(scope: &mut Scope<'_>, command: &Command) {
         }
     }
     if scope.problems.len() == before {
-        check_in_place(scope, command, &accesses);
+        let mut views = Views::default();
+        command.visit(&mut views);
+        check_written(scope, command, &views, &accesses);
+        check_in_place(scope, command, &views, &accesses);
     }
 }
 
@@ -93,27 +96,17 @@ impl Views {
     }
 }
 
-/// Results have distinct elements, and overlap operands only as the same view.
-fn check_in_place(scope: &mut Scope<'_>, command: &Command, accesses: &[Access]) {
-    let mut views = Views::default();
-    command.visit(&mut views);
+/// Results overlap operands only as the same view, and only where rows are read before written.
+fn check_in_place(scope: &mut Scope<'_>, command: &Command, views: &Views, accesses: &[Access]) {
     let writes = accesses
         .iter()
         .filter(|a| a.mode == Mode::Write && a.place == Place::Sram);
     for write in writes {
         let view = views.get(write.field);
-        if let (Some(view), Some((rows, cols))) = (view, write.shape)
-            && (rows > 1 && view.pitch == 0 || cols > 1 && view.step == 0)
-        {
-            scope.breach(
-                &VIEW_WRITTEN,
-                format!("{} repeats its elements", write.field),
-            );
-        }
         for other in accesses.iter().filter(|a| a.place == Place::Sram) {
             let same = std::ptr::eq(other, write) || other.field == write.field;
-            let whole = is_whole(command, other.field);
-            let matching = !whole && views.get(other.field).zip(view).is_some_and(same_bytes);
+            let matching = by_row(command, write.field, other.field)
+                && views.get(other.field).zip(view).is_some_and(same_bytes);
             if !same && !matching && overlap(other, write) {
                 let message = format!("{} overlaps {}", write.field, other.field);
                 scope.breach(&IN_PLACE, message);
@@ -122,13 +115,80 @@ fn check_in_place(scope: &mut Scope<'_>, command: &Command, accesses: &[Access])
     }
 }
 
-/// Whether a result depends on all of an operand instead of on its own row.
-fn is_whole(command: &Command, field: &str) -> bool {
+/// Whether a row of a result depends on no other row of an operand.
+fn by_row(command: &Command, result: &str, operand: &str) -> bool {
     match command {
-        Command::Matmul(_) => matches!(field, "a" | "b"),
-        Command::Lookup(_) => matches!(field, "table" | "index"),
-        _ => false,
+        Command::Matmul(_) => matches!(operand, "residual" | "acc"),
+        Command::Norm(_) | Command::Quantize(_) | Command::Rotary(_) => {
+            result == "dst" && operand == "src"
+        }
+        Command::Softmax(_) => result == "dst" && matches!(operand, "src" | "mask"),
+        Command::Unary(_)
+        | Command::Binary(_)
+        | Command::Select(_)
+        | Command::Fill(_)
+        | Command::Dequantize(_)
+        | Command::Reduce(_)
+        | Command::Copy(_) => true,
+        Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Lookup(_) => false,
     }
+}
+
+/// Elements or runs that a command writes do not overlap each other.
+fn check_written(scope: &mut Scope<'_>, command: &Command, views: &Views, accesses: &[Access]) {
+    for write in accesses.iter().filter(|access| access.mode == Mode::Write) {
+        let (counts, strides, bytes) = pieces(command, write, views, scope.maxima);
+        if !distinct(counts, strides, bytes) {
+            let message = format!("{} writes bytes more than once", write.field);
+            scope.breach(&VIEW_WRITTEN, message);
+        }
+    }
+}
+
+/// The pieces that a command writes in one access: counts and strides of three directions, and the
+/// bytes of a piece.
+fn pieces(
+    command: &Command,
+    write: &Access,
+    views: &Views,
+    maxima: &[u64],
+) -> ([u64; 3], [u64; 3], u64) {
+    if let (Some(view), Some((rows, cols))) = (views.get(write.field), write.shape) {
+        let strides = [u64::from(view.pitch), u64::from(view.step), 0];
+        return ([rows, cols, 1], strides, u64::from(view.elem.bytes()));
+    }
+    let at = |value: Affine| value.at(maxima);
+    match command {
+        Command::Load(Load { block, .. }) => {
+            let strides = block.sram.map(u64::from);
+            (block.count.map(at), strides, at(block.bytes))
+        }
+        Command::Store(Store { block, .. }) => (block.count.map(at), block.dram, at(block.bytes)),
+        Command::Gather(c) => {
+            let strides = [u64::from(c.dst_pitch), 0, 0];
+            ([at(c.count), 1, 1], strides, u64::from(c.row_bytes))
+        }
+        // All other commands write views.
+        _ => ([1; 3], [0; 3], write.extent.run),
+    }
+}
+
+/// Whether pieces of `bytes` bytes, repeated in three directions, share no byte: each stride clears
+/// all that lies on the smaller ones.
+fn distinct(counts: [u64; 3], strides: [u64; 3], bytes: u64) -> bool {
+    if bytes == 0 || counts.contains(&0) {
+        return true;
+    }
+    let mut lattice = [0, 1, 2].map(|d| (strides[d], counts[d]));
+    lattice.sort_unstable();
+    let mut reach = bytes;
+    for (stride, count) in lattice.into_iter().filter(|&(_, count)| count > 1) {
+        if stride < reach {
+            return false;
+        }
+        reach = reach.saturating_add((count - 1).saturating_mul(stride));
+    }
+    true
 }
 
 /// Whether two views have their elements in the same places.

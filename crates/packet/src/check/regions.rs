@@ -106,13 +106,24 @@ fn check_packets(scope: &mut Scope<'_>) {
     }
 }
 
-/// An input or output names a region of its kind and of exactly its size.
+/// An input or output names a region of its kind or state, of exactly its size; each region of
+/// inputs has one input.
 pub fn check_ports(scope: &mut Scope<'_>) {
     for port in &scope.entry.inputs {
         check_port(scope, "input", RegionKind::Input, port);
     }
     for port in &scope.entry.outputs {
         check_port(scope, "output", RegionKind::Output, port);
+    }
+    for (at, region) in scope.entry.regions.iter().enumerate() {
+        let named = scope.entry.inputs.iter();
+        let named = named
+            .filter(|port| usize::from(port.region.0) == at)
+            .count();
+        if region.kind == RegionKind::Input && named != 1 {
+            let message = format!("d{at} (`{}`) has {named} inputs", region.name);
+            scope.breach(&PORT_REGION, message);
+        }
     }
 }
 
@@ -131,7 +142,7 @@ fn check_port(scope: &mut Scope<'_>, what: &str, kind: RegionKind, port: &Port) 
         );
         return;
     };
-    if region.kind != kind {
+    if region.kind != kind && region.kind != RegionKind::State {
         let message = format!(
             "{what} `{name}` names d{number}, which is a region of {}",
             region.kind

@@ -35,7 +35,7 @@ rules! {
         "An entry has at most one region for its packets, large enough for them.",
         "make the region as large as the encoded stream";
     PORT_REGION "port-region":
-        "An input or output names a region of its kind and of exactly its size.",
+        "An input or output names a region of its kind, or state, of exactly its size; each region of inputs has one input.",
         "let region and port agree in kind and bytes";
     REGISTER "register":
         "A register is declared, and no number exceeds 64 bits at the declared maxima.",
@@ -71,14 +71,14 @@ rules! {
         "Address, pitch and step of a view are multiples of its element's size.",
         "align the buffer";
     VIEW_WRITTEN "view-written":
-        "A written view does not repeat rows or elements.",
-        "give the result a pitch and a step";
+        "Elements or runs that a command writes do not overlap each other.",
+        "give the result a pitch and a step that clear its rows and elements";
     IN_PLACE "in-place":
-        "A result overlaps an operand only as the same view, where a command works row by row.",
+        "A result overlaps an operand only as the same view, where a command reads each row before it writes it.",
         "place the result elsewhere";
     MATMUL_GROUP "matmul-group":
-        "The group of a product divides its contraction and is at most 131072 long.",
-        "choose a group that divides k";
+        "The group of a product divides its contraction, which is at most 131072 long.",
+        "choose a group that divides k, and cut a longer contraction into parts";
     MATMUL_ACC "matmul-acc":
         "A product that does not start and finish at once has partial sums; i32 sums have one group.",
         "give acc a place, in f32 for several groups";
@@ -91,6 +91,12 @@ rules! {
     SOFTMAX_SCALE "softmax-scale":
         "A softmax finds scales exactly for an i8 result.",
         "give dst_scale with an i8 result only";
+    NORM_BETA "norm-beta":
+        "Only a LayerNorm has a beta.",
+        "add the vector with a command of its own";
+    TABLE_ROWS "table-rows":
+        "A table that rows are taken from has at least one row.",
+        "give the number of rows of the table";
     ROTARY_WIDTH "rotary-width":
         "The rotated width is even.",
         "rotate pairs";

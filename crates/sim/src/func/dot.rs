@@ -37,10 +37,10 @@ pub(super) fn dot_bytes(a: &[u8], b: &[u8]) -> i32 {
             *lane = lane.wrapping_add(product(a, b));
         }
     }
-    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
-        *lane = lane.wrapping_add(product(a, b));
-    }
-    lanes.into_iter().fold(0, i32::wrapping_add)
+    // The rest has a sum of its own, so that the lanes can stay in registers.
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| product(a, b));
+    let rest = rest.fold(0, i32::wrapping_add);
+    lanes.into_iter().fold(rest, i32::wrapping_add)
 }
 
 #[cfg(test)]
