@@ -34,6 +34,8 @@ pub const ALIGNMENT: u64 = 64;
 const HEADER_BYTES: u64 = 32;
 const ROW_BYTES: u64 = 32;
 const CRC_AT: usize = 24;
+/// Where the header and each row of the table hold a zero.
+const SPARE_AT: usize = 28;
 
 const MANIFEST: u32 = 1;
 const PACKETS: u32 = 2;
@@ -308,10 +310,15 @@ fn read_head(file: &[u8]) -> Result<Vec<Row>, ContainerError> {
     if found > length {
         return layout("bytes follow the last section");
     }
-    let rows: Vec<_> = head[HEADER_BYTES as usize..]
-        .chunks(ROW_BYTES as usize)
-        .map(read_row)
-        .collect();
+    let table = head[HEADER_BYTES as usize..].chunks(ROW_BYTES as usize);
+    let spare = table.clone().map(|row| u32_at(row, SPARE_AT));
+    if spare
+        .chain([u32_at(&head, SPARE_AT)])
+        .any(|spare| spare != 0)
+    {
+        return layout("a field that is not used is not zero");
+    }
+    let rows: Vec<_> = table.map(read_row).collect();
     let mut end = head_length;
     for row in &rows {
         if row.offset != end.next_multiple_of(ALIGNMENT) || row.length > length {

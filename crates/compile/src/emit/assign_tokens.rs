@@ -223,6 +223,15 @@ impl Tracker {
     ) {
         if !self.lives.contains_key(&owner) {
             let (addr, bytes) = range(plan, owner);
+            // Row blocks come round again: the bytes may hold another buffer in between, whose life is
+            // over with the first touch of this one.
+            let others: Vec<Owner> = self.lives.keys().copied().collect();
+            for other in others {
+                let (start, length) = range(plan, other);
+                if start < addr + bytes && addr < start + length {
+                    self.retire(plan, other);
+                }
+            }
             let inherited = self.begin(addr, addr + bytes);
             self.lives.insert(
                 owner,

@@ -19,6 +19,8 @@ pub struct Order {
     last_waiter: Vec<u32>,
     rows: Vec<Option<Box<[u64]>>>,
     kept: usize,
+    /// Bytes of rows that may be kept.
+    limit: usize,
     current: Vec<u64>,
 }
 
@@ -48,6 +50,7 @@ impl Order {
             last_waiter,
             rows,
             kept: 0,
+            limit: MAX_BYTES,
             current: Vec::new(),
         }
     }
@@ -77,7 +80,7 @@ impl Order {
             self.kept += self.current.len() * 8;
             self.rows[at] = Some(self.current.as_slice().into());
         }
-        self.kept <= MAX_BYTES
+        self.kept <= self.limit
     }
 
     /// Whether `earlier` is done before the present packet starts.
@@ -86,5 +89,60 @@ impl Order {
         self.current
             .get(index / 64)
             .is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{OriginId, Token};
+
+    /// Packets that each signal the token of their own index and wait for the given ones.
+    fn packets(waits: &[&[u32]]) -> Vec<Packet> {
+        let packet = |(at, waits): (u32, &&[u32])| Packet {
+            origin: OriginId(0),
+            priority: 0,
+            waits: waits.iter().copied().map(Token).collect(),
+            signals: vec![Token(at)],
+            frees: Vec::new(),
+            commands: Vec::new(),
+        };
+        (0..).zip(waits).map(packet).collect()
+    }
+
+    #[test]
+    fn order_is_transitive() {
+        let packets = packets(&[&[], &[], &[0], &[2], &[1]]);
+        let mut order = Order::new(&packets);
+        let before = (0..packets.len()).map(|at| {
+            assert!(order.advance(at));
+            (0..5).filter(|&earlier| order.before(earlier)).collect()
+        });
+        let before: Vec<Vec<u32>> = before.collect();
+        assert_eq!(before, [vec![], vec![], vec![0], vec![0, 2], vec![1]]);
+    }
+
+    #[test]
+    fn rows_are_kept_only_while_somebody_waits() {
+        let chain: Vec<Vec<u32>> = (0..1000u32)
+            .map(|at| at.checked_sub(1).into_iter().collect())
+            .collect();
+        let chain: Vec<&[u32]> = chain.iter().map(Vec::as_slice).collect();
+        let packets = packets(&chain);
+        let mut order = Order::new(&packets);
+        order.limit = 256;
+        assert!((0..1000).all(|at| order.advance(at)));
+        assert!((0..999).all(|earlier| order.before(earlier)));
+    }
+
+    #[test]
+    fn too_many_open_tokens_are_a_limit() {
+        let all: Vec<u32> = (0..999).collect();
+        let mut waits: Vec<&[u32]> = vec![&[]; 999];
+        waits.push(&all);
+        let packets = packets(&waits);
+        let mut order = Order::new(&packets);
+        order.limit = 10_000;
+        assert!(!(0..1000).all(|at| order.advance(at)));
     }
 }

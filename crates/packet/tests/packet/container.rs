@@ -119,3 +119,95 @@ fn constants_are_shared_and_need_not_be_verified() {
     let offset = constants.as_ptr() as usize - bytes.as_ptr() as usize;
     assert_eq!((offset % 64, offset + constants.len()), (0, bytes.len()));
 }
+
+/// The number at `at`, or nothing where the file is shorter.
+fn number<const N: usize>(file: &[u8], at: usize) -> Option<u64> {
+    let mut bytes = [0; 8];
+    bytes[..N].copy_from_slice(file.get(at..)?.get(..N)?);
+    Some(u64::from_le_bytes(bytes))
+}
+
+/// Makes the checksums of a forged file fit again, as far as its sections lie in it.
+fn seal(file: &mut [u8]) {
+    let Some(count) = number::<4>(file, 12) else {
+        return;
+    };
+    for row in (0..count).map(|row| 32 + 32 * row as usize) {
+        let place = number::<8>(file, row + 8).zip(number::<8>(file, row + 16));
+        let Some((offset, length)) = place else {
+            return;
+        };
+        let end = offset.checked_add(length);
+        let section = end.and_then(|end| file.get(offset as usize..end as usize));
+        if let Some(crc) = section.map(crc32fast::hash) {
+            file[row + 24..row + 28].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    let head = 32 + 32 * count as usize;
+    if file.len() >= head {
+        file[24..28].fill(0);
+        let crc = crc32fast::hash(&file[..head]);
+        file[24..28].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+proptest! {
+    #[test]
+    fn forged_files_are_survived(
+        program in strategy::program(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = file(&program);
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        seal(&mut bytes);
+        if let Ok(program) = read(Bytes::from(bytes.clone())) {
+            prop_assert_eq!(file(&program), bytes, "what can be read is in the one form");
+        }
+    }
+}
+
+#[test]
+fn lies_are_found_behind_good_checksums() {
+    let program = some_program(Constants::Present(Bytes::from_static(b"weights")));
+    let good = file(&program);
+    let forged = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut bad = good.clone();
+        edit(&mut bad);
+        seal(&mut bad);
+        read(Bytes::from(bad)).map_or_else(|error| error.slug(), |_| "read")
+    };
+    let set = |at: usize, value: u64| {
+        move |bad: &mut Vec<u8>| bad[at..at + 8].copy_from_slice(&value.to_le_bytes())
+    };
+    let (first, second) = (32, 64);
+    let (offset, length) = (8, 16);
+    let manifest_at = number::<8>(&good, first + offset).expect("an offset");
+    assert_eq!(forged(&|_| ()), "read");
+    assert_eq!(forged(&|bad| bad[12..16].fill(0xff)), "npu-truncated");
+    assert_eq!(forged(&|bad| bad[12..16].fill(0)), "npu-layout");
+    assert_eq!(forged(&set(16, u64::MAX)), "npu-truncated");
+    assert_eq!(forged(&set(16, 1)), "npu-layout");
+    assert_eq!(forged(&set(second + offset, 1 << 40)), "npu-layout");
+    assert_eq!(forged(&set(second + offset, u64::MAX)), "npu-layout");
+    assert_eq!(forged(&set(second + offset, manifest_at)), "npu-layout");
+    assert_eq!(forged(&set(first + length, u64::MAX)), "npu-layout");
+    assert_eq!(forged(&set(first + length, 0)), "npu-layout");
+    let padding = |bad: &mut Vec<u8>| {
+        let end = manifest_at + number::<8>(bad, first + length).expect("a length");
+        bad[end as usize] = 1;
+    };
+    assert_eq!(forged(&padding), "npu-layout");
+    assert_eq!(forged(&|bad| bad[28] = 1), "npu-layout");
+    assert_eq!(forged(&|bad| bad[first + 28] = 1), "npu-layout");
+    assert_eq!(forged(&|bad| bad[first] = 3), "npu-layout");
+    assert_eq!(forged(&|bad| bad[second + 4] = 9), "npu-layout");
+    let field = |bad: &mut Vec<u8>| bad[manifest_at as usize] = 0xff;
+    assert_eq!(forged(&field), "npu-manifest");
+}
