@@ -388,7 +388,7 @@ mod tests {
             ("input_ids".to_owned(), ids(&[3, 4])),
             ("x".to_owned(), ids(&[1])),
         ]);
-        let result = samples(&entry, &arrays, &FeedOptions::default());
+        let result = samples(&entry.inputs, &arrays, &FeedOptions::default());
         assert_eq!(
             codes(result),
             ["input-unknown", "input-shape", "input-missing"]
@@ -403,7 +403,7 @@ mod tests {
             default_inputs: true,
             ..Default::default()
         };
-        let samples = samples(&entry, &arrays, &options).expect("fits");
+        let samples = samples(&entry.inputs, &arrays, &options).expect("fits");
         assert_eq!(samples.len(), 1);
         assert_eq!(samples[0][1][..9], [1, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
@@ -417,9 +417,9 @@ mod tests {
         };
         for shape in [&[3, 4][..], &[3, 1, 4]] {
             let arrays = IndexMap::from([("input_ids".to_owned(), ids(shape))]);
-            assert_eq!(samples(&entry, &arrays, &options).expect("fits").len(), 3);
+            assert_eq!(samples(&entry.inputs, &arrays, &options).expect("fits").len(), 3);
         }
         let arrays = IndexMap::from([("input_ids".to_owned(), ids(&[3, 5]))]);
-        assert_eq!(codes(samples(&entry, &arrays, &options)), ["input-shape"]);
+        assert_eq!(codes(samples(&entry.inputs, &arrays, &options)), ["input-shape"]);
     }
 }

@@ -1,9 +1,9 @@
 //! Slicing: how many row blocks each segment is cut into, what stays and what is spilled.
 //!
 //! Starts from whole segments (every constant read once, nothing spilled) and gives way only where
-//! SRAM is short: the segment at the peak is cut into more row blocks, which costs its constants once
-//! more for each block unless they can stay; where that does not help, the largest value that crosses
-//! the peak is spilled.
+//! SRAM is short. Two things help at the peak: spilling the largest value that crosses it, which costs its
+//! bytes once for each way, and cutting the segment into one more row block, which costs its constants
+//! once more. The cheaper one is taken; in the end spills that turned out to be needless are taken back.
 
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::Graph;
@@ -44,6 +44,11 @@ pub fn choose(
         storage: &storage,
         layout: &layout,
     };
+    let options = &PlanOptions {
+        row_chunk: row_chunk(&scene, &segments),
+        ..options.clone()
+    };
+    let scene = Scene { options, ..scene };
     let uses = demand::uses(graph, &storage, &segments);
     let fitting = fit(&scene, segments, &uses)?;
     let choice = keep_constants(&scene, fitting, &uses);
@@ -80,6 +85,32 @@ pub fn choose(
     })
 }
 
+/// Rows of a row-wise fragment: as many as asked for, fewer where two copies of their scratch would take
+/// more than an eighth of SRAM.
+fn row_chunk(scene: &Scene<'_>, segments: &[Segment]) -> usize {
+    let one = PlanOptions {
+        row_chunk: 1,
+        ..scene.options.clone()
+    };
+    let scene_of_one = Scene {
+        options: &one,
+        ..*scene
+    };
+    let widest = segments
+        .iter()
+        .flat_map(|segment| segment.stages.iter().map(move |stage| (segment, stage)))
+        .filter(|(_, stage)| matches!(stage, Stage::Rows { .. }))
+        .map(|(segment, stage)| {
+            demand::scratch(&scene_of_one, segment, stage)
+                .iter()
+                .sum::<u64>()
+        })
+        .max()
+        .unwrap_or(0);
+    let fit = scene.target.sram.bytes / 16 / widest.max(1);
+    scene.options.row_chunk.min(fit as usize).max(1)
+}
+
 /// Cuts and spills until everything fits.
 fn fit(
     scene: &Scene<'_>,
@@ -94,20 +125,25 @@ fn fit(
         let top = place::place(&mut buffers, alignment);
         let (ring, hungry) = ring_need(scene, &segments);
         if top + ring <= capacity {
-            return Ok(Choice {
+            let choice = Choice {
                 segments,
                 spilled,
                 buffers,
                 top,
-            });
+            };
+            return Ok(take_back(scene, choice, uses));
         }
         let (live, step) = place::live_peak(&buffers, alignment);
         let at = segment_of(&segments, step);
-        if cut(&mut segments[at]) {
+        let crossing = largest_crossing(scene, &segments, uses, &spilled, at);
+        if let Some(root) = crossing
+            && (!can_cut(&segments[at])
+                || spill_cost(scene, root, &uses[&root]) < cut_cost(scene, &segments[at]))
+        {
+            spilled.insert(root);
             continue;
         }
-        if let Some(root) = largest_crossing(scene, &segments, uses, &spilled, at) {
-            spilled.insert(root);
+        if cut(&mut segments[at]) {
             continue;
         }
         // Cutting elsewhere helps only where fragmentation, not live data, is in the way.
@@ -122,7 +158,50 @@ fn fit(
     }
 }
 
-/// Halves the blocks of a segment, in steps of eight rows while they are large.
+/// Takes back spills that the final choice can do without, the most expensive first.
+fn take_back(scene: &Scene<'_>, mut choice: Choice, uses: &IndexMap<RootId, Use>) -> Choice {
+    let alignment = u64::from(scene.target.sram.alignment);
+    let ring = ring_need(scene, &choice.segments).0;
+    let mut roots: Vec<RootId> = choice.spilled.iter().copied().collect();
+    roots.sort_by_key(|&root| {
+        (
+            std::cmp::Reverse(spill_cost(scene, root, &uses[&root])),
+            root,
+        )
+    });
+    for root in roots {
+        let mut spilled = choice.spilled.clone();
+        spilled.shift_remove(&root);
+        let mut buffers = demand::buffers(scene, &choice.segments, uses, &spilled);
+        let top = place::place(&mut buffers, alignment);
+        if top + ring <= scene.target.sram.bytes {
+            choice = Choice {
+                spilled,
+                buffers,
+                top,
+                ..choice
+            };
+        }
+    }
+    choice
+}
+
+/// DRAM bytes of spilling a value: written once, read by each stage that takes it.
+fn spill_cost(scene: &Scene<'_>, root: RootId, using: &Use) -> u64 {
+    let info = scene.storage.root(root);
+    info.bytes(info.rows) * (1 + using.read.len() as u64)
+}
+
+/// DRAM bytes of one more row block: the constants of the segment once more.
+fn cut_cost(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let constants = segment
+        .stages
+        .iter()
+        .map(|stage| demand::constant_bytes(scene, stage).1);
+    constants.sum()
+}
+
+/// Cuts a segment into one more block, in steps of eight rows while they are large.
 fn cut(segment: &mut Segment) -> bool {
     if !can_cut(segment) {
         return false;
