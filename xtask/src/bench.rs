@@ -12,7 +12,7 @@ use crate::{call, root};
 /// Times the release build; every figure is the median of `runs` runs after one that is not counted.
 pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
     call("cargo", &["build", "--release", "--quiet"], &[])?;
-    let program = root().join("target/release/packwright");
+    let program = target_folder().join("release/packwright");
     let folder = tempfile::tempdir()?;
     println!(
         "{:<44} {:>10} {:>10} {:>10}",
@@ -34,6 +34,11 @@ pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
         real(&program, model, folder.path(), runs)?;
     }
     Ok(())
+}
+
+/// Where cargo builds.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Compiles a model with weights and copies its file in turn.

@@ -417,9 +417,17 @@ mod tests {
         };
         for shape in [&[3, 4][..], &[3, 1, 4]] {
             let arrays = IndexMap::from([("input_ids".to_owned(), ids(shape))]);
-            assert_eq!(samples(&entry.inputs, &arrays, &options).expect("fits").len(), 3);
+            assert_eq!(
+                samples(&entry.inputs, &arrays, &options)
+                    .expect("fits")
+                    .len(),
+                3
+            );
         }
         let arrays = IndexMap::from([("input_ids".to_owned(), ids(&[3, 5]))]);
-        assert_eq!(codes(samples(&entry.inputs, &arrays, &options)), ["input-shape"]);
+        assert_eq!(
+            codes(samples(&entry.inputs, &arrays, &options)),
+            ["input-shape"]
+        );
     }
 }

@@ -237,7 +237,8 @@ impl Accesses<'_> {
 
     fn matmul(&mut self, c: &Matmul) {
         let (m, n, k) = (self.at(c.m), self.at(c.n), self.at(c.k));
-        let groups = k.checked_div(self.at(c.group)).unwrap_or(0);
+        // An empty contraction has one group, whose sum is zero.
+        let groups = k.checked_div(self.at(c.group)).map_or(1, |n| n.max(1));
         self.read("a", &c.a, m, k);
         self.read("b", &c.b, n, k);
         let scaled = c.finish || c.acc.is_some_and(|acc| acc.elem == Elem::F32);

@@ -53,13 +53,13 @@ pub const CODES: &[CodeDoc] = &[
     ),
     doc(
         "asm-statement",
-        "A line does not belong where it stands.",
-        "Entries hold regions, ports and packets; packets hold commands.",
+        "A line starts with a word that is no command and no other kind of line.",
+        "`docs/packets.md` lists the lines and the commands of the text form.",
     ),
     doc(
         "asm-order",
-        "A line stands too early or too late.",
-        "Registers, regions and ports come before the packets of their entry.",
+        "An index is not the next of its kind.",
+        "Origins, registers, regions and packets are numbered in the order of their lines, from 0; a packet may go without.",
     ),
     doc(
         "asm-missing",

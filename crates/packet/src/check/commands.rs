@@ -188,6 +188,9 @@ fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
                 "acc is missing for a part of a contraction".to_owned(),
             );
         }
+        Some(_) if c.start && c.finish => {
+            scope.breach(&MATMUL_ACC, "acc is not used".to_owned());
+        }
         Some(acc) if acc.elem == I32 && c.group != c.k => {
             scope.breach(&MATMUL_ACC, "acc is i32 with several groups".to_owned());
         }

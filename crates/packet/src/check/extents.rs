@@ -168,8 +168,20 @@ fn pieces(
             let strides = [u64::from(c.dst_pitch), 0, 0];
             ([at(c.count), 1, 1], strides, u64::from(c.row_bytes))
         }
-        // All other commands write views.
-        _ => ([1; 3], [0; 3], write.extent.run),
+        // These write views only.
+        Command::Matmul(_)
+        | Command::Unary(_)
+        | Command::Binary(_)
+        | Command::Select(_)
+        | Command::Fill(_)
+        | Command::Norm(_)
+        | Command::Softmax(_)
+        | Command::Quantize(_)
+        | Command::Dequantize(_)
+        | Command::Rotary(_)
+        | Command::Reduce(_)
+        | Command::Copy(_)
+        | Command::Lookup(_) => ([1; 3], [0; 3], write.extent.run),
     }
 }
 

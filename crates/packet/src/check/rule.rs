@@ -80,8 +80,8 @@ rules! {
         "The group of a product divides its contraction, which is at most 131072 long.",
         "choose a group that divides k, and cut a longer contraction into parts";
     MATMUL_ACC "matmul-acc":
-        "A product that does not start and finish at once has partial sums; i32 sums have one group.",
-        "give acc a place, in f32 for several groups";
+        "A product has partial sums exactly where it does not start and finish at once; i32 sums have one group.",
+        "give acc a place for a part of a contraction only, in f32 for several groups";
     STATIC_SCALE "static-scale":
         "A static scale is a normal number above zero, and 1 where the result is not i8.",
         "set the scale with an i8 result only";

@@ -1,4 +1,4 @@
-//! The check: a program for each rule, which breaks it and no other.
+//! The check: a program for each rule, which breaks it and no other; programs that break none.
 //!
 //! `tests/data/check/SLUG.packets` breaks the rule SLUG. Each complaint stands below the line that
 //! it is about: a command, a packet, or the entry. `INSTA_UPDATE=always` writes them.
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use packwright_packet::asm::assemble;
 use packwright_packet::check::{Problem, RULES, check};
+use packwright_packet::disasm::{DisasmOptions, disassemble};
 use packwright_packet::program::Program;
 use packwright_target::Target;
 
@@ -95,6 +96,51 @@ fn each_program_has_a_rule() {
             .unwrap_or_default();
         assert!(slugs().any(|slug| slug == stem), "{stem} is no rule");
     }
+}
+
+#[test]
+fn a_program_written_by_hand_is_sound() {
+    let text = include_str!("../data/two-layers.packets");
+    let program = program(text);
+    assert_eq!(check(&program, &tiny()), []);
+    let printed = disassemble(&program, &DisasmOptions::default());
+    assert_eq!(assemble(&printed, None), Ok(program));
+}
+
+/// Packets that take turns in `slots` places of SRAM, each waiting for the one before in its place.
+fn turns(packets: usize, slots: usize) -> String {
+    let mut text =
+        String::from("program \"turns\"\norigin o0 layer=\"a\" what=\"b\"\nentry \"main\"\n");
+    for p in 0..packets {
+        let wait = p
+            .checked_sub(slots)
+            .map_or(String::new(), |before| format!(" wait=t{before}"));
+        let (x, y) = (p % slots * 4096, p % slots * 4096 + 2048);
+        text.push_str(&format!(
+            "packet{wait} signal=t{p} free={x}+4096\n\
+             fill rows=8 cols=16 value=0.0 dst=f32@{x}:128\n\
+             unary rows=8 cols=16 func=relu src=f32@{x}:128 dst=f16@{y}:64\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn long_streams_are_followed_exactly() {
+    assert_eq!(check(&program(&turns(2000, 8)), &tiny()), []);
+    let broken = turns(2000, 8).replace("packet wait=t1500 ", "packet wait=t1499 ");
+    let problems = check(&program(&broken), &tiny());
+    let places: Vec<_> = problems
+        .iter()
+        .map(|p| (p.slug, p.packet, p.command))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("sram-race", Some(1508), Some(0)),
+            ("sram-race", Some(1508), Some(1))
+        ]
+    );
 }
 
 #[test]

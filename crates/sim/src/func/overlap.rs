@@ -31,11 +31,13 @@ pub(super) fn refuse_overlap(result: &Area, operand: &Area, sharing: Sharing) ->
     }
 }
 
-/// Whether each element has the same bytes in both.
+/// Whether each element that both have lies in the same place.
+///
+/// One of them may have more columns. An element of the result is then over no element of a later
+/// row of the operand, because elements of a result do not overlap each other.
 fn same_places(a: &Area, b: &Area) -> bool {
     starts_together(a, b)
-        && a.cols() == b.cols()
-        && (a.step() == b.step() || a.cols() == 1)
+        && (a.step() == b.step() || a.cols().min(b.cols()) == 1)
         && a.elem_bytes() == b.elem_bytes()
 }
 
