@@ -229,3 +229,17 @@ fn calibrated_scales_compute_what_the_graph_means() {
         }
     }
 }
+
+#[test]
+fn a_layer_that_is_shared_is_read_once_where_it_fits() {
+    let name = "albert-base-v2.encoder.ts14.dyn.onnx";
+    let e8 = target("e8", &[]);
+    let program = compiled(graph(name, None, None), &e8).program;
+    let report = simulated(&program, &e8);
+    let bound = program.entries[0].bound.dram_bytes as f64;
+    let ratio = report.dram.bytes.total() as f64 / bound;
+    assert!(ratio <= 1.02, "{ratio}");
+    assert_equal_to_eval(name, 8, &e8);
+    // Where it does not fit, a part of it stays.
+    assert_equal_to_eval(name, 4, &target("e2", &[]));
+}

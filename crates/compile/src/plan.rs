@@ -12,6 +12,7 @@
 pub mod constants;
 pub mod demand;
 pub mod order;
+pub mod pin;
 pub mod place;
 pub mod prefetch;
 pub mod segment;
@@ -42,7 +43,7 @@ pub struct Plan {
     pub fragments: Vec<Fragment>,
     pub buffers: Vec<Buffer>,
     pub tiles: Vec<Tile>,
-    /// The part of SRAM through which constants stream.
+    /// The part of SRAM for constants: pinned tiles, and behind them a ring through which the others stream.
     pub ring: SramSpan,
     /// Rows of one fragment of a row-wise stage.
     pub row_chunk: usize,

@@ -84,8 +84,8 @@ fn rows_far_apart_cost_more_than_a_stream() {
     let stream = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=131072";
     let rows = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=64(65536:2048)x2048";
     let scattered = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=1024(4096:64)x64";
-    assert!(share(stream) > share(&rows));
-    assert!(share(&rows) > 1.5 * share(scattered));
+    assert!(share(stream) > share(rows));
+    assert!(share(rows) > 1.5 * share(scattered));
 }
 
 #[test]

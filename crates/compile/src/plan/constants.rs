@@ -78,6 +78,8 @@ pub struct Tile {
     pub bytes: u64,
     /// SRAM address, once prefetch has given it a place in the ring.
     pub addr: u64,
+    /// Whether it has a place of its own and stays there once it is loaded.
+    pub pinned: bool,
     /// Segment and stage that read it first.
     pub reader: Option<(usize, usize)>,
 }

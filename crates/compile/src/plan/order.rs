@@ -268,6 +268,7 @@ impl Ordered {
             offset,
             bytes,
             addr: 0,
+            pinned: false,
             reader: None,
         });
         TileId(self.tiles.len() as u32 - 1)

@@ -43,16 +43,16 @@ pub fn prefetch(
     };
     let mut next = 0;
     let mut loaded = vec![false; tiles.len()];
+    let mut read = vec![false; tiles.len()];
     let mut ahead = 0;
     let mut result = Vec::with_capacity(fragments.len() + tiles.len());
     for (index, fragment) in fragments.into_iter().enumerate() {
         let needs = tiles_of(&fragment).to_vec();
         while needs.iter().any(|t| !loaded[t.0 as usize]) {
             let tile = order[next];
-            let Some(addr) = state.push(tile, tiles[tile.0 as usize].bytes) else {
+            if !state.enter(tile, tiles) {
                 return Err(too_small(&tiles[tile.0 as usize], ring).into());
-            };
-            tiles[tile.0 as usize].addr = addr;
+            }
             loaded[tile.0 as usize] = true;
             next += 1;
             ahead += 1;
@@ -60,17 +60,21 @@ pub fn prefetch(
         }
         result.push(fragment);
         for tile in &needs {
-            if last_use[tile.0 as usize] == index {
+            let place = tile.0 as usize;
+            // A pinned tile runs ahead until it is read first, any other until it is read last.
+            let first_read = !std::mem::replace(&mut read[place], true);
+            if tiles[place].pinned {
+                ahead -= usize::from(first_read);
+            } else if last_use[place] == index {
                 ahead -= 1;
                 state.release(*tile);
             }
         }
         while next < order.len() && ahead < most_ahead {
             let tile = order[next];
-            let Some(addr) = state.push(tile, tiles[tile.0 as usize].bytes) else {
+            if !state.enter(tile, tiles) {
                 break;
-            };
-            tiles[tile.0 as usize].addr = addr;
+            }
             loaded[tile.0 as usize] = true;
             next += 1;
             ahead += 1;
@@ -101,6 +105,17 @@ struct Ring {
 }
 
 impl Ring {
+    /// Gives a tile its place; a pinned one has it.
+    fn enter(&mut self, tile: TileId, tiles: &mut [Tile]) -> bool {
+        let info = &mut tiles[tile.0 as usize];
+        if info.pinned {
+            return true;
+        }
+        let addr = self.push(tile, info.bytes);
+        info.addr = addr.unwrap_or(info.addr);
+        addr.is_some()
+    }
+
     /// Finds room behind the newest tile, or from the start of the span.
     fn push(&mut self, tile: TileId, bytes: u64) -> Option<u64> {
         let bytes = bytes.next_multiple_of(ALIGN);

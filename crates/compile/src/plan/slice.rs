@@ -14,7 +14,7 @@ use super::constants::Layout;
 use super::demand::{self, Scene, Use};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
-use super::{Buffer, Plan, Segment, SramSpan, order, place, prefetch};
+use super::{Buffer, Plan, Segment, SramSpan, order, pin, place, prefetch};
 use crate::options::PlanOptions;
 
 /// A feasible choice with its buffers placed.
@@ -52,14 +52,23 @@ pub fn choose(
     let uses = demand::uses(graph, &storage, &segments);
     let fitting = fit(&scene, segments, &uses)?;
     let choice = keep_constants(&scene, fitting, &uses);
-    let ring = SramSpan {
+    let left = SramSpan {
         addr: choice.top,
         bytes: target.sram.bytes - choice.top,
     };
     let ordered = order::order(&scene, &choice.segments, &uses, &choice.spilled);
-    let mut tiles = ordered.tiles;
+    let (mut fragments, mut tiles) = (ordered.fragments, ordered.tiles);
+    let reserve = ring_need(&scene, &choice.segments)
+        .0
+        .max(target.sram.bytes / 16);
+    let budget = left.bytes.saturating_sub(reserve);
+    let pinned = pin::pin(&mut fragments, &mut tiles, left, budget);
+    let ring = SramSpan {
+        addr: left.addr + pinned,
+        bytes: left.bytes - pinned,
+    };
     let window = target.sequencer.window as usize;
-    let fragments = prefetch::prefetch(ordered.fragments, &mut tiles, ring, window)?;
+    let fragments = prefetch::prefetch(fragments, &mut tiles, ring, window)?;
     let spill_bytes = choice
         .spilled
         .iter()
@@ -76,7 +85,7 @@ pub fn choose(
         fragments,
         buffers: choice.buffers,
         tiles,
-        ring,
+        ring: left,
         row_chunk: options.row_chunk,
         spill_bytes,
         sram_peak: choice.top.max(tile_top),
