@@ -109,6 +109,8 @@ pub enum Home {
     Whole(RootId),
     /// The present row block of a value in a segment.
     Block { root: RootId, segment: usize },
+    /// All rows of a spilled value, brought back for an attention of a segment.
+    Refilled { root: RootId, segment: usize },
     /// Intermediate data of one stage; `copy` of several that alternate.
     Scratch {
         segment: usize,

@@ -85,6 +85,7 @@ impl<'a> Site<'a> {
     /// Whether a root has a buffer that the segment sees.
     pub fn has_home(&self, root: RootId, segment: usize) -> bool {
         self.homes.contains_key(&Home::Block { root, segment })
+            || self.homes.contains_key(&Home::Refilled { root, segment })
             || self.homes.contains_key(&Home::Whole(root))
     }
 
@@ -92,17 +93,15 @@ impl<'a> Site<'a> {
     pub fn root_area(&self, root: RootId, segment: usize, row: usize) -> Area {
         let info = self.plan.storage.root(root);
         let plan_segment = &self.plan.segments[segment];
+        let all_rows = [Home::Refilled { root, segment }, Home::Whole(root)];
         let (base, first, rows) = match self.homes.get(&Home::Block { root, segment }) {
             Some(&base) => {
                 let block = plan_segment.block_rows.max(1);
                 (base, row / block * block, block.min(info.rows))
             }
             None => {
-                let base = self
-                    .homes
-                    .get(&Home::Whole(root))
-                    .expect("every root has a home");
-                (*base, 0, info.rows)
+                let base = all_rows.iter().find_map(|home| self.homes.get(home));
+                (*base.expect("every root has a home"), 0, info.rows)
             }
         };
         let offset = (row - first) as u64;

@@ -186,6 +186,21 @@ fn root_buffers(
         entry.1 = entry.1.max(t);
     }
     for (s, (first, last)) in users {
+        if spilled && s != home_segment && attends(&segments[s], s, using) {
+            let life = if segments[s].block_count() > 1 {
+                span(s)
+            } else {
+                first..last + 1
+            };
+            buffers.push(Buffer {
+                name: name.clone(),
+                bytes: info.bytes(info.rows),
+                life,
+                addr: 0,
+                home: Home::Refilled { root, segment: s },
+            });
+            continue;
+        }
         let cut = segments[s].block_count() > 1 && info.rows == segments[s].rows;
         let (rows, home) = if cut || spilled {
             (
@@ -205,6 +220,15 @@ fn root_buffers(
             home,
         });
     }
+}
+
+/// Whether an attention of a segment is among the readers of a value: it needs all rows.
+pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
+    using
+        .read
+        .iter()
+        .filter(|(s, _)| *s == index)
+        .any(|&(_, i)| matches!(segment.stages[i], Stage::Attention { .. }))
 }
 
 /// Sizes of the scratch parts of a stage, for one copy.

@@ -35,7 +35,15 @@ pub fn order(
             for (i, stage) in segment.stages.iter().enumerate() {
                 for root in spilled_operands(scene, stage, spilled) {
                     if uses[&root].made.0 != s && filled.insert(root) {
-                        let rows = block.clone();
+                        let whole = demand::attends(segment, s, &uses[&root]);
+                        if whole && b > 0 {
+                            continue;
+                        }
+                        let rows = if whole {
+                            0..scene.storage.root(root).rows
+                        } else {
+                            block.clone()
+                        };
                         ordered.fragments.push(Fragment::Fill {
                             root,
                             segment: s,

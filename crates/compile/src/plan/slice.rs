@@ -261,6 +261,7 @@ fn largest_crossing(
                 && using.crosses()
                 && using.made.0 <= at
                 && using.read.iter().any(|&(s, _)| s >= at)
+                && !demand::attends(&segments[at], at, using)
                 && can_spill(scene, segments, **root, using)
         })
         .max_by_key(|(root, _)| {
@@ -270,17 +271,18 @@ fn largest_crossing(
         .map(|(&root, _)| root)
 }
 
-/// A value can be spilled where every reader takes the same rows that it makes.
+/// A value can be spilled where every reader takes the same rows that it makes, or all of them in a later
+/// segment.
 fn can_spill(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use) -> bool {
     let rows = scene.storage.root(root).rows;
     rows == segments[using.made.0].rows
         && using.read.iter().all(|&(s, i)| {
             let stage = &segments[s].stages[i];
-            segments[s].rows == rows
-                && match stage {
-                    Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
-                    Stage::Matmul { .. } | Stage::Rows { .. } => true,
-                }
+            match stage {
+                Stage::Whole { .. } | Stage::Input { .. } => false,
+                Stage::Attention { .. } => s != using.made.0,
+                Stage::Matmul { .. } | Stage::Rows { .. } => segments[s].rows == rows,
+            }
         })
 }
 
