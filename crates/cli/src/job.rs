@@ -5,6 +5,7 @@ use packwright_ir::Graph;
 use packwright_packet::container::{ReadOptions, read_with};
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_packet::{access, check};
+use packwright_sim::report::Bytes;
 use packwright_target::Target;
 use serde_json::json;
 
@@ -194,39 +195,24 @@ pub fn registers(entry: &Entry, given: &[(String, u64)]) -> Result<Vec<u64>, Fai
 /// The DRAM traffic of an entry as its commands say it, without a simulation. The packet stream
 /// counts with the size of its region.
 pub fn predicted_traffic(entry: &Entry, registers: &[u64]) -> DramBytes {
-    let mut bytes = DramBytes::default();
+    let mut bytes = Bytes::default();
     for command in entry.packets.iter().flat_map(|packet| &packet.commands) {
         for access in access::accesses(command, registers) {
             let access::Place::Dram(region) = access.place else {
                 continue;
             };
-            let Some(region) = entry.regions.get(usize::from(region.0)) else {
-                continue;
-            };
-            let written = access.mode == access::Mode::Write;
-            let sum = match (region.kind, written) {
-                (RegionKind::Weights, _) => &mut bytes.weights,
-                (RegionKind::Embeddings, _) => &mut bytes.embeddings,
-                (RegionKind::Input, _) => &mut bytes.inputs,
-                (RegionKind::Output, _) => &mut bytes.outputs,
-                (RegionKind::Spill, true) => &mut bytes.spill_write,
-                (RegionKind::Spill, false) => &mut bytes.spill_read,
-                (RegionKind::State, true) => &mut bytes.kv_write,
-                (RegionKind::State, false) => &mut bytes.kv_read,
-                (RegionKind::Packets, _) => &mut bytes.packets,
-            };
-            *sum = sum.saturating_add(access.bytes);
+            if let Some(region) = entry.regions.get(usize::from(region.0)) {
+                let sum = bytes.of(region.kind, access.mode == access::Mode::Write);
+                *sum = sum.saturating_add(access.bytes);
+            }
         }
     }
     let streams = entry
         .regions
         .iter()
         .filter(|region| region.kind == RegionKind::Packets);
-    bytes.packets = bytes
-        .packets
-        .saturating_add(streams.map(|region| region.bytes).sum());
-    bytes.total = bytes.categories().iter().map(|&(_, bytes)| bytes).sum();
-    bytes
+    bytes.packets = streams.map(|region| region.bytes).sum();
+    build::dram_bytes(&bytes)
 }
 
 /// The trace of a simulation in Chrome's event format: a process for each entry, a thread for each

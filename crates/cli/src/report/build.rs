@@ -82,7 +82,8 @@ pub fn entry(
     })
 }
 
-fn dram_bytes(bytes: &Bytes) -> DramBytes {
+/// Traffic by category as the schema names it.
+pub fn dram_bytes(bytes: &Bytes) -> DramBytes {
     DramBytes {
         weights: bytes.weights,
         embeddings: bytes.embeddings,

@@ -84,12 +84,7 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor, ty: &Type) -> Result<Ten
             Lanes::Bool(a.into_iter().zip(b).map(|(a, b)| logic(f, a, b)).collect())
         }
         (Lanes::Int(a), Lanes::Int(b)) => match comparison(f) {
-            Some(holds) => Lanes::Bool(
-                a.iter()
-                    .zip(&b)
-                    .map(|(a, b)| holds(a.partial_cmp(b)))
-                    .collect(),
-            ),
+            Some(holds) => compared(&a, &b, holds),
             None => Lanes::Int(
                 a.into_iter()
                     .zip(b)
@@ -98,23 +93,13 @@ pub(super) fn binary(f: Binary, a: &Tensor, b: &Tensor, ty: &Type) -> Result<Ten
             ),
         },
         (Lanes::F32(a), Lanes::F32(b)) => match comparison(f) {
-            Some(holds) => Lanes::Bool(
-                a.iter()
-                    .zip(&b)
-                    .map(|(a, b)| holds(a.partial_cmp(b)))
-                    .collect(),
-            ),
+            Some(holds) => compared(&a, &b, holds),
             None => Lanes::F32(a.into_iter().zip(b).map(|(a, b)| real(f, a, b)).collect()),
         },
         (a, b) => {
             let (a, b) = (wide(a), wide(b));
             match comparison(f) {
-                Some(holds) => Lanes::Bool(
-                    a.iter()
-                        .zip(&b)
-                        .map(|(a, b)| holds(a.partial_cmp(b)))
-                        .collect(),
-                ),
+                Some(holds) => compared(&a, &b, holds),
                 None => Lanes::F64(
                     a.into_iter()
                         .zip(b)
@@ -135,6 +120,12 @@ fn wide(lanes: Lanes) -> Vec<f64> {
 }
 
 type Order = Option<std::cmp::Ordering>;
+
+/// Whether the comparison holds, element by element.
+fn compared<T: PartialOrd>(a: &[T], b: &[T], holds: fn(Order) -> bool) -> Lanes {
+    let pairs = a.iter().zip(b);
+    Lanes::Bool(pairs.map(|(a, b)| holds(a.partial_cmp(b))).collect())
+}
 
 fn comparison(f: Binary) -> Option<fn(Order) -> bool> {
     Some(match f {
