@@ -138,6 +138,37 @@ pub fn whole(
                 })
             })
         }
+        Op::Reshape { .. } => Ok(vec![flatten(&operands[0], &dst)]),
+        Op::Slice { start, step, .. } => {
+            let source = &operands[0];
+            let positive: Option<Vec<u64>> = step
+                .iter()
+                .map(|&step| u64::try_from(step).ok().filter(|&step| step > 0))
+                .collect();
+            let Some(step) = positive else {
+                return Err(unsupported(site, node, "it walks backwards"));
+            };
+            let first = start.iter().zip(&source.strides);
+            let cut = Operand {
+                elem: source.elem,
+                addr: source.addr + first.map(|(&i, stride)| i as u64 * stride).sum::<u64>(),
+                shape: dst.shape.clone(),
+                strides: source
+                    .strides
+                    .iter()
+                    .zip(step)
+                    .map(|(s, step)| s * step)
+                    .collect(),
+            };
+            elementwise(site, node, &[cut], &dst, |rows, cols, v, dst| {
+                Command::Copy(defs::Copy {
+                    rows,
+                    cols,
+                    src: v[0],
+                    dst,
+                })
+            })
+        }
         Op::Binary(binary) => {
             let func = binary_fn(*binary)
                 .ok_or_else(|| unsupported(site, node, "the vector unit has no such function"))?;
@@ -168,6 +199,25 @@ pub fn whole(
         Op::Concat { axis } => Ok(concat(*axis, &operands, &dst)),
         _ => Err(unsupported(site, node, "there is no lowering for it")),
     }
+}
+
+/// Copies the rows of an operand one behind the other: the result has no gaps between its rows.
+fn flatten(source: &Operand, dst: &Operand) -> Command {
+    let (cols, outer) = source.shape.split_last().map_or((1, 1), |(cols, outer)| {
+        (*cols as u64, outer.iter().product::<usize>() as u64)
+    });
+    let pitch = source
+        .strides
+        .len()
+        .checked_sub(2)
+        .map_or(0, |axis| source.strides[axis]);
+    let packed = cols * u64::from(dst.elem.bytes());
+    Command::Copy(defs::Copy {
+        rows: outer.into(),
+        cols: cols.into(),
+        src: View::rows(source.elem, source.addr, pitch as u32),
+        dst: View::rows(dst.elem, dst.addr, packed as u32),
+    })
 }
 
 /// Applies a command to two-dimensional slices of broadcast operands.

@@ -218,11 +218,9 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
     let output = graph.is_output(node.into());
     let stream = match graph.op(node) {
         Op::Input { .. } | Op::Const(_) => return Ok(()),
-        Op::Embedding { .. }
-        | Op::Matmul(_)
-        | Op::Attention(_)
-        | Op::LayerNorm { .. }
-        | Op::RmsNorm { .. } => true,
+        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => true,
+        // Products that stay in floats are no part of the stream: angles of rotations, say.
+        Op::Matmul(_) | Op::Attention(_) => graph.ty(operands[0]).quant.is_some(),
         _ => operands.iter().any(|&v| graph.ty(v).elem == Elem::F16),
     };
     let elem = if stream && !output {

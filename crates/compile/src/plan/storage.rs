@@ -128,7 +128,9 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                 && graph
                     .operand(node, 0)
                     .is_some_and(|v| graph.as_const(v).is_some());
-            match (view, is_view && !from_const) {
+            // Elements without scales of their own can be copied where they cannot be seen in place.
+            let copied = ty.quant.is_none();
+            match (view, is_view && !from_const && !copied) {
                 (Some(place), _) => storage.put(value, place),
                 (None, true) => problems.push(
                     Diagnostic::unsupported(
@@ -136,7 +138,7 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                         format!("{value} : {ty} is not a rectangle of rows of its operand"),
                     )
                     .at(node.to_string())
-                    .help("only slices of rows and columns are free; report the model"),
+                    .help("quantised values can only be cut between rows and columns; report the model"),
                 ),
                 (None, false) => match root_for(value, ty) {
                     Ok(root) => {
