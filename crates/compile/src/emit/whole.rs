@@ -357,16 +357,26 @@ fn concat(axis: usize, operands: &[Operand], dst: &Operand) -> Vec<Command> {
             operand.strides[axis - 1]
         };
         let to = if axis == 0 { 0 } else { dst.strides[axis - 1] };
-        commands.push(Command::Copy(defs::Copy {
-            rows: (outer as u64).into(),
-            cols: (inner as u64).into(),
-            src: View::rows(operand.elem, operand.addr, from as u32),
-            dst: View::rows(
-                dst.elem,
-                dst.addr + start as u64 * dst.strides[axis],
-                to as u32,
-            ),
-        }));
+        let (rows, cols) = ((outer as u64).into(), (inner as u64).into());
+        let src = View::rows(operand.elem, operand.addr, from as u32);
+        let to_addr = dst.addr + start as u64 * dst.strides[axis];
+        let part = View::rows(dst.elem, to_addr, to as u32);
+        commands.push(if operand.elem == dst.elem {
+            Command::Copy(defs::Copy {
+                rows,
+                cols,
+                src,
+                dst: part,
+            })
+        } else {
+            Command::Unary(defs::Unary {
+                rows,
+                cols,
+                func: UnaryFn::Identity,
+                src,
+                dst: part,
+            })
+        });
         start += operand.shape[axis];
     }
     commands

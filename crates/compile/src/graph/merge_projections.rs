@@ -43,7 +43,12 @@ fn key(graph: &Graph, node: NodeId) -> Option<(Value, String)> {
     if !plain || !constant || graph.as_const(a).is_some() || graph.ty(a).columns() == 1 {
         return None;
     }
-    Some((a, format!("{attrs:?} {} {:?}", weights.elem, weights.quant)))
+    // Layers stay apart: the keys and values of all layers for one encoder are needed one after the other.
+    let layer = &graph.origin(graph.origin_of(node)).layer;
+    Some((
+        a,
+        format!("{attrs:?} {} {:?} {layer}", weights.elem, weights.quant),
+    ))
 }
 
 fn merge(

@@ -1,8 +1,9 @@
 //! Segments: runs of stages that row blocks may travel through together.
 //!
 //! Attention needs the keys and values of all rows, so a segment starts at each attention; between
-//! two of them everything works row by row. Small whole stages that depend on inputs only (masks)
-//! go to the front, where they cut nothing.
+//! two of them everything works row by row. Small inputs and the whole stages that depend on nothing else
+//! (masks) go to the front, where they cut nothing; large inputs (caches) are brought in right before
+//! they are read.
 
 use packwright_ir::{Graph, NodeId, Value};
 
@@ -12,7 +13,7 @@ use super::storage::Storage;
 
 /// Groups stages into segments, in order of execution.
 pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
-    let (front, rest) = hoist(graph, stages);
+    let (front, rest) = hoist(graph, storage, stages);
     let mut segments: Vec<Segment> = Vec::new();
     if !front.is_empty() {
         segments.push(Segment {
@@ -70,13 +71,27 @@ fn is_dense(graph: &Graph, node: NodeId) -> bool {
     !graph.types(node)[0].shape.is_empty()
 }
 
-/// Splits off the inputs and the whole stages that depend on nothing else.
-fn hoist(graph: &Graph, stages: Vec<Stage>) -> (Vec<Stage>, Vec<Stage>) {
+/// Bytes from which on an input is brought in when it is read.
+const LARGE_INPUT: u64 = 16 << 10;
+
+/// Splits off the small inputs and the whole stages that depend on nothing else.
+fn hoist(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> (Vec<Stage>, Vec<Stage>) {
+    let large = |node: NodeId| {
+        storage
+            .root_of(node)
+            .map(|root| storage.root(root))
+            .is_some_and(|root| root.bytes(root.rows) >= LARGE_INPUT)
+    };
     let mut early: Vec<NodeId> = Vec::new();
     let mut front = Vec::new();
+    let mut late = Vec::new();
     let mut rest = Vec::new();
     for stage in stages {
         let hoisted = match &stage {
+            Stage::Input { node } if large(*node) => {
+                late.push(*node);
+                continue;
+            }
             Stage::Input { .. } => true,
             Stage::Whole { node } => depends_on(graph, *node, &early),
             Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => false,
@@ -88,7 +103,30 @@ fn hoist(graph: &Graph, stages: Vec<Stage>) -> (Vec<Stage>, Vec<Stage>) {
             rest.push(stage);
         }
     }
-    (front, rest)
+    let mut placed = Vec::with_capacity(rest.len() + late.len());
+    for stage in rest {
+        late.retain(|&input| {
+            let read = stage.nodes().iter().any(|&node| reads(graph, node, input));
+            if read {
+                placed.push(Stage::Input { node: input });
+            }
+            !read
+        });
+        placed.push(stage);
+    }
+    // Inputs that nobody reads are not brought in.
+    (front, placed)
+}
+
+/// Whether a node reads an input, through views.
+fn reads(graph: &Graph, node: NodeId, input: NodeId) -> bool {
+    graph.operands(node).into_iter().any(|operand| {
+        operand.node == input
+            || (matches!(
+                graph.op(operand.node),
+                packwright_ir::Op::Reshape { .. } | packwright_ir::Op::Slice { .. }
+            ) && reads(graph, operand.node, input))
+    })
 }
 
 /// Whether all operands come from the given nodes, through views.
