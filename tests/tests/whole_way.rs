@@ -248,3 +248,46 @@ fn a_layer_that_is_shared_is_read_once_where_it_fits() {
     // Where it does not fit, a part of it stays.
     assert_equal_to_eval(name, 4, &target("e2", &[]));
 }
+
+#[test]
+fn decoders_with_caches_compute_what_the_graph_means() {
+    let e6 = target("e6", &[]);
+    for name in [
+        "t5-small.decoder.ts14.dyn.onnx",
+        "t5-small.decoder-past.ts14.dyn.onnx",
+    ] {
+        let mut compiled = compiled(graph(name, None, Some(1)), &e6);
+        assert_sound(&compiled, &e6, name);
+        for (output, expected, found) in both(&mut compiled, &e6, 2) {
+            assert!(expected == found, "{name}: {output} differs");
+        }
+    }
+}
+
+#[test]
+fn costs_of_decoders() {
+    let mut table = String::new();
+    for (name, preset) in [
+        ("gpt2.decode.ts14.dyn.onnx", "e2"),
+        ("smollm2-135m.decode.ts14.dyn.onnx", "e2"),
+        ("ada.decode.ts14.dyn.onnx", "e2"),
+        ("ada.prefill.ts14.dyn.onnx", "e2"),
+        ("babbage.decode.ts14.dyn.onnx", "e6"),
+        ("t5-base.decoder.ts17.dyn.onnx", "e6"),
+    ] {
+        let target = target(preset, &[]);
+        let compiled = compiled(graph(name, None, None), &target);
+        assert_sound(&compiled, &target, name);
+        let entry = &compiled.program.entries[0];
+        let report = simulated(&compiled.program, &target);
+        table.push_str(&format!(
+            "{name} on {preset}: {} packets, {} bytes of {}, {} cycles, {}\n",
+            report.packets,
+            report.dram.bytes.total(),
+            entry.bound.dram_bytes,
+            report.cycles,
+            report.limited_by.name(),
+        ));
+    }
+    assert_snapshot!(table);
+}

@@ -5,6 +5,9 @@
 pub struct PlanOptions {
     /// Most bytes of one weight tile; `None` lets the planner choose from the SRAM size.
     pub tile_bytes: Option<u64>,
+    /// A tile that is larger than that because of its long rows takes at most one part in so many of SRAM;
+    /// the planner takes smaller tiles where nothing else fits.
+    pub tile_share: u64,
     /// Rows of one fragment of a row-wise stage (norms, quantisation, embeddings).
     pub row_chunk: usize,
     /// Rows of scores that an attention fragment holds at once; `None` lets the planner choose.
@@ -15,6 +18,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             tile_bytes: None,
+            tile_share: 8,
             row_chunk: 32,
             score_rows: None,
         }

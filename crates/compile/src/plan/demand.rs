@@ -378,7 +378,8 @@ pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
     let budget = tile_budget(scene);
     let array = scene.target.matrix.columns as usize;
     let fit = (budget / record) as usize;
-    let widest = (scene.target.sram.bytes / 8 / record).max(1) as usize;
+    let widest =
+        (scene.target.sram.bytes / scene.options.tile_share.max(1) / record).max(1) as usize;
     let unit = if fit >= array {
         fit / array * array
     } else {

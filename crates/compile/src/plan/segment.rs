@@ -13,7 +13,7 @@ use super::storage::Storage;
 
 /// Groups stages into segments, in order of execution.
 pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
-    let (front, rest) = hoist(graph, storage, stages);
+    let (front, rest) = hoist(graph, storage, results_first(graph, stages));
     let mut segments: Vec<Segment> = Vec::new();
     if !front.is_empty() {
         segments.push(Segment {
@@ -71,6 +71,29 @@ fn is_dense(graph: &Graph, node: NodeId) -> bool {
     !graph.types(node)[0].shape.is_empty()
 }
 
+/// Moves whole stages that make results of the model, and nothing else, right behind what they read: their
+/// operands need not wait for the end.
+fn results_first(graph: &Graph, stages: Vec<Stage>) -> Vec<Stage> {
+    let is_result = |stage: &Stage| match stage {
+        Stage::Whole { node } => {
+            graph.is_output((*node).into()) && graph.users((*node).into()).is_empty()
+        }
+        _ => false,
+    };
+    let (results, mut order): (Vec<Stage>, Vec<Stage>) = stages.into_iter().partition(is_result);
+    for stage in results {
+        let nodes = stage.nodes();
+        let behind = order.iter().rposition(|other| {
+            let made = other.nodes();
+            nodes
+                .iter()
+                .any(|&node| made.iter().any(|&maker| reads(graph, node, maker)))
+        });
+        order.insert(behind.map_or(0, |place| place + 1), stage);
+    }
+    order
+}
+
 /// Bytes from which on an input is brought in when it is read.
 const LARGE_INPUT: u64 = 16 << 10;
 
@@ -118,14 +141,14 @@ fn hoist(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> (Vec<Stage>, V
     (front, placed)
 }
 
-/// Whether a node reads an input, through views.
-fn reads(graph: &Graph, node: NodeId, input: NodeId) -> bool {
+/// Whether a node reads what another makes, through views.
+fn reads(graph: &Graph, node: NodeId, maker: NodeId) -> bool {
     graph.operands(node).into_iter().any(|operand| {
-        operand.node == input
+        operand.node == maker
             || (matches!(
                 graph.op(operand.node),
                 packwright_ir::Op::Reshape { .. } | packwright_ir::Op::Slice { .. }
-            ) && reads(graph, operand.node, input))
+            ) && reads(graph, operand.node, maker))
     })
 }
 

@@ -17,6 +17,9 @@ use super::storage::{RootId, Storage};
 use super::{Buffer, Plan, Segment, SramSpan, order, pin, place, prefetch};
 use crate::options::PlanOptions;
 
+/// The least share of SRAM that tiles of long rows are cut down to, one part in so many.
+const NARROWEST_TILE: u64 = 64;
+
 /// A feasible choice with its buffers placed.
 struct Choice {
     segments: Vec<Segment>,
@@ -44,13 +47,26 @@ pub fn choose(
         storage: &storage,
         layout: &layout,
     };
-    let options = &PlanOptions {
-        row_chunk: row_chunk(&scene, &segments),
-        ..options.clone()
-    };
-    let scene = Scene { options, ..scene };
     let uses = demand::uses(graph, &storage, &segments);
-    let fitting = fit(&scene, segments, &uses)?;
+    let mut tile_share = options.tile_share;
+    let (options, fitting) = loop {
+        let options = PlanOptions {
+            row_chunk: row_chunk(&scene, &segments),
+            tile_share,
+            ..options.clone()
+        };
+        let scene = Scene {
+            options: &options,
+            ..scene
+        };
+        match fit(&scene, segments.clone(), &uses) {
+            Ok(fitting) => break (options, fitting),
+            Err(problems) if tile_share >= NARROWEST_TILE => return Err(problems),
+            Err(_) => tile_share *= 2,
+        }
+    };
+    let options = &options;
+    let scene = Scene { options, ..scene };
     let choice = keep_constants(&scene, fitting, &uses);
     let left = SramSpan {
         addr: choice.top,
