@@ -90,6 +90,8 @@ struct Token {
 struct Job {
     packet: usize,
     start: u64,
+    /// When the SRAM ports have served a transfer.
+    served: u64,
     transfer: Option<Transfer>,
 }
 
@@ -325,6 +327,7 @@ impl<'a> Engine<'a> {
         let mut job = Job {
             packet,
             start: now,
+            served: now,
             transfer: None,
         };
         let cycles = match command {
@@ -351,14 +354,14 @@ impl<'a> Engine<'a> {
             }
         };
         self.tally.sram_bytes += moved;
-        let served = self.ports.book(now, moved);
-        let event = match job.transfer {
-            Some(_) => Event::Again(unit),
-            None => Event::Done(kind, unit),
-        };
-        let end = match job.transfer {
-            Some(_) => now + cycles,
-            None => (now + cycles).max(served),
+        let (event, end) = match &job.transfer {
+            Some(_) => {
+                // No transfer is faster than the pins.
+                let least = (moved as f64 / self.target.peak_bytes_per_cycle()).ceil() as u64;
+                job.served = self.ports.book(now, cycles + least, moved);
+                (Event::Again(unit), now + cycles)
+            }
+            None => (Event::Done(kind, unit), self.ports.book(now, cycles, moved)),
         };
         self.units[kind][unit] = Some(job);
         self.schedule(end, event);
@@ -375,7 +378,10 @@ impl<'a> Engine<'a> {
         let outstanding = self.target.dma.outstanding_bursts;
         match transfer.step(&mut self.dram, self.now, outstanding) {
             Next::Again(time) => self.schedule(time, Event::Again(unit)),
-            Next::End(time) => self.schedule(time, Event::Done(place(Kind::Dma), unit)),
+            Next::End(time) => {
+                let end = time.max(job.served);
+                self.schedule(end, Event::Done(place(Kind::Dma), unit));
+            }
         }
     }
 

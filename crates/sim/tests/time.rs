@@ -173,3 +173,192 @@ fn less_than_the_bound_is_an_error() {
         assert_eq!(found.map_or_else(|error| error.code(), |_| "ok"), code);
     }
 }
+
+/// Cycles of a program on `e2` with some numbers changed.
+fn cycles_with(packets: &str, settings: &[&str]) -> u64 {
+    let program = program(packets);
+    let mut target = e2();
+    for setting in settings {
+        target.set(setting).expect("is a field");
+    }
+    let report = simulate(&program, &program.entries[0], &target, &Options::default());
+    report.expect("runs").cycles
+}
+
+#[test]
+fn channels_and_ports_carry_a_stream() {
+    let stream = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=1048576";
+    let cycles = |settings: &[&str]| cycles_with(stream, settings);
+    let two = cycles(&[]);
+    let four = cycles(&["dram.channels=4", "dma.outstanding_bursts=128"]);
+    assert!(10 * four < 6 * two, "{four} {two}");
+    assert!(18 * two < 10 * cycles(&["dram.channels=1"]));
+    assert!(cycles(&["sram.banks=1", "sram.bank_bytes_per_cycle=1"]) >= 1048576);
+}
+
+#[test]
+fn a_short_command_does_not_wait_for_the_bytes_of_a_long_one() {
+    assert_snapshot!(timeline(
+        "  packet p0 origin=o0
+    matmul m=256 n=512 k=512 a=i8@0x0:512 b=i8@0x40000:512 out=f32@0x100000:2048
+  packet p1 origin=o0
+    fill rows=16 cols=64 value=0.0 dst=f32@0x1c0000:256"
+    ));
+}
+
+/// Rows of SCALE-Sim 3.0.0 (no stalls for memory): dataflow, array, m, k, n, cycles.
+#[test]
+fn products_take_the_cycles_of_scale_sim() {
+    for (dataflow, array, m, k, n, cycles) in SCALE_SIM {
+        let name = if dataflow == "ws" {
+            "weight_stationary"
+        } else {
+            "output_stationary"
+        };
+        let mut text = e2().to_toml();
+        text = text.replace("weight_stationary", name);
+        let mut target = Target::from_toml(&text).expect("parses");
+        for setting in [
+            format!("matrix.rows={array}"),
+            format!("matrix.columns={array}"),
+            "matrix.double_buffered_weights=false".into(),
+            "matrix.startup_cycles=0".into(),
+            "sram.banks=64".into(),
+            "sram.bank_bytes_per_cycle=1024".into(),
+        ] {
+            target.set(&setting).expect("is a field");
+        }
+        let product = format!(
+            "  packet p0 origin=o0\n    matmul m={m} n={n} k={k} a=i8@0x0:{k} b=i8@0x40000:{k} out=f32@0x100000:{}",
+            4 * n
+        );
+        let program = program(&product);
+        let options = Options {
+            registers: Vec::new(),
+            spans: true,
+        };
+        let report = simulate(&program, &program.entries[0], &target, &options).expect("runs");
+        let span = &report.spans[0];
+        assert_eq!(
+            span.end - span.start,
+            cycles,
+            "{dataflow} {array} {m} {k} {n}"
+        );
+    }
+}
+
+const SCALE_SIM: [(&str, u64, u64, u64, u64, u64); 58] = [
+    ("ws", 32, 77, 96, 200, 3590),
+    ("ws", 32, 200, 300, 90, 8819),
+    ("ws", 32, 1, 31, 257, 854),
+    ("os", 32, 77, 96, 200, 3317),
+    ("os", 32, 200, 300, 90, 7601),
+    ("os", 32, 1, 31, 257, 836),
+    ("ws", 64, 77, 96, 200, 2135),
+    ("ws", 64, 200, 300, 90, 3899),
+    ("ws", 64, 1, 31, 257, 954),
+    ("os", 64, 77, 96, 200, 1775),
+    ("os", 64, 200, 300, 90, 3407),
+    ("os", 64, 1, 31, 257, 784),
+    ("ws", 128, 77, 96, 200, 917),
+    ("ws", 128, 200, 300, 90, 1745),
+    ("ws", 128, 1, 31, 257, 1148),
+    ("os", 128, 77, 96, 200, 699),
+    ("os", 128, 200, 300, 90, 1107),
+    ("os", 128, 1, 31, 257, 854),
+    ("ws", 32, 128, 384, 384, 31967),
+    ("ws", 32, 128, 128, 32, 887),
+    ("ws", 32, 128, 384, 1536, 127871),
+    ("os", 32, 128, 384, 384, 21407),
+    ("os", 32, 128, 128, 32, 759),
+    ("os", 32, 128, 384, 1536, 85631),
+    ("ws", 64, 128, 384, 384, 11447),
+    ("ws", 64, 128, 128, 32, 635),
+    ("ws", 64, 128, 384, 1536, 45791),
+    ("os", 64, 128, 384, 384, 6119),
+    ("os", 64, 128, 128, 32, 507),
+    ("os", 64, 128, 384, 1536, 24479),
+    ("ws", 128, 128, 384, 384, 4589),
+    ("ws", 128, 128, 128, 32, 509),
+    ("ws", 128, 128, 384, 1536, 18359),
+    ("os", 128, 128, 384, 384, 1913),
+    ("os", 128, 128, 128, 32, 381),
+    ("os", 128, 128, 384, 1536, 7655),
+    ("ws", 32, 64, 576, 576, 51191),
+    ("ws", 32, 64, 64, 64, 631),
+    ("os", 32, 64, 576, 576, 22967),
+    ("os", 32, 64, 64, 64, 503),
+    ("ws", 32, 1, 768, 768, 54719),
+    ("ws", 32, 1, 1024, 64, 6079),
+    ("os", 32, 1, 768, 768, 19919),
+    ("os", 32, 1, 1024, 64, 2171),
+    ("ws", 64, 1, 768, 768, 27503),
+    ("ws", 64, 1, 1024, 64, 3055),
+    ("os", 64, 1, 768, 768, 10727),
+    ("os", 64, 1, 1024, 64, 1149),
+    ("ws", 128, 1, 768, 768, 13787),
+    ("ws", 128, 1, 1024, 64, 3063),
+    ("os", 128, 1, 768, 768, 6131),
+    ("os", 128, 1, 1024, 64, 1277),
+    ("ws", 32, 128, 768, 768, 127871),
+    ("os", 32, 128, 768, 768, 79679),
+    ("ws", 64, 128, 768, 768, 45791),
+    ("os", 64, 128, 768, 768, 21455),
+    ("ws", 128, 128, 768, 768, 18359),
+    ("os", 128, 128, 768, 768, 6131),
+];
+
+mod property {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Packets with some commands each, waiting for some packet before.
+    fn stream() -> impl Strategy<Value = String> {
+        let command = (0..4usize, 1..65u64, 1..65u64).prop_map(|(kind, rows, cols)| match kind {
+            0 => format!("    load dst=0x0 src=d0+{} block={}\n", rows * 4096, rows * cols),
+            1 => format!("    store dst=d1+{} src=0x0 block={}\n", rows * 4096, rows * cols),
+            2 => format!(
+                "    matmul m={rows} n={cols} k=64 a=i8@0x0:64 b=i8@0x40000:64 out=f32@0x100000:256\n"
+            ),
+            _ => format!(
+                "    unary rows={rows} cols={cols} func=exp src=f32@0x0:256 dst=f32@0x8000:256\n"
+            ),
+        });
+        let packet = (
+            prop::collection::vec(command, 1..4),
+            0..4u8,
+            any::<prop::sample::Index>(),
+        );
+        prop::collection::vec(packet, 1..24).prop_map(|packets| {
+            let mut text = String::new();
+            for (at, (commands, priority, before)) in packets.into_iter().enumerate() {
+                let wait = if at == 0 {
+                    String::new()
+                } else {
+                    format!(" wait=t{}", before.index(at))
+                };
+                text +=
+                    &format!("  packet p{at} origin=o0 priority={priority}{wait} signal=t{at}\n");
+                text += &commands.concat();
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        /// `run` asserts that busy, stall and idle cycles add up.
+        #[test]
+        fn runs_repeat_and_add_up(packets in stream()) {
+            let (one, two) = (run(&packets).expect("runs"), run(&packets).expect("runs"));
+            prop_assert_eq!(&one, &two);
+            let least = e2().least_seconds(one.macs, one.dram.bytes.total());
+            prop_assert!(one.seconds >= least);
+            let layers: u64 = one.layers.iter().map(|layer| layer.cost.dram.without_packets()).sum();
+            prop_assert_eq!(layers, one.dram.bytes.without_packets());
+            let ends: Vec<u64> = one.spans.iter().map(|span| span.end).collect();
+            prop_assert_eq!(ends.iter().max().copied().unwrap_or(0), one.cycles);
+        }
+    }
+}

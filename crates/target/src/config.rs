@@ -246,6 +246,22 @@ impl Target {
             "must be a multiple of dram.burst_bytes",
         );
         rule(
+            dram.channels.is_power_of_two(),
+            "dram.channels",
+            dram.channels.to_string(),
+            "must be a power of two: bits of the address choose the channel",
+        );
+        // The rate of the pins and that of the bursts are one figure in two places.
+        let pins = dram.transfers_per_second as f64 * f64::from(dram.channel_bits) / 8.0;
+        let clocks = f64::from(dram.timing.burst.max(1));
+        let bursts = f64::from(dram.burst_bytes) * dram.clock_hz as f64 / clocks;
+        rule(
+            (pins / bursts - 1.0).abs() < 0.01,
+            "dram.transfers_per_second",
+            dram.transfers_per_second.to_string(),
+            "times dram.channel_bits must agree with dram.burst_bytes, dram.timing.burst and dram.clock_hz",
+        );
+        rule(
             dram.timing.refi > dram.timing.rfc,
             "dram.timing.refi",
             dram.timing.refi.to_string(),

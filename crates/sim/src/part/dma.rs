@@ -49,7 +49,12 @@ impl Transfer {
             Command::Load(c) => block_runs(base, &c.block, registers),
             Command::Store(c) => block_runs(base, &c.block, registers),
             Command::Gather(c) => {
-                let rows = c.count.at(registers);
+                // Rows without bytes move nothing, however many there are.
+                let rows = if c.row_bytes == 0 {
+                    0
+                } else {
+                    c.count.at(registers)
+                };
                 let row = |i| base + spread(i, c.table_rows) * c.row_pitch;
                 (0..rows)
                     .map(|i| (row(i), u64::from(c.row_bytes)))
@@ -57,7 +62,6 @@ impl Transfer {
             }
             _ => Vec::new(),
         };
-        let runs: Vec<(u64, u64)> = runs.into_iter().filter(|&(_, bytes)| bytes > 0).collect();
         let bytes = runs.iter().map(|&(_, bytes)| bytes).sum();
         let region = reference.region;
         let under_way = VecDeque::new();
@@ -125,6 +129,9 @@ fn block_runs(base: u64, block: &Block, registers: &[u64]) -> Vec<(u64, u64)> {
     let [a, b, c] = block.count.map(|count| count.at(registers));
     let bytes = block.bytes.at(registers);
     let mut runs: Vec<(u64, u64)> = Vec::new();
+    if bytes == 0 {
+        return runs;
+    }
     for i in 0..a {
         for j in 0..b {
             for l in 0..c {

@@ -287,6 +287,8 @@ impl AddressMap {
                     Some(&(Field::Column, bits)) => bits,
                     _ => 0,
                 };
+                set_channel_bits(&mut fields, dram.channels)
+                    .ok_or_else(|| wrong("channels are a power of two"))?;
                 return Ok(Self {
                     fields,
                     granule_bits,
@@ -329,6 +331,23 @@ impl AddressMap {
         fields.row = rest;
         fields
     }
+}
+
+/// Makes the channel field as wide as the number of channels asks, so that machines which differ in
+/// channels only can share a map: in the place where the map has it, else behind the lowest field.
+/// `None` where no width fits.
+fn set_channel_bits(fields: &mut Vec<(Field, u32)>, channels: u32) -> Option<()> {
+    let width = channels
+        .is_power_of_two()
+        .then(|| channels.trailing_zeros())?;
+    let place = fields
+        .iter()
+        .position(|&(field, _)| field == Field::Channel);
+    match place {
+        Some(place) => fields[place].1 = width,
+        None => fields.insert(fields.len().min(1), (Field::Channel, width)),
+    }
+    Some(())
 }
 
 #[cfg(test)]

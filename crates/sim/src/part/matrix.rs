@@ -1,6 +1,7 @@
 //! The matrix array: cycles and SRAM traffic of a product.
 
 use packwright_packet::defs::Matmul;
+use packwright_packet::operand::Hold;
 use packwright_target::Target;
 use packwright_target::engine::Dataflow;
 use packwright_target::limits::matmul_cycles;
@@ -22,21 +23,26 @@ pub fn cost(target: &Target, command: &Matmul, registers: &[u64], moved: u64) ->
         command.n.at(registers),
         command.k.at(registers),
     );
+    // The array computes the transposed product where it holds the left operand.
+    let (m, n) = match command.hold {
+        Hold::B => (m, n),
+        Hold::A => (n, m),
+    };
     let array = &target.matrix;
+    let passes = |extent: u64, lanes: u32| extent.div_ceil(u64::from(lanes)).saturating_sub(1);
+    let streamed = m.saturating_mul(k);
+    let across = passes(n, array.columns).saturating_mul(streamed);
     let again = match array.dataflow {
-        // The left operand passes through the array once for each block of columns.
-        Dataflow::WeightStationary => {
-            n.div_ceil(u64::from(array.columns)).saturating_sub(1) * m * k
-        }
+        // The streamed operand passes through the array once for each block of columns.
+        Dataflow::WeightStationary => across,
         Dataflow::OutputStationary => {
-            let across = n.div_ceil(u64::from(array.columns)).saturating_sub(1) * m * k;
-            let down = m.div_ceil(u64::from(array.rows)).saturating_sub(1) * n * k;
-            across + down
+            let held = n.saturating_mul(k);
+            across.saturating_add(passes(m, array.rows).saturating_mul(held))
         }
     };
     Cost {
         cycles: matmul_cycles(array, m, n, k),
-        macs: m * n * k,
-        sram_bytes: moved + again,
+        macs: streamed.saturating_mul(n),
+        sram_bytes: moved.saturating_add(again),
     }
 }
