@@ -4,7 +4,6 @@ use packwright_compile::compile::{Compiled, compile, with_constants};
 use packwright_compile::options::CompileOptions;
 use packwright_ir::Graph;
 use packwright_ir::eval;
-use packwright_ir::tensor::{Data, Tensor};
 use packwright_sim::func;
 use packwright_target::Target;
 use packwright_zoo::{ModelFile, Zoo};
@@ -67,8 +66,10 @@ pub fn both(
     assert!(present, "the weights have values");
     let inputs = eval::random_inputs(&compiled.graph, seed);
     let expected = eval::run(&compiled.graph, &inputs).unwrap_or_else(|error| panic!("{error}"));
-    let bytes: Vec<(String, Vec<u8>)> =
-        inputs.iter().map(|(n, t)| (n.clone(), encode(t))).collect();
+    let bytes: Vec<(String, Vec<u8>)> = inputs
+        .iter()
+        .map(|(n, t)| (n.clone(), t.to_le_bytes()))
+        .collect();
     let ports: Vec<(&str, &[u8])> = bytes
         .iter()
         .map(|(n, b)| (n.as_str(), b.as_slice()))
@@ -79,19 +80,6 @@ pub fn both(
     expected
         .iter()
         .zip(found)
-        .map(|((name, tensor), output)| (name.clone(), encode(tensor), output.bytes))
+        .map(|((name, tensor), output)| (name.clone(), tensor.to_le_bytes(), output.bytes))
         .collect()
-}
-
-/// Little-endian elements, as they lie at a port.
-///
-/// # Panics
-/// For element types that no port has.
-pub fn encode(tensor: &Tensor) -> Vec<u8> {
-    match &tensor.data {
-        Data::I64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::F32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        other => panic!("no port holds {other:?}"),
-    }
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use ndarray::Axis;
-use packwright_ir::tensor::{Data, Tensor, array};
+use packwright_ir::tensor::Tensor;
 use packwright_ir::{Graph, NodeId, Op};
 use packwright_packet::operand::{Elem, RegionId};
 use packwright_packet::program::{Entry, Port, Program};
@@ -84,10 +84,15 @@ pub fn tensors(
     };
     let samples = samples(&ports, arrays, &options)?;
     let tensors = |sample: &Sample| {
+        let types = graph.inputs().iter().map(|&node| &graph.types(node)[0]);
         ports
             .iter()
+            .zip(types)
             .zip(sample)
-            .map(|(port, bytes)| (port.name.clone(), tensor(port, bytes)))
+            .map(|((port, ty), bytes)| {
+                let tensor = Tensor::from_le_bytes(ty, bytes);
+                (port.name.clone(), tensor.expect("samples fill their ports"))
+            })
             .collect()
     };
     Ok(samples.iter().map(tensors).collect())
@@ -114,26 +119,6 @@ fn port(graph: &Graph, node: NodeId) -> Result<Port, Failure> {
         elem,
         shape,
         region: RegionId(0),
-    })
-}
-
-/// The elements of a port as a tensor.
-fn tensor(port: &Port, bytes: &[u8]) -> Tensor {
-    let shape: Vec<usize> = port.shape.iter().map(|&n| n as usize).collect();
-    let (words, halves) = (bytes.as_chunks::<8>().0, bytes.as_chunks::<4>().0);
-    Tensor::plain(match port.elem {
-        Elem::I64 => Data::I64(array(
-            &shape,
-            words.iter().map(|&b| i64::from_le_bytes(b)).collect(),
-        )),
-        Elem::I32 => Data::I32(array(
-            &shape,
-            halves.iter().map(|&b| i32::from_le_bytes(b)).collect(),
-        )),
-        _ => Data::F32(array(
-            &shape,
-            halves.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-        )),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Tensors with values: what constants hold and what `eval` computes.
 
+use half::f16;
 use ndarray::{ArrayD, IxDyn};
 
 use crate::ty::{Elem, Quant, Type};
@@ -53,6 +54,50 @@ impl Tensor {
         }
     }
 
+    /// A tensor from little-endian elements, row-major; truth values are bytes that are not 0. `None` where
+    /// the bytes do not fill the shape. It has no scales of its own.
+    pub fn from_le_bytes(ty: &Type, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != ty.bytes() {
+            return None;
+        }
+        let shape = ty.shape.as_slice();
+        let data = match ty.elem {
+            Elem::Bool => Data::Bool(array(shape, bytes.iter().map(|&b| b != 0).collect())),
+            Elem::I8 => Data::I8(array(shape, bytes.iter().map(|&b| b as i8).collect())),
+            Elem::U8 => Data::U8(array(shape, bytes.to_vec())),
+            Elem::I32 => Data::I32(array(shape, words(bytes, i32::from_le_bytes))),
+            Elem::I64 => Data::I64(array(shape, words(bytes, i64::from_le_bytes))),
+            Elem::F16 => {
+                let half = |word| f16::from_le_bytes(word).to_f32();
+                Data::F16(array(shape, words(bytes, half)))
+            }
+            Elem::F32 => Data::F32(array(shape, words(bytes, f32::from_le_bytes))),
+            Elem::F64 => Data::F64(array(shape, words(bytes, f64::from_le_bytes))),
+        };
+        Some(Self {
+            data,
+            quant: ty.quant,
+            scales: Vec::new(),
+        })
+    }
+
+    /// The little-endian elements, row-major, without scales.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        match &self.data {
+            Data::Bool(a) => a.iter().map(|&x| u8::from(x)).collect(),
+            Data::I8(a) => a.iter().map(|&x| x as u8).collect(),
+            Data::U8(a) => a.iter().copied().collect(),
+            Data::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::I64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::F16(a) => a
+                .iter()
+                .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+                .collect(),
+            Data::F32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::F64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    }
+
     /// Element type.
     pub fn elem(&self) -> Elem {
         match &self.data {
@@ -96,4 +141,13 @@ impl Tensor {
 /// When the number of values is not the product of the shape.
 pub fn array<T>(shape: &[usize], values: Vec<T>) -> ArrayD<T> {
     ArrayD::from_shape_vec(IxDyn(shape), values).expect("values fill the shape")
+}
+
+fn words<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|&word| decode(word))
+        .collect()
 }

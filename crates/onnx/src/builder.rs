@@ -234,7 +234,7 @@ impl Builder {
     /// A constant with these values; the one that is already there if there is one.
     fn store(&mut self, tensor: &Tensor, name: &str) -> ConstId {
         let ty = tensor.ty();
-        let bytes = values::encode(tensor);
+        let bytes = Bytes::from(tensor.to_le_bytes());
         let key = (ty.elem, ty.shape.clone(), bytes.clone());
         if let Some(&id) = self.stored.get(&key) {
             return id;

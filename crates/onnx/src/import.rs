@@ -213,7 +213,7 @@ impl<'m> Walk<'m> {
             let ty = values::stored_type(tensor, tensor.name())?;
             let bytes = values::inline_bytes(tensor, &ty, tensor.name())?;
             builder.label = tensor.name().to_owned();
-            let value = values::decode(&ty, &bytes)
+            let value = Tensor::from_le_bytes(&ty, &bytes)
                 .ok_or_else(|| codes::tensor_size(tensor.name(), &ty, bytes.len()))?;
             self.define(tensor.name(), builder.known(value));
         }

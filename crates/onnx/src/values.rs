@@ -105,51 +105,6 @@ fn typed_bytes(tensor: &TensorProto, elem: Elem) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// A tensor from the little-endian bytes of its elements; `None` where they do not fill it.
-pub fn decode(ty: &Type, bytes: &[u8]) -> Option<Tensor> {
-    if bytes.len() != ty.bytes() {
-        return None;
-    }
-    let shape = &ty.shape;
-    let data = match ty.elem {
-        Elem::Bool => Data::Bool(array(shape, bytes.iter().map(|b| *b != 0).collect())),
-        Elem::U8 => Data::U8(array(shape, bytes.to_vec())),
-        Elem::I8 => Data::I8(array(shape, bytes.iter().map(|b| *b as i8).collect())),
-        Elem::I32 => Data::I32(array(shape, words(bytes, i32::from_le_bytes))),
-        Elem::I64 => Data::I64(array(shape, words(bytes, i64::from_le_bytes))),
-        Elem::F16 => Data::F16(array(
-            shape,
-            words(bytes, |w| f16::from_le_bytes(w).to_f32()),
-        )),
-        Elem::F32 => Data::F32(array(shape, words(bytes, f32::from_le_bytes))),
-        Elem::F64 => Data::F64(array(shape, words(bytes, f64::from_le_bytes))),
-    };
-    Some(Tensor::plain(data))
-}
-
-fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (words, _) = bytes.as_chunks::<N>();
-    words.iter().map(|w| read(*w)).collect()
-}
-
-/// The little-endian bytes of a tensor's elements.
-pub fn encode(tensor: &Tensor) -> Bytes {
-    let bytes: Vec<u8> = match &tensor.data {
-        Data::Bool(a) => a.iter().map(|v| u8::from(*v)).collect(),
-        Data::U8(a) => a.iter().copied().collect(),
-        Data::I8(a) => a.iter().map(|v| *v as u8).collect(),
-        Data::I32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::I64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::F16(a) => a
-            .iter()
-            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
-            .collect(),
-        Data::F32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::F64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-    };
-    Bytes::from(bytes)
-}
-
 /// A tensor of one repeated value.
 pub(crate) fn filled(elem: Elem, shape: &[usize], value: f64) -> Tensor {
     let n = shape.iter().product();

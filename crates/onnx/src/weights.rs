@@ -222,7 +222,7 @@ fn known_now(item: &Item<'_>) -> Option<Tensor> {
         return None;
     }
     match (&item.bytes, &item.rule) {
-        (Some(bytes), _) => values::decode(ty, bytes),
+        (Some(bytes), _) => Tensor::from_le_bytes(ty, bytes),
         (None, Some(Rule::Fill { kind, start })) => table(ty, *kind, *start),
         (None, _) => None,
     }

@@ -2,8 +2,7 @@
 
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::konst as values;
-use packwright_ir::konst::{Derivation, Source};
-use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::tensor::Data;
 use packwright_ir::{ConstId, Graph};
 use rayon::prelude::*;
 
@@ -16,25 +15,12 @@ const CHANNELS_AT_ONCE: usize = 256;
 pub fn available(graph: &Graph, layout: &Layout) -> bool {
     layout.stored.iter().all(|stored| match &stored.form {
         Form::Channels { matrix, bias, .. } => {
-            has_values(graph, *matrix) && bias.is_none_or(|bias| has_values(graph, bias))
+            values::has_values(graph, *matrix)
+                && bias.is_none_or(|bias| values::has_values(graph, bias))
         }
-        Form::Vectors { parts, .. } => parts.iter().all(|&part| has_values(graph, part)),
-        Form::Plain { konst } => has_values(graph, *konst),
+        Form::Vectors { parts, .. } => parts.iter().all(|&part| values::has_values(graph, part)),
+        Form::Plain { konst } => values::has_values(graph, *konst),
     })
-}
-
-fn has_values(graph: &Graph, konst: ConstId) -> bool {
-    match &graph.konst(konst).source {
-        Source::Bytes(_) | Source::Synthetic(_) => true,
-        Source::Absent => false,
-        Source::Derived(derivation) => match derivation {
-            Derivation::Transpose { of, .. }
-            | Derivation::Reshape { of }
-            | Derivation::Quantize { of }
-            | Derivation::Scale { of, .. } => has_values(graph, *of),
-            Derivation::Concat { of, .. } => of.iter().all(|&part| has_values(graph, part)),
-        },
-    }
 }
 
 /// Makes the constants section.
@@ -121,24 +107,14 @@ fn floats(graph: &Graph, konst: ConstId) -> Result<Vec<f32>, Diagnostic> {
 }
 
 fn plain(graph: &Graph, konst: ConstId, slot: &mut [u8]) -> Result<(), Diagnostic> {
-    let tensor: Tensor =
-        values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
-    let bytes: Vec<u8> = match tensor.data {
+    let tensor = values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
+    let bytes = match &tensor.data {
         // Truth values are kept as 0 and 1.
         Data::Bool(a) => a
             .iter()
             .flat_map(|&b| f32::from(u8::from(b)).to_le_bytes())
             .collect(),
-        Data::I8(a) => a.iter().map(|&v| v as u8).collect(),
-        Data::U8(a) => a.iter().copied().collect(),
-        Data::I32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::I64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::F16(a) => a
-            .iter()
-            .flat_map(|&v| half::f16::from_f32(v).to_le_bytes())
-            .collect(),
-        Data::F32(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Data::F64(a) => a.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        _ => tensor.to_le_bytes(),
     };
     slot.copy_from_slice(&bytes);
     Ok(())

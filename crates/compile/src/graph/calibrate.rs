@@ -2,12 +2,11 @@
 
 use indexmap::IndexMap;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::eval::konst::has_values;
 use packwright_ir::eval::{self, EvalError, fill::Stream};
 use packwright_ir::konst::FillKind;
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{Graph, Op, Value};
-
-use super::matching::has_values;
 
 /// Least and largest magnitude that a seeded range covers: what normalised activations of language
 /// models lie in.

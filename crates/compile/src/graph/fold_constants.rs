@@ -4,7 +4,7 @@ use packwright_ir::diag::Diagnostics;
 use packwright_ir::eval::{self, konst};
 use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::order::topological;
-use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::tensor::Tensor;
 use packwright_ir::{ConstId, Graph, NodeId, Op};
 
 use super::matching::is_known;
@@ -72,23 +72,6 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
         return None;
     }
     let name = format!("{}.folded", graph.konst(first).name);
-    let source = Source::Bytes(bytes(&result).into());
+    let source = Source::Bytes(result.to_le_bytes().into());
     Some(graph.add_const(Const { name, ty, source }))
-}
-
-/// Little-endian elements.
-fn bytes(tensor: &Tensor) -> Vec<u8> {
-    match &tensor.data {
-        Data::Bool(a) => a.iter().map(|&x| u8::from(x)).collect(),
-        Data::I8(a) => a.iter().map(|&x| x as u8).collect(),
-        Data::U8(a) => a.iter().copied().collect(),
-        Data::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::I64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::F16(a) => a
-            .iter()
-            .flat_map(|&x| half::f16::from_f32(x).to_le_bytes())
-            .collect(),
-        Data::F32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::F64(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
-    }
 }

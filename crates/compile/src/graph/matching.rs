@@ -1,8 +1,7 @@
 //! What several passes look for.
 
 use packwright_ir::diag::Diagnostic;
-use packwright_ir::eval::konst;
-use packwright_ir::konst::Source;
+use packwright_ir::eval::konst::{self, has_values};
 use packwright_ir::op::{Binary, Unary};
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{ConstId, Graph, NodeId, Op, OriginId, Value, infer};
@@ -38,16 +37,6 @@ fn first(tensor: &Tensor) -> Option<f64> {
         Data::I8(a) => a.first().copied().map(f64::from),
         Data::U8(a) => a.first().copied().map(f64::from),
         Data::Bool(a) => a.first().map(|&x| f64::from(u8::from(x))),
-    }
-}
-
-/// Whether a constant and all that it is derived from have values.
-pub fn has_values(graph: &Graph, id: ConstId) -> bool {
-    let konst = graph.konst(id);
-    match &konst.source {
-        Source::Bytes(_) | Source::Synthetic(_) => true,
-        Source::Absent => false,
-        Source::Derived(d) => d.sources().iter().all(|&id| has_values(graph, id)),
     }
 }
 

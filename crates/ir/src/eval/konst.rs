@@ -10,7 +10,7 @@ use super::{EvalError, fill, movement, quantize};
 use crate::graph::Graph;
 use crate::id::ConstId;
 use crate::konst::{Const, Derivation, Source};
-use crate::tensor::{Data, Tensor, array};
+use crate::tensor::Tensor;
 use crate::ty::{Elem, Quant, Type};
 
 /// The value of a constant.
@@ -54,47 +54,30 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
 
 fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
     let ty = &konst.ty;
-    if bytes.len() != ty.bytes() {
-        return Err(EvalError::ConstantSize {
-            name: konst.name.clone(),
-            expected: ty.bytes(),
-            found: bytes.len(),
-        });
-    }
     if matches!(ty.quant, Some(Quant::Row { .. } | Quant::Channel { .. })) {
         return Err(EvalError::Unsupported(
             "a constant is stored quantised, without its scales",
         ));
     }
-    let shape = ty.shape.as_slice();
-    let data = match ty.elem {
-        Elem::Bool => Data::Bool(array(shape, bytes.iter().map(|&b| b != 0).collect())),
-        Elem::I8 => Data::I8(array(shape, bytes.iter().map(|&b| b as i8).collect())),
-        Elem::U8 => Data::U8(array(shape, bytes.to_vec())),
-        Elem::I32 => Data::I32(array(shape, words(bytes, i32::from_le_bytes))),
-        Elem::I64 => Data::I64(array(shape, words(bytes, i64::from_le_bytes))),
-        Elem::F16 => Data::F16(array(shape, words(bytes, half))),
-        Elem::F32 => Data::F32(array(shape, words(bytes, f32::from_le_bytes))),
-        Elem::F64 => Data::F64(array(shape, words(bytes, f64::from_le_bytes))),
-    };
-    Ok(Tensor {
-        data,
-        quant: ty.quant,
-        scales: Vec::new(),
+    Tensor::from_le_bytes(ty, bytes).ok_or_else(|| EvalError::ConstantSize {
+        name: konst.name.clone(),
+        expected: ty.bytes(),
+        found: bytes.len(),
     })
 }
 
-fn half(bytes: [u8; 2]) -> f32 {
-    half::f16::from_le_bytes(bytes).to_f32()
+/// Whether a constant, and all that it is derived from, has values.
+pub fn has_values(graph: &Graph, id: ConstId) -> bool {
+    match &graph.konst(id).source {
+        Source::Bytes(_) | Source::Synthetic(_) => true,
+        Source::Absent => false,
+        Source::Derived(derivation) => derivation.sources().iter().all(|&id| has_values(graph, id)),
+    }
 }
 
-fn words<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|&word| decode(word))
-        .collect()
+/// The f32 of a half.
+fn half(bytes: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(bytes).to_f32()
 }
 
 /// Some channels of a matrix that is quantised by channel, with their scales: `[channel][k]`,

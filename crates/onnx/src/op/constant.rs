@@ -23,7 +23,7 @@ pub(crate) fn constant(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Dia
             let id = b.add_const(&label, ty, Source::Bytes(bytes));
             return Ok(vec![Arg::Graph(b.graph.const_value(id))]);
         }
-        let tensor = values::decode(&ty, &bytes)
+        let tensor = Tensor::from_le_bytes(&ty, &bytes)
             .ok_or_else(|| codes::tensor_size(&b.label, &ty, bytes.len()))?;
         return Ok(vec![b.known(tensor)]);
     }
@@ -52,7 +52,7 @@ pub(crate) fn constant_of_shape(b: &mut Builder, node: &Node<'_>) -> Result<Vec<
             if ty.elements() != 1 {
                 return Err(codes::form("the value is not one element"));
             }
-            values::decode(&Type::new(ty.elem, []), &bytes)
+            Tensor::from_le_bytes(&Type::new(ty.elem, []), &bytes)
                 .ok_or_else(|| codes::tensor_size(&b.label, &ty, bytes.len()))?
         }
     };

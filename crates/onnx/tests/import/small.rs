@@ -128,7 +128,7 @@ impl Small {
         let packwright_ir::konst::Source::Bytes(bytes) = &konst.source else {
             panic!("no values")
         };
-        let tensor = values::decode(&konst.ty, bytes).unwrap();
+        let tensor = Tensor::from_le_bytes(&konst.ty, bytes).unwrap();
         (tensor.shape().to_vec(), values::floats(&tensor))
     }
 }
@@ -172,7 +172,7 @@ pub fn stored(name: &str, tensor: &Tensor) -> TensorProto {
         name: Some(name.to_owned()),
         data_type: Some(data_type as i32),
         dims: tensor.shape().iter().map(|&n| n as i64).collect(),
-        raw_data: Some(values::encode(tensor)),
+        raw_data: Some(tensor.to_le_bytes().into()),
         ..Default::default()
     }
 }
