@@ -77,7 +77,6 @@ struct Stream {
 struct Progress {
     waits: usize,
     next: usize,
-    started: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -274,7 +273,6 @@ impl<'a> Engine<'a> {
         self.in_flight -= 1;
         let layer = &mut self.tally.layers[content.origin.0 as usize];
         layer.packets += 1;
-        layer.end = layer.end.max(self.now);
         for token in &content.signals {
             let token = &mut self.tokens[token.0 as usize];
             token.signalled = true;
@@ -317,11 +315,6 @@ impl<'a> Engine<'a> {
             self.tally.sram_peak = self.tally.sram_peak.max(access.extent.end());
         }
         let layer = &mut self.tally.layers[content.origin.0 as usize];
-        if !std::mem::replace(&mut self.packets[packet].started, true)
-            && (layer.packets == 0 && layer.end == 0 && layer.start == 0 || layer.start > now)
-        {
-            layer.start = now;
-        }
         self.tally.commands += 1;
         self.busy[kind] += 1;
         let mut job = Job {

@@ -175,9 +175,6 @@ pub struct LayerCost {
     pub dma_cycles: u64,
     pub matrix_cycles: u64,
     pub vector_cycles: u64,
-    /// Cycle of the first start and of the last end.
-    pub start: u64,
-    pub end: u64,
 }
 
 /// An origin with its cost.

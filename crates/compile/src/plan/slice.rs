@@ -48,10 +48,11 @@ pub fn choose(
         layout: &layout,
     };
     let uses = demand::uses(graph, &storage, &segments);
+    let row_chunk = row_chunk(&scene, &segments);
     let mut tile_share = options.tile_share;
     let (options, fitting) = loop {
         let options = PlanOptions {
-            row_chunk: row_chunk(&scene, &segments),
+            row_chunk,
             tile_share,
             ..options.clone()
         };
