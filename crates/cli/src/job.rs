@@ -235,6 +235,7 @@ pub fn trace(
         let options = packwright_sim::Options {
             registers,
             spans: true,
+            ..Default::default()
         };
         let report = packwright_sim::simulate(program, entry, target, &options)
             .map_err(|error| Problem::error(error.code(), error.to_string()).help(error.help()))?;

@@ -15,13 +15,16 @@ use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_target::Target;
 
 use crate::error::SimError;
-use crate::part::dma::{Next, Transfer};
 use crate::part::dram::{Counters, Dram};
+use crate::part::runs::{Runs, Transfer};
 use crate::part::sram::Ports;
 use crate::part::{matrix, vector};
 use crate::report::Span;
 use crate::simulate::Options;
 use crate::tally::{KINDS, NAMES, Tally, place};
+
+/// Most pieces of the stream that are fetched at a time.
+const MOST_FETCHES: u32 = 8;
 
 /// A run in progress.
 pub(crate) struct Engine<'a> {
@@ -51,12 +54,12 @@ pub(crate) struct Engine<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// Bytes of the stream have come in.
-    Fetched(u64),
+    /// A piece of the stream has come in.
+    Fetched(usize),
     /// A packet is decoded.
     Issued(usize),
-    /// A DMA engine sends more requests.
-    Again(usize),
+    /// A DMA engine sends its first requests.
+    Begin(usize),
     /// A unit is done: kind and number.
     Done(usize, usize),
 }
@@ -68,6 +71,8 @@ struct Stream {
     ends: Vec<u64>,
     requested: u64,
     arrived: u64,
+    /// Bytes that each port of the memory is fetching.
+    pieces: Vec<u64>,
     /// Packets decoded, and whether one is being decoded.
     decoded: usize,
     decoding: bool,
@@ -128,12 +133,15 @@ impl<'a> Engine<'a> {
         for command in entry.packets.iter().flat_map(|packet| &packet.commands) {
             left[place(command.unit())] += 1;
         }
+        let sequencer = &target.sequencer;
+        let pieces = sequencer.buffer_bytes / sequencer.fetch_bytes;
+        let pieces = pieces.clamp(1, MOST_FETCHES) as usize;
         let free = |count: u32| (0..count).map(|_| None).collect();
         Ok(Self {
             entry,
             target,
             options,
-            dram: Dram::new(target)?,
+            dram: Dram::new(target, pieces, !options.exact)?,
             ports: Ports::new(target.sram_bytes_per_cycle()),
             tally: Tally::new(target, program.origins.len()),
             events: BinaryHeap::new(),
@@ -144,6 +152,7 @@ impl<'a> Engine<'a> {
                 ends: ends.collect(),
                 requested: 0,
                 arrived: 0,
+                pieces: vec![0; pieces],
                 decoded: 0,
                 decoding: false,
             },
@@ -166,16 +175,26 @@ impl<'a> Engine<'a> {
     /// Runs to the end; returns its cycle.
     pub fn run(&mut self) -> Result<u64, SimError> {
         self.fetch();
-        while let Some(Reverse((time, _, event))) = self.events.pop() {
+        loop {
+            let next = self.events.peek();
+            let until = next.map_or(u64::MAX, |&Reverse((time, ..))| self.dram.clock(time));
+            if let Some((port, end)) = self.dram.run(until) {
+                self.arrive(port, self.dram.cycle(end).max(self.now));
+                continue;
+            }
+            let Some(Reverse((time, _, event))) = self.events.pop() else {
+                break;
+            };
             self.tally.pass(time - self.now, self.busy, self.left);
             self.now = time;
             match event {
-                Event::Fetched(bytes) => {
-                    self.stream.arrived += bytes;
+                Event::Fetched(piece) => {
+                    self.stream.arrived += std::mem::take(&mut self.stream.pieces[piece]);
+                    self.fetch();
                     self.decode();
                 }
                 Event::Issued(packet) => self.issue(packet),
-                Event::Again(unit) => self.transfer(unit),
+                Event::Begin(unit) => self.begin(unit),
                 Event::Done(kind, unit) => self.done(kind, unit),
             }
             self.dispatch()?;
@@ -209,17 +228,31 @@ impl<'a> Engine<'a> {
         let next = self.stream.ends.get(decoded).copied().unwrap_or(total);
         let room = u64::from(self.target.sequencer.buffer_bytes).max(next - used + piece);
         while self.stream.requested < total && self.stream.requested + piece <= used + room {
+            let Some(slot) = self.stream.pieces.iter().position(|&bytes| bytes == 0) else {
+                return;
+            };
             let bytes = piece.min(total - self.stream.requested);
-            let arrival = self.dram.clock(self.now);
-            let (mut done, mut end) = (0, 0);
-            while done < bytes {
-                let address = self.stream.address + self.stream.requested + done;
-                let (served, clock) = self.dram.serve(arrival, address, bytes - done, false);
-                (done, end) = (done + served, clock);
-            }
+            let runs = Runs::one(self.stream.address + self.stream.requested, bytes);
+            let (port, now) = (
+                self.units[place(Kind::Dma)].len() + slot,
+                self.dram.clock(self.now),
+            );
+            self.dram.start(port, now, runs, false);
+            self.stream.pieces[slot] = bytes;
             self.stream.requested += bytes;
             self.tally.bytes.packets += bytes;
-            self.schedule(self.dram.cycle(end).max(self.now), Event::Fetched(bytes));
+        }
+    }
+
+    /// The memory has moved all of a transfer or of a piece of the stream at core cycle `time`.
+    fn arrive(&mut self, port: usize, time: u64) {
+        let dma = place(Kind::Dma);
+        match self.units[dma].get(port) {
+            Some(job) => {
+                let served = job.as_ref().map_or(0, |job| job.served);
+                self.schedule(time.max(served), Event::Done(dma, port));
+            }
+            None => self.schedule(time, Event::Fetched(port - self.units[dma].len())),
         }
     }
 
@@ -335,8 +368,8 @@ impl<'a> Engine<'a> {
                 let transfer = Transfer::of(command, self.entry, registers);
                 let transfer = transfer.ok_or(SimError::NoRegion { packet })?;
                 let region = &self.entry.regions[usize::from(transfer.region.0)];
-                *self.tally.bytes.of(region.kind, transfer.writes()) += transfer.bytes;
-                *layer.dram.of(region.kind, transfer.writes()) += transfer.bytes;
+                *self.tally.bytes.of(region.kind, transfer.write) += transfer.bytes;
+                *layer.dram.of(region.kind, transfer.write) += transfer.bytes;
                 job.transfer = Some(transfer);
                 u64::from(self.target.dma.setup_cycles)
             }
@@ -352,7 +385,7 @@ impl<'a> Engine<'a> {
                 // No transfer is faster than the pins.
                 let least = (moved as f64 / self.target.peak_bytes_per_cycle()).ceil() as u64;
                 job.served = self.ports.book(now, cycles + least, moved);
-                (Event::Again(unit), now + cycles)
+                (Event::Begin(unit), now + cycles)
             }
             None => (Event::Done(kind, unit), self.ports.book(now, cycles, moved)),
         };
@@ -361,20 +394,12 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn transfer(&mut self, unit: usize) {
-        let Some(job) = &mut self.units[place(Kind::Dma)][unit] else {
-            return;
-        };
-        let Some(transfer) = &mut job.transfer else {
-            return;
-        };
-        let outstanding = self.target.dma.outstanding_bursts;
-        match transfer.step(&mut self.dram, self.now, outstanding) {
-            Next::Again(time) => self.schedule(time, Event::Again(unit)),
-            Next::End(time) => {
-                let end = time.max(job.served);
-                self.schedule(end, Event::Done(place(Kind::Dma), unit));
-            }
+    /// Lets the memory work on the transfer of a DMA engine.
+    fn begin(&mut self, unit: usize) {
+        let job = &mut self.units[place(Kind::Dma)][unit];
+        if let Some(transfer) = job.as_mut().and_then(|job| job.transfer.take()) {
+            let now = self.dram.clock(self.now);
+            self.dram.start(unit, now, transfer.runs, transfer.write);
         }
     }
 

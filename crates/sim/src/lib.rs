@@ -5,6 +5,7 @@
 //!
 //! Read in this order: [`simulate`], [`report`], [`part`], then [`func`].
 
+pub mod anchor;
 pub mod error;
 pub mod func;
 pub mod part;

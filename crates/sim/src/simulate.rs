@@ -15,6 +15,8 @@ pub struct Options {
     pub registers: Vec<u64>,
     /// Whether to keep what every unit did when.
     pub spans: bool,
+    /// Whether every burst is chosen by the controllers, also where closed forms would do.
+    pub exact: bool,
 }
 
 /// Simulates one cold pass: nothing is in SRAM at its start.

@@ -37,6 +37,7 @@ fn run(packets: &str) -> Result<Report, SimError> {
     let options = Options {
         registers: Vec::new(),
         spans: true,
+        exact: false,
     };
     let report = simulate(&program, &program.entries[0], &e2(), &options)?;
     let units = &report.units;
@@ -80,11 +81,11 @@ fn a_long_stream_comes_near_the_sustained_rate() {
 }
 
 #[test]
-fn rows_far_apart_cost_more_than_a_stream() {
+fn short_rows_far_apart_cost_more_than_long_ones_or_a_stream() {
     let stream = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=131072";
     let rows = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=64(65536:2048)x2048";
     let scattered = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=1024(4096:64)x64";
-    assert!(share(stream) > share(rows));
+    assert!((share(stream) - share(rows)).abs() < 0.05 * share(stream));
     assert!(share(rows) > 1.5 * share(scattered));
 }
 
@@ -236,6 +237,7 @@ fn products_take_the_cycles_of_scale_sim() {
         let options = Options {
             registers: Vec::new(),
             spans: true,
+            exact: false,
         };
         let report = simulate(&program, &program.entries[0], &target, &options).expect("runs");
         let span = &report.spans[0];

@@ -222,6 +222,8 @@ impl Target {
         positive("dram.bank_groups", self.dram.bank_groups.into());
         positive("dram.banks_per_group", self.dram.banks_per_group.into());
         positive("dram.rows", self.dram.rows.into());
+        positive("dram.queue_bursts", self.dram.queue_bursts.into());
+        positive("dma.turn_bytes", self.dma.turn_bytes.into());
         let mut rule = |holds: bool, path: &str, value: String, rule: &str| {
             if !holds {
                 problems.push(TargetError::Invalid {
@@ -260,6 +262,24 @@ impl Target {
             "dram.transfers_per_second",
             dram.transfers_per_second.to_string(),
             "times dram.channel_bits must agree with dram.burst_bytes, dram.timing.burst and dram.clock_hz",
+        );
+        rule(
+            dram.write_low < dram.write_high && dram.write_high <= dram.queue_bursts,
+            "dram.write_high",
+            dram.write_high.to_string(),
+            "must be above dram.write_low and at most dram.queue_bursts",
+        );
+        rule(
+            self.dma.engines <= 56,
+            "dma.engines",
+            self.dma.engines.to_string(),
+            "must be at most 56",
+        );
+        rule(
+            dram.timing.refi_pb > 0,
+            "dram.timing.refi_pb",
+            dram.timing.refi_pb.to_string(),
+            "must be at least 1",
         );
         rule(
             dram.timing.refi > dram.timing.rfc,

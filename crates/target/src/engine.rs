@@ -48,6 +48,8 @@ pub struct Dma {
     pub engines: u32,
     /// Bursts that one engine may have outstanding at the DRAM.
     pub outstanding_bursts: u32,
+    /// Bytes that an engine asks for before the next one gets its turn.
+    pub turn_bytes: u32,
     /// Fixed cycles from the dispatch of a transfer to its first request.
     pub setup_cycles: u32,
 }

@@ -2,7 +2,7 @@
 
 use crate::Target;
 use crate::engine::{Dataflow, Matrix};
-use crate::memory::Dram;
+use crate::memory::{Dram, Refresh};
 
 impl Dram {
     /// Bytes that all channels move in a second when the data pins never rest.
@@ -11,9 +11,13 @@ impl Dram {
         self.transfers_per_second as f64 * pins / 8.0
     }
 
-    /// Share of the time that refreshing all banks leaves: 1 − tRFC / tREFI.
+    /// Share of the time that refreshing all banks leaves: 1 − tRFC / tREFI. Refreshing one bank after
+    /// the other leaves the bus to the others.
     pub fn refresh_factor(&self) -> f64 {
-        1.0 - f64::from(self.timing.rfc) / f64::from(self.timing.refi)
+        match self.refresh {
+            Refresh::AllBank => 1.0 - f64::from(self.timing.rfc) / f64::from(self.timing.refi),
+            Refresh::PerBank | Refresh::None => 1.0,
+        }
     }
 
     /// Banks of one rank.

@@ -42,6 +42,16 @@ pub struct Dram {
     pub rows: u32,
     /// Bytes of one burst.
     pub burst_bytes: u32,
+    /// Bursts that the controller of a channel holds for each direction; it sends the first that is ready.
+    pub queue_bursts: u32,
+    /// Writes that wait before they are sent although reads wait too.
+    pub write_high: u32,
+    /// Writes that are left when reads get their turn again.
+    pub write_low: u32,
+    /// A row is closed after so many bursts; 0 keeps it open until another is wanted.
+    pub close_after: u32,
+    /// How banks are refreshed.
+    pub refresh: Refresh,
     /// Timing parameters.
     pub timing: DramTiming,
     /// Address fields from the lowest bit above the burst, e.g. `column:3 channel:1 column:3 bank:3 row`.
@@ -50,6 +60,18 @@ pub struct Dram {
     pub bank_hash: bool,
     /// Where the parameters come from.
     pub source: String,
+}
+
+/// How the banks of a channel are refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refresh {
+    /// All banks together, every `refi` for `rfc`; nothing moves meanwhile.
+    AllBank,
+    /// One bank after the other, every `refi_pb` for `rfc_pb`; the others work on.
+    PerBank,
+    /// Never: a memory that forgets, for comparisons.
+    None,
 }
 
 /// DRAM timing parameters in command clocks, named as in the standards.
@@ -71,6 +93,13 @@ pub struct DramTiming {
     pub rtp: u32,
     pub ccd_l: u32,
     pub ccd_s: u32,
+    /// Data of a read to data of a write on the same bus.
+    pub rtw: u32,
+    /// Data of one rank to data of another.
+    pub rtrs: u32,
     pub refi: u32,
     pub rfc: u32,
+    /// Refresh of one bank to refresh of the next.
+    pub refi_pb: u32,
+    pub rfc_pb: u32,
 }

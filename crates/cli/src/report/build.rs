@@ -36,6 +36,7 @@ pub fn entry(
     let options = Options {
         registers: registers.to_vec(),
         spans: false,
+        exact: false,
     };
     let report = simulate(program, entry, target, &options).map_err(|error| {
         Problem::error(error.code(), error.to_string())

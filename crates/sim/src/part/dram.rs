@@ -1,27 +1,40 @@
-//! LPDDR: channels, banks, open rows, refresh, and turns of the data bus.
+//! LPDDR: ports ask, the address map spreads, the controller of each channel sends.
 //!
-//! Requests are served in the order in which they come. A request waits for its bank (precharge and
-//! activation where another row is open), for the limits on activations, and for the data bus of its
-//! channel. All banks of a channel refresh together, first at time zero. Times are clocks of the
-//! interface; the names are those of the standards.
+//! Transfers run on ports, one at a time on each; the requests of a port come in the order of its runs, no
+//! more than it may have under way. [`channel`] holds what a controller does with single bursts,
+//! [`stream`] the closed forms for long runs, used while nothing but long runs in one direction is under
+//! way. Times are clocks of the interface; the names are those of the standards.
 
 use packwright_target::Target;
-use packwright_target::memory::{Dram as Geometry, DramTiming};
 
 use crate::error::SimError;
+use crate::part::runs::Runs;
 
-/// The DRAM of a machine.
+mod channel;
+mod map;
+mod port;
+pub mod replay;
+mod stream;
+
+use channel::{Channel, NEVER, Sent};
+use map::AddressMap;
+use port::Port;
+
+/// The DRAM of a machine with its ports.
 #[derive(Clone, Debug)]
 pub struct Dram {
-    timing: DramTiming,
     map: AddressMap,
     burst_bytes: u64,
-    hash: bool,
-    banks_per_group: u64,
+    burst_clocks: u64,
+    queue: u64,
+    /// Bytes that a port asks for before others get their turn.
+    turn_bytes: u64,
+    /// Bytes from which a run is long: closed forms carry it.
+    long: u64,
     channels: Vec<Channel>,
-    /// Core cycles and interface clocks of the same time.
-    core_hz: u64,
-    dram_hz: u64,
+    ports: Vec<Port>,
+    turns: u64,
+    core: Ratio,
     pub counters: Counters,
 }
 
@@ -30,6 +43,8 @@ pub struct Dram {
 pub struct Counters {
     /// Bytes of whole bursts.
     pub burst_bytes: u64,
+    /// Bytes that ports asked for.
+    pub bytes: u64,
     /// Requests that found their row open.
     pub row_hits: u64,
     pub activations: u64,
@@ -38,316 +53,262 @@ pub struct Counters {
     pub turnarounds: u64,
     /// Clocks that data buses moved data, over all channels.
     pub bus_clocks: u64,
+    /// Bursts that closed forms carried.
+    pub streamed_bursts: u64,
 }
 
-#[derive(Clone, Debug)]
-struct Channel {
-    bus_free: u64,
-    writing: bool,
-    next_refresh: u64,
-    last_activation: u64,
-    /// The last four activations, oldest first.
-    activations: [u64; 4],
-    /// First clock of the next column command, by bank group.
-    groups: Vec<u64>,
-    banks: Vec<Bank>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Bank {
-    row: Option<u64>,
-    activated: u64,
-    /// First clock of a column command.
-    column: u64,
-    /// First clock of a precharge, or of an activation where no row is open.
-    free: u64,
-}
-
-/// Bursts next to each other in one row of one bank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    channel: usize,
-    group: usize,
-    bank: usize,
-    row: u64,
+/// Interface clocks and core cycles of the same time, in lowest terms.
+#[derive(Clone, Copy, Debug)]
+struct Ratio {
+    clocks: u64,
+    cycles: u64,
 }
 
 impl Dram {
-    /// The DRAM of a target, at rest.
+    /// The DRAM of a target, at rest, with ports for its DMA engines and `others` behind them. Without
+    /// `closed_forms` every burst is chosen by the controller.
     ///
     /// # Errors
     /// When its address map is not understood.
-    pub fn new(target: &Target) -> Result<Self, SimError> {
+    pub fn new(target: &Target, others: usize, closed_forms: bool) -> Result<Self, SimError> {
         let dram = &target.dram;
         let map = AddressMap::parse(dram)?;
-        let groups = dram.bank_groups as usize;
-        let channel = Channel {
-            bus_free: 0,
-            writing: false,
-            next_refresh: 0,
-            last_activation: 0,
-            activations: [0; 4],
-            groups: vec![0; groups],
-            banks: vec![Bank::default(); (dram.banks() * dram.ranks) as usize],
-        };
+        let limit = u64::from(target.dma.outstanding_bursts);
+        let ports = vec![Port::new(limit); target.dma.engines as usize + others];
+        let (clocks, cycles) = (dram.clock_hz, target.clock_hz);
+        let divisor = gcd(clocks, cycles).max(1);
+        let long = closed_forms && map.stripe_bits.is_some();
         Ok(Self {
-            timing: dram.timing.clone(),
-            map,
             burst_bytes: u64::from(dram.burst_bytes),
-            hash: dram.bank_hash,
-            banks_per_group: u64::from(dram.banks_per_group),
-            channels: vec![channel; dram.channels as usize],
-            core_hz: target.clock_hz,
-            dram_hz: dram.clock_hz,
+            burst_clocks: u64::from(dram.timing.burst),
+            queue: u64::from(dram.queue_bursts),
+            turn_bytes: u64::from(target.dma.turn_bytes),
+            long: if long { LONG } else { u64::MAX },
+            channels: vec![Channel::new(dram); dram.channels as usize],
+            map,
+            ports,
+            turns: 0,
+            core: Ratio {
+                clocks: clocks / divisor,
+                cycles: (cycles / divisor).max(1),
+            },
             counters: Counters::default(),
         })
     }
 
     /// The interface clock at or behind a core cycle.
     pub fn clock(&self, cycle: u64) -> u64 {
-        scaled(cycle, self.dram_hz, self.core_hz)
+        scaled(cycle, self.core.clocks, self.core.cycles)
     }
 
     /// The core cycle at or behind an interface clock.
     pub fn cycle(&self, clock: u64) -> u64 {
-        scaled(clock, self.core_hz, self.dram_hz)
+        scaled(clock, self.core.cycles, self.core.clocks)
     }
 
-    /// Bursts that lie next to each other in one row.
-    pub fn granule_bursts(&self) -> u64 {
-        1 << self.map.granule_bits
+    /// Starts a transfer on a port at clock `now`, which no call of [`Dram::run`] has passed.
+    pub fn start(&mut self, port: usize, now: u64, runs: Runs, write: bool) {
+        self.counters.bytes += runs.total();
+        self.ports[port].start(now, runs, write, self.long);
+        self.take_turn(port);
     }
 
-    /// Bytes of such a granule.
-    pub fn granule_bytes(&self) -> u64 {
-        self.granule_bursts() * self.burst_bytes
-    }
-
-    /// Serves the bytes from `address` to the end of the run or of the granule, whichever comes first;
-    /// returns the bytes served and the clock at which the data is there.
-    pub fn serve(&mut self, arrival: u64, address: u64, bytes: u64, write: bool) -> (u64, u64) {
-        let granule = self.granule_bytes();
-        let served = bytes.min(granule - address % granule);
-        let first = address / self.burst_bytes;
-        let last = (address + served - 1) / self.burst_bytes;
-        let bursts = last - first + 1;
-        let place = self.place(first);
-        (served, self.request(arrival, place, bursts, write))
-    }
-
-    fn place(&self, burst: u64) -> Place {
-        let fields = self.map.decode(burst);
-        let groups = self.channels[0].groups.len() as u64;
-        let (mut group, mut bank) = (fields.group % groups, fields.bank);
-        if self.hash {
-            group = (group ^ (fields.row % groups)) % groups;
-            bank ^= (fields.row / groups) % self.banks_per_group;
+    /// Works until clock `until`, or until a transfer ends before; tells its port and clock.
+    pub fn run(&mut self, until: u64) -> Option<(usize, u64)> {
+        loop {
+            let (mut time, mut turn, mut who) = (NEVER, 0, Who::Nobody);
+            for (index, port) in self.ports.iter().enumerate() {
+                if !port.active {
+                    continue;
+                }
+                if port.is_done() {
+                    if port.last <= time {
+                        (time, turn, who) = (port.last, 0, Who::Done(index));
+                    }
+                } else if (port.wake, port.turn) < (time, turn) || who == Who::Nobody {
+                    (time, turn, who) = (port.wake, port.turn, Who::Port(index));
+                }
+            }
+            for (index, channel) in self.channels.iter().enumerate() {
+                if channel.wake < time {
+                    (time, who) = (channel.wake, Who::Channel(index));
+                }
+            }
+            if time > until || time == NEVER {
+                return None;
+            }
+            match who {
+                Who::Nobody => return None,
+                Who::Done(port) => {
+                    self.ports[port].active = false;
+                    return Some((port, time));
+                }
+                Who::Port(port) => self.ask(port, time),
+                Who::Channel(channel) => self.step(channel),
+            }
         }
-        let bank = bank % self.banks_per_group + self.banks_per_group * group;
-        let rank = fields.rank * self.banks_per_group * groups;
-        Place {
-            channel: (fields.channel as usize) % self.channels.len(),
-            group: group as usize,
-            bank: (bank + rank) as usize % self.channels[0].banks.len(),
-            row: fields.row,
-        }
     }
 
-    fn request(&mut self, arrival: u64, place: Place, bursts: u64, write: bool) -> u64 {
-        let t = &self.timing;
-        let [rp, rcd, ras, rrd, faw] = [t.rp, t.rcd, t.ras, t.rrd, t.faw].map(u64::from);
-        let channel = &mut self.channels[place.channel];
-        channel.refresh(arrival, t, &mut self.counters.refreshes);
+    /// Puts a port behind the others.
+    fn take_turn(&mut self, port: usize) {
+        self.turns += 1;
+        self.ports[port].turn = self.turns;
+        self.ports[port].turn_left = self.turn_bytes;
+    }
 
-        let bank = &mut channel.banks[place.bank];
-        if bank.row == Some(place.row) {
-            self.counters.row_hits += 1;
-        } else {
-            let ready = match bank.row {
-                Some(_) => arrival.max(bank.free).max(bank.activated + ras) + rp,
-                None => arrival.max(bank.free),
-            };
-            let at = if self.counters.activations == 0 {
-                ready
-            } else {
-                ready
-                    .max(channel.last_activation + rrd)
-                    .max(channel.activations[0] + faw)
-            };
-            channel.last_activation = at;
-            channel.activations.rotate_left(1);
-            channel.activations[3] = at;
-            *bank = Bank {
-                row: Some(place.row),
-                activated: at,
-                column: at + rcd,
-                free: at,
-            };
-            self.counters.activations += 1;
+    /// Lets a port ask for its next bytes at clock `now`.
+    fn ask(&mut self, index: usize, now: u64) {
+        if self.ports[index].long && self.only_long(self.ports[index].write) {
+            self.flush();
+            self.stretch(index, now);
+            return;
         }
-        let column = arrival.max(bank.column).max(channel.groups[place.group]);
-
-        let latency = u64::from(if write { t.cwl } else { t.cl });
-        let turn = match (channel.writing, write) {
-            (true, false) => u64::from(t.wtr_l) + latency,
-            (false, true) => BUS_GAP,
-            _ => 0,
-        };
-        if channel.writing != write {
-            self.counters.turnarounds += 1;
-            channel.writing = write;
+        let granule = self.burst_bytes << self.map.granule_bits;
+        let port = &mut self.ports[index];
+        port.reap(now);
+        let inside = port.address % self.burst_bytes;
+        let room = port.limit.saturating_sub(port.under_way);
+        let least = (1 << self.map.granule_bits).min(port.limit.div_ceil(4));
+        let bytes = port.left.min(granule - port.address % granule);
+        let wanted = (inside + bytes).div_ceil(self.burst_bytes);
+        if room < wanted.min(least) {
+            port.wait_for_data();
+            return;
         }
-        let start = (column + latency).max(channel.bus_free + turn);
-        let length = bursts * u64::from(t.burst);
-        let end = start + length;
-        channel.bus_free = end;
-        channel.groups[place.group] = start - latency + bursts * u64::from(t.ccd_l.max(t.burst));
-        bank.free = if write {
-            end + u64::from(t.wr)
-        } else {
-            start - latency + length - u64::from(t.burst) + u64::from(t.rtp)
-        };
-        self.counters.bus_clocks += length;
+        let bytes = bytes.min(room * self.burst_bytes - inside);
+        let bursts = (inside + bytes).div_ceil(self.burst_bytes);
+        let first = port.address / self.burst_bytes;
+        port.waits_for_data = false;
+        let place = self.map.place(first);
+        let (channel, write) = (&mut self.channels[place.channel], port.write);
+        let waiting = channel.waiting[usize::from(write)];
+        if waiting > 0 && waiting + bursts > self.queue {
+            channel.blocked |= 1 << (index % 64);
+            port.wake = NEVER;
+            return;
+        }
+        channel.push(now, index, place, bursts, write);
         self.counters.burst_bytes += bursts * self.burst_bytes;
+        port.under_way += bursts;
+        port.queued += bursts;
+        self.advance(index, bytes);
+    }
+
+    /// Moves a port behind `bytes` that it has asked for.
+    fn advance(&mut self, index: usize, bytes: u64) {
+        let long = self.long;
+        let port = &mut self.ports[index];
+        port.address += bytes;
+        port.left -= bytes;
+        port.turn_left = port.turn_left.saturating_sub(bytes);
+        let over = port.turn_left == 0;
+        if port.left == 0 {
+            port.next_run(long);
+        }
+        if over {
+            self.take_turn(index);
+        }
+    }
+
+    /// Lets a channel work at its clock.
+    fn step(&mut self, index: usize) {
+        let channel = &mut self.channels[index];
+        let clock = channel.wake;
+        let Some(Sent { port, bursts, end }) = channel.step(&mut self.counters) else {
+            return;
+        };
+        let blocked = std::mem::take(&mut channel.blocked);
+        self.ports[port].sent(bursts, end, self.burst_clocks);
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            let waits = blocked >> (index % 64) & 1 == 1;
+            if port.active && port.left > 0 && waits {
+                port.wake = port.wake.min(clock);
+            }
+        }
+    }
+
+    /// Whether nothing but long runs in one direction is under way.
+    fn only_long(&self, write: bool) -> bool {
+        let mut ports = self
+            .ports
+            .iter()
+            .filter(|port| port.active && port.left > 0);
+        ports.all(|port| port.long && port.write == write)
+    }
+
+    /// Sends what waits in the channels, ahead of time.
+    fn flush(&mut self) {
+        for index in 0..self.channels.len() {
+            while !self.channels[index].is_idle() {
+                self.step(index);
+            }
+        }
+    }
+
+    /// Sends the bursts from `first` to `last` of one stripe; tells when the last data has passed.
+    fn send_stretch(&mut self, now: u64, (first, last): (u64, u64), write: bool) -> u64 {
+        let (banks, row) = self.map.stripe(first);
+        let granule = 1 << self.map.granule_bits;
+        let mut end = now;
+        for (number, channel) in self.channels.iter_mut().enumerate() {
+            let bursts = self.map.share(number, first, last);
+            if bursts > 0 {
+                let stretch = (banks.clone(), row, granule);
+                end = end.max(channel.stream(now, stretch, bursts, write, &mut self.counters));
+            }
+        }
         end
+    }
+
+    /// Asks for the next stretch of a long run by the closed forms.
+    fn stretch(&mut self, index: usize, now: u64) {
+        let port = &self.ports[index];
+        let stripe = self.burst_bytes << self.map.stripe_bits.unwrap_or(0);
+        let bytes = port.left.min(stripe - port.address % stripe);
+        let (write, limit) = (port.write, port.limit);
+        let first = port.address / self.burst_bytes;
+        let last = (port.address + bytes - 1) / self.burst_bytes;
+        let end = self.send_stretch(now, (first, last), write);
+        let bursts = last - first + 1;
+        self.counters.burst_bytes += bursts * self.burst_bytes;
+        self.counters.streamed_bursts += bursts;
+        // No port has more than its limit under way: neither over the way to the memory and back, nor
+        // when it asks for the next stretch.
+        let way = self.channels[0].latency(write) + self.burst_clocks;
+        let end = end.max(now + bursts * way / limit.max(1));
+        let ahead = limit * self.burst_clocks / self.channels.len() as u64;
+        let port = &mut self.ports[index];
+        port.last = port.last.max(end);
+        port.wake = now.max(end.saturating_sub(ahead));
+        self.advance(index, bytes);
     }
 }
 
-/// Clocks between data of a read and of the write behind it.
-const BUS_GAP: u64 = 2;
+/// Bytes from which a run is long.
+const LONG: u64 = 2048;
 
-impl Channel {
-    /// Refreshes that are due before a request.
-    fn refresh(&mut self, arrival: u64, t: &DramTiming, count: &mut u64) {
-        let (refi, rfc) = (u64::from(t.refi), u64::from(t.rfc));
-        while self.next_refresh <= arrival.max(self.bus_free) {
-            let end = self.next_refresh.max(self.bus_free) + rfc;
-            self.bus_free = end;
-            for bank in &mut self.banks {
-                *bank = Bank {
-                    row: None,
-                    activated: 0,
-                    column: end,
-                    free: end,
-                };
-            }
-            self.next_refresh += refi;
-            *count += 1;
-        }
-    }
+/// Who acts next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Nobody,
+    Done(usize),
+    Port(usize),
+    Channel(usize),
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// `value · to / from`, rounded up.
 fn scaled(value: u64, to: u64, from: u64) -> u64 {
-    let scaled = (u128::from(value) * u128::from(to)).div_ceil(u128::from(from.max(1)));
-    u64::try_from(scaled).unwrap_or(u64::MAX)
-}
-
-/// Which bits of a burst's number name what, from the lowest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct AddressMap {
-    fields: Vec<(Field, u32)>,
-    /// Width of the lowest field where it counts columns.
-    granule_bits: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Column,
-    Group,
-    Bank,
-    Channel,
-    Rank,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Fields {
-    group: u64,
-    bank: u64,
-    channel: u64,
-    rank: u64,
-    row: u64,
-}
-
-impl AddressMap {
-    fn parse(dram: &Geometry) -> Result<Self, SimError> {
-        let map = &dram.address_map;
-        let wrong = |why: &str| SimError::AddressMap {
-            map: map.clone(),
-            why: why.to_owned(),
-        };
-        let mut fields = Vec::new();
-        let mut words = map.split_whitespace().peekable();
-        while let Some(word) = words.next() {
-            if word == "row" {
-                if words.peek().is_some() {
-                    return Err(wrong("row comes last"));
-                }
-                let granule_bits = match fields.first() {
-                    Some(&(Field::Column, bits)) => bits,
-                    _ => 0,
-                };
-                set_channel_bits(&mut fields, dram.channels)
-                    .ok_or_else(|| wrong("channels are a power of two"))?;
-                return Ok(Self {
-                    fields,
-                    granule_bits,
-                });
-            }
-            let (name, bits) = word
-                .split_once(':')
-                .ok_or_else(|| wrong("a field has no width"))?;
-            let bits: u32 = bits.parse().map_err(|_| wrong("a width is no number"))?;
-            let field = match name {
-                "column" => Field::Column,
-                "bankgroup" => Field::Group,
-                "bank" => Field::Bank,
-                "channel" => Field::Channel,
-                "rank" => Field::Rank,
-                _ => return Err(wrong("a field has an unknown name")),
-            };
-            if bits > 16 {
-                return Err(wrong("a field is wider than 16 bits"));
-            }
-            fields.push((field, bits));
+    match value.checked_mul(to) {
+        Some(product) => product.div_ceil(from),
+        None => {
+            let scaled = (u128::from(value) * u128::from(to)).div_ceil(u128::from(from));
+            u64::try_from(scaled).unwrap_or(u64::MAX)
         }
-        Err(wrong("the row is missing"))
     }
-
-    fn decode(&self, burst: u64) -> Fields {
-        let mut rest = burst;
-        let mut fields = Fields::default();
-        for &(field, bits) in &self.fields {
-            let value = rest & ((1 << bits) - 1);
-            rest >>= bits;
-            match field {
-                Field::Column => {}
-                Field::Group => fields.group = value,
-                Field::Bank => fields.bank = value,
-                Field::Channel => fields.channel = value,
-                Field::Rank => fields.rank = value,
-            }
-        }
-        fields.row = rest;
-        fields
-    }
-}
-
-/// Makes the channel field as wide as the number of channels asks, so that machines which differ in
-/// channels only can share a map: in the place where the map has it, else behind the lowest field.
-/// `None` where no width fits.
-fn set_channel_bits(fields: &mut Vec<(Field, u32)>, channels: u32) -> Option<()> {
-    let width = channels
-        .is_power_of_two()
-        .then(|| channels.trailing_zeros())?;
-    let place = fields
-        .iter()
-        .position(|&(field, _)| field == Field::Channel);
-    match place {
-        Some(place) => fields[place].1 = width,
-        None => fields.insert(fields.len().min(1), (Field::Channel, width)),
-    }
-    Some(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The parts of the machine and what they take: closed forms and small state machines.
 
-pub mod dma;
 pub mod dram;
 pub mod matrix;
+pub mod runs;
 pub mod sram;
 pub mod vector;

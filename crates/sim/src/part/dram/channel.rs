@@ -1,0 +1,437 @@
+//! One channel: banks with open rows, the rules between commands, and the choice of the next burst.
+//!
+//! The controller holds some bursts of each direction. It sends the first that is ready, the oldest
+//! among those that are ready at the same clock; rows that no waiting burst wants any more are closed as
+//! soon as an older one wants another row. Writes are gathered: they go when many wait or no read does.
+
+use packwright_target::memory::{Dram as Geometry, DramTiming, Refresh};
+
+use super::Counters;
+
+/// A clock that never comes.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Bursts that wait, next to each other in one row.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    port: u32,
+    group: u32,
+    bank: u32,
+    bursts: u32,
+    row: u64,
+    write: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bank {
+    pub row: Option<u64>,
+    /// First clock of a column command.
+    pub column: u64,
+    /// First clock of a precharge; of an activation where no row is open.
+    pub precharge: u64,
+    /// When the row is closed because it was used often enough.
+    closes: u64,
+    /// Column commands since the row was opened.
+    used: u32,
+    /// Waiting requests for the open row: reads, writes.
+    hits: [u32; 2],
+}
+
+impl Bank {
+    fn closed(from: u64) -> Self {
+        Self {
+            row: None,
+            column: NEVER,
+            precharge: from,
+            closes: NEVER,
+            used: 0,
+            hits: [0; 2],
+        }
+    }
+}
+
+/// Limits on the activations of one rank.
+#[derive(Clone, Copy, Debug, Default)]
+struct Activations {
+    /// First clock of the next one.
+    next: u64,
+    /// First clocks that the last four allow, oldest first.
+    window: [u64; 4],
+}
+
+/// A burst that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub port: usize,
+    pub bursts: u64,
+    /// When its data has passed.
+    pub end: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    pub(super) t: DramTiming,
+    refresh: Refresh,
+    write_high: u64,
+    write_low: u64,
+    close_after: u32,
+    /// Groups of one rank.
+    groups: usize,
+    /// Whether a granule can be sent as one: nothing can come between its bursts.
+    whole: bool,
+    /// Oldest first.
+    queue: Vec<Request>,
+    /// Bursts that wait: reads, writes.
+    pub(super) waiting: [u64; 2],
+    draining: bool,
+    /// First clock of the next column command: for reads, writes; by bank group.
+    next: [Vec<u64>; 2],
+    pub(super) banks: Vec<Bank>,
+    ranks: Vec<Activations>,
+    next_refresh: u64,
+    refreshed: usize,
+    last_write: bool,
+    /// When the channel looks again.
+    pub wake: u64,
+    /// The request that goes then, unless another comes before.
+    pick: Option<usize>,
+    /// Ports that wait for room in the queue.
+    pub blocked: u64,
+}
+
+impl Channel {
+    pub fn new(dram: &Geometry) -> Self {
+        let (ranks, groups) = (dram.ranks.max(1) as usize, dram.bank_groups.max(1) as usize);
+        let banks = ranks * groups * dram.banks_per_group.max(1) as usize;
+        let t = dram.timing.clone();
+        Self {
+            refresh: dram.refresh,
+            write_high: u64::from(dram.write_high),
+            write_low: u64::from(dram.write_low),
+            close_after: dram.close_after,
+            groups,
+            whole: ranks * groups == 1 && t.ccd_l <= t.burst && dram.close_after == 0,
+            queue: Vec::new(),
+            waiting: [0; 2],
+            draining: false,
+            next: [vec![0; ranks * groups], vec![0; ranks * groups]],
+            banks: vec![Bank::closed(0); banks],
+            ranks: vec![Activations::default(); ranks],
+            next_refresh: match dram.refresh {
+                Refresh::AllBank | Refresh::PerBank => 0,
+                Refresh::None => NEVER,
+            },
+            refreshed: 0,
+            last_write: false,
+            wake: NEVER,
+            pick: None,
+            blocked: 0,
+            t,
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes a request at clock `now`.
+    pub fn push(
+        &mut self,
+        now: u64,
+        port: usize,
+        place: super::map::Place,
+        bursts: u64,
+        write: bool,
+    ) {
+        let bank = &mut self.banks[place.bank];
+        if bank.row == Some(place.row) {
+            bank.hits[usize::from(write)] += 1;
+        }
+        self.waiting[usize::from(write)] += bursts;
+        self.queue.push(Request {
+            port: port as u32,
+            group: place.group as u32,
+            bank: place.bank as u32,
+            bursts: bursts as u32,
+            row: place.row,
+            write,
+        });
+        self.pick = None;
+        self.wake = self.wake.min(now);
+    }
+
+    /// Does what is due at clock `self.wake`; tells what was sent.
+    pub fn step(&mut self, counters: &mut Counters) -> Option<Sent> {
+        let now = self.wake;
+        self.refresh(now, counters);
+        let pick = self.pick.take().or_else(|| self.choose(now, counters));
+        let index = pick?;
+        // A refresh or another choice may have moved the clock.
+        if self.wake > now {
+            self.pick = Some(index);
+            return None;
+        }
+        Some(self.send(index, now, counters))
+    }
+
+    /// The request to send next; `self.wake` becomes its clock. `None` where nothing waits.
+    fn choose(&mut self, now: u64, counters: &mut Counters) -> Option<usize> {
+        self.turn();
+        let direction = usize::from(self.draining);
+        let (mut best, mut found) = (NEVER, None);
+        let mut seen = 0u64;
+        for index in 0..self.queue.len() {
+            let Request {
+                bank,
+                group,
+                row,
+                write,
+                ..
+            } = self.queue[index];
+            if write != self.draining {
+                continue;
+            }
+            let (bit, bank) = (1 << (bank % 64), bank as usize);
+            let state = &self.banks[bank];
+            if state.row != Some(row) {
+                let wanted = state.row.is_some() && state.hits[direction] > 0;
+                if seen & bit != 0 || wanted {
+                    seen |= bit;
+                    continue;
+                }
+                self.open(bank, row, now, counters);
+            }
+            seen |= bit;
+            let state = &self.banks[bank];
+            let clock = now
+                .max(state.column)
+                .max(self.next[direction][group as usize]);
+            if clock >= state.closes {
+                self.close(bank);
+                continue;
+            }
+            if clock < best {
+                (best, found) = (clock, Some(index));
+            }
+        }
+        self.wake = match found {
+            Some(_) => best,
+            // Every row that is wanted has just been closed.
+            None if self.waiting[direction] > 0 => now + 1,
+            None => NEVER,
+        };
+        if now < self.next_refresh && self.next_refresh < self.wake && found.is_some() {
+            self.wake = self.next_refresh;
+            return None;
+        }
+        found
+    }
+
+    /// Chooses between reads and writes.
+    fn turn(&mut self) {
+        let [reads, writes] = self.waiting;
+        self.draining = match self.draining {
+            false => writes > 0 && (writes >= self.write_high || reads == 0),
+            true => writes > 0 && (writes > self.write_low || reads == 0),
+        };
+    }
+
+    /// Opens a row at clock `now` or later.
+    pub(super) fn open(&mut self, bank: usize, row: u64, now: u64, counters: &mut Counters) {
+        let t = &self.t;
+        let state = &self.banks[bank];
+        let rank = bank * self.ranks.len() / self.banks.len();
+        let rank = &mut self.ranks[rank];
+        let ready = now.max(state.precharge);
+        let ready = match state.row {
+            Some(_) => ready + u64::from(t.rp),
+            None => ready,
+        };
+        let at = ready.max(rank.next).max(rank.window[0]);
+        rank.next = at + u64::from(t.rrd);
+        rank.window.rotate_left(1);
+        rank.window[3] = at + u64::from(t.faw);
+        let mut hits = [0; 2];
+        for request in &self.queue {
+            if request.bank as usize == bank && request.row == row {
+                hits[usize::from(request.write)] += 1;
+            }
+        }
+        self.banks[bank] = Bank {
+            row: Some(row),
+            column: at + u64::from(t.rcd),
+            precharge: at + u64::from(t.ras),
+            closes: NEVER,
+            used: 0,
+            hits,
+        };
+        counters.activations += 1;
+    }
+
+    fn close(&mut self, bank: usize) {
+        let state = &mut self.banks[bank];
+        *state = Bank::closed(state.precharge + u64::from(self.t.rp));
+    }
+
+    /// Sends a burst, or a whole granule, at clock `now`.
+    fn send(&mut self, index: usize, now: u64, counters: &mut Counters) -> Sent {
+        let Request {
+            port,
+            group,
+            bank,
+            bursts,
+            write,
+            ..
+        } = self.queue[index];
+        let sent = if self.whole { bursts } else { 1 };
+        let last = now + u64::from(sent - 1) * u64::from(self.t.burst);
+        let direction = usize::from(write);
+        self.waiting[direction] -= u64::from(sent);
+        if sent == bursts {
+            self.banks[bank as usize].hits[direction] -= 1;
+            self.queue.remove(index);
+        } else {
+            self.queue[index].bursts -= sent;
+        }
+        self.column(bank as usize, group as usize, last, write, u64::from(sent));
+        counters.row_hits += u64::from(self.banks[bank as usize].used > sent);
+        let state = &mut self.banks[bank as usize];
+        if self.close_after > 0 && state.used >= self.close_after {
+            // The precharge competes with bursts; those that come before it still find the row open.
+            state.closes = state.closes.min(last + u64::from(self.t.rtp));
+        }
+        self.wake = if self.queue.is_empty() {
+            NEVER
+        } else {
+            last + 1
+        };
+        let end = last + self.latency(write) + u64::from(self.t.burst);
+        self.count(u64::from(sent), write, counters);
+        Sent {
+            port: port as usize,
+            bursts: u64::from(sent),
+            end,
+        }
+    }
+
+    /// Clocks from a column command to its data.
+    pub(super) fn latency(&self, write: bool) -> u64 {
+        u64::from(if write { self.t.cwl } else { self.t.cl })
+    }
+
+    pub(super) fn count(&mut self, bursts: u64, write: bool, counters: &mut Counters) {
+        counters.bus_clocks += bursts * u64::from(self.t.burst);
+        counters.turnarounds += u64::from(self.last_write != write);
+        self.last_write = write;
+    }
+
+    /// First clock of a column command to any bank.
+    pub(super) fn first_column(&self, write: bool) -> u64 {
+        let next = &self.next[usize::from(write)];
+        next.iter().copied().max().unwrap_or(0)
+    }
+
+    /// What column commands, the last of them at clock `at`, forbid to those behind them.
+    pub(super) fn column(&mut self, bank: usize, group: usize, at: u64, write: bool, used: u64) {
+        let t = &self.t;
+        let [burst, cl, cwl, ccd_l, ccd_s] =
+            [t.burst, t.cl, t.cwl, t.ccd_l, t.ccd_s].map(u64::from);
+        let state = &mut self.banks[bank];
+        state.used = state.used.saturating_add(used as u32);
+        let free = if write {
+            at + cwl + ccd_l + u64::from(t.wr)
+        } else {
+            at + u64::from(t.rtp)
+        };
+        state.precharge = state.precharge.max(free);
+        let rank = group / self.groups;
+        let (same_way, other_way) = (usize::from(write), usize::from(!write));
+        for other in 0..self.next[0].len() {
+            let (gap, turn) = if other == group {
+                (ccd_l, u64::from(t.wtr_l) + ccd_l)
+            } else if other / self.groups == rank {
+                (ccd_s, u64::from(t.wtr_s) + burst)
+            } else {
+                (burst + u64::from(t.rtrs), burst + u64::from(t.rtrs))
+            };
+            let turned = if !write {
+                (cl + burst + u64::from(t.rtw)).saturating_sub(cwl)
+            } else if other / self.groups == rank {
+                cwl + turn
+            } else {
+                (cwl + turn).saturating_sub(cl)
+            };
+            let next = &mut self.next[same_way][other];
+            *next = (*next).max(at + gap);
+            let next = &mut self.next[other_way][other];
+            *next = (*next).max(at + turned);
+        }
+    }
+
+    /// As [`Channel::column`] for a stretch over several banks whose last column is at clock `at`.
+    pub(super) fn columns(&mut self, banks: impl Iterator<Item = usize>, at: u64, write: bool) {
+        let t = &self.t;
+        let [burst, cl, cwl, ccd_l] = [t.burst, t.cl, t.cwl, t.ccd_l].map(u64::from);
+        let (free, turn) = match write {
+            true => (
+                cwl + ccd_l + u64::from(t.wr),
+                cwl + ccd_l + u64::from(t.wtr_l),
+            ),
+            false => (
+                u64::from(t.rtp),
+                (cl + burst + u64::from(t.rtw)).saturating_sub(cwl),
+            ),
+        };
+        for bank in banks {
+            let state = &mut self.banks[bank];
+            state.precharge = state.precharge.max(at + free);
+        }
+        for next in &mut self.next[usize::from(write)] {
+            *next = (*next).max(at + burst);
+        }
+        for next in &mut self.next[usize::from(!write)] {
+            *next = (*next).max(at + turn);
+        }
+    }
+
+    /// Refreshes that are due at clock `now`.
+    pub(super) fn refresh(&mut self, now: u64, counters: &mut Counters) {
+        while now >= self.next_refresh {
+            self.pick = None;
+            counters.refreshes += 1;
+            match self.refresh {
+                Refresh::AllBank => self.refresh_all(),
+                Refresh::PerBank => self.refresh_one(),
+                Refresh::None => return,
+            }
+        }
+    }
+
+    /// All banks are closed and refreshed together.
+    fn refresh_all(&mut self) {
+        let rp = u64::from(self.t.rp);
+        let ready = |bank: &Bank| bank.precharge + if bank.row.is_some() { rp } else { 0 };
+        let start = self.banks.iter().map(ready).max().unwrap_or(0);
+        let end = start.max(self.next_refresh) + u64::from(self.t.rfc);
+        self.banks.fill(Bank::closed(end));
+        self.next_refresh += u64::from(self.t.refi);
+    }
+
+    /// The next bank in turn is closed and refreshed.
+    fn refresh_one(&mut self) {
+        let bank = &mut self.banks[self.refreshed];
+        let rp = if bank.row.is_some() {
+            u64::from(self.t.rp)
+        } else {
+            0
+        };
+        let start = self.next_refresh.max(bank.precharge) + rp;
+        *bank = Bank::closed(start + u64::from(self.t.rfc_pb));
+        self.refreshed = (self.refreshed + 1) % self.banks.len();
+        self.next_refresh += u64::from(self.t.refi_pb);
+    }
+
+    pub(super) fn next_refresh(&self) -> u64 {
+        self.next_refresh
+    }
+}

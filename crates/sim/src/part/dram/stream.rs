@@ -1,0 +1,50 @@
+//! Closed forms for long runs: a stretch of a run is sent in every channel at the rate of the bus.
+//!
+//! A stretch lies in one row of each bank that it meets. Its columns follow each other without a gap from
+//! the clock at which its first row is open and the bus is free; rows are opened, banks refreshed and the
+//! bus turned by the same rules as for single bursts.
+
+use super::Counters;
+use super::channel::Channel;
+
+impl Channel {
+    /// Sends `bursts` bursts that lie in the open or to be opened `row` of `banks`, the first `granule`
+    /// of them in the first bank; returns the clock at which the last data has passed.
+    pub(super) fn stream(
+        &mut self,
+        now: u64,
+        (banks, row, granule): (impl Iterator<Item = usize> + Clone, u64, u64),
+        bursts: u64,
+        write: bool,
+        counters: &mut Counters,
+    ) -> u64 {
+        let spacing = u64::from(self.t.burst);
+        let (mut left, mut at) = (bursts, now);
+        let mut last = now;
+        while left > 0 {
+            self.refresh(at, counters);
+            let mut start = at.max(self.first_column(write));
+            for (place, bank) in banks.clone().enumerate() {
+                if self.banks[bank].row != Some(row) {
+                    self.open(bank, row, at, counters);
+                } else {
+                    counters.row_hits += 1;
+                }
+                // The burst of a later bank comes later.
+                let before = place as u64 * granule * spacing;
+                start = start.max(self.banks[bank].column.saturating_sub(before));
+            }
+            if start >= self.next_refresh() {
+                at = self.next_refresh();
+                continue;
+            }
+            let fits = (self.next_refresh() - start).div_ceil(spacing);
+            let sent = left.min(fits);
+            last = start + (sent - 1) * spacing;
+            self.columns(banks.clone(), last, write);
+            (left, at) = (left - sent, last + 1);
+        }
+        self.count(bursts, write, counters);
+        last + self.latency(write) + spacing
+    }
+}
