@@ -70,7 +70,7 @@ fn row_work(graph: &Graph, node: NodeId) -> (u64, u64) {
     match graph.op(node) {
         Op::Matmul(_) => {
             let operand = graph.operand(node, 0).map(|value| graph.ty(value));
-            let last = match operand.map(|ty| (ty.quant.clone(), ty.columns())) {
+            let last = match operand.map(|ty| (ty.quant, ty.columns())) {
                 // Products with earlier groups of the row may be done already.
                 Some((Some(Quant::Row { group }), _)) => group,
                 Some((Some(Quant::Tensor { .. } | Quant::Channel { .. }) | None, _)) | None => 1,

@@ -128,7 +128,7 @@ impl<'a> Site<'a> {
     pub fn pass_columns(&self, root: RootId, turn: Turn) -> Vec<Range<usize>> {
         match self.plan.segments[turn.segment].passes.window(root) {
             Some(window) => window.ranges(turn.pass).collect(),
-            None => vec![0..self.plan.storage.root(root).cols],
+            None => std::iter::once(0..self.plan.storage.root(root).cols).collect(),
         }
     }
 

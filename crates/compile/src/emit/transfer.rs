@@ -133,7 +133,7 @@ fn spill_runs(
     };
     let ranges = match site.window(root, turn.segment) {
         Some(window) => window.ranges(turn.pass).collect(),
-        None => vec![0..info.cols],
+        None => std::iter::once(0..info.cols).collect(),
     };
     let mut runs = Vec::new();
     for columns in ranges {

@@ -251,7 +251,7 @@ fn pass_columns(
         .and_then(|root| segment.passes.window(root));
     match window {
         Some(window) => window.ranges(pass).collect(),
-        None => vec![0..scene.graph.types(node)[0].columns()],
+        None => std::iter::once(0..scene.graph.types(node)[0].columns()).collect(),
     }
 }
 
