@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use packwright::compile::options::PlanMode;
 use packwright::errors::Failure;
 use packwright::model::Binding;
 use packwright::options::{self, Activations, CompileChoices};
@@ -71,6 +72,7 @@ pub enum Color {
 pub enum Command {
     Slms(cmd::slms::Slms),
     Estimate(cmd::estimate::Estimate),
+    Plan(cmd::plan::Plan),
     Compile(cmd::compile::Compile),
     Simulate(cmd::simulate::Simulate),
     Run(cmd::run::Run),
@@ -97,7 +99,11 @@ impl Command {
             Command::Compare(args) => args.json,
             Command::Targets(args) => args.json,
             Command::Explain(args) => args.json,
-            Command::Opt(_) | Command::Asm(_) | Command::Dis(_) | Command::Completions(_) => false,
+            Command::Plan(_)
+            | Command::Opt(_)
+            | Command::Asm(_)
+            | Command::Dis(_)
+            | Command::Completions(_) => false,
         }
     }
 }
@@ -194,6 +200,26 @@ pub struct ChoiceArgs {
     /// Most bytes of one weight tile [default: chosen from the SRAM size].
     #[arg(help_heading = "Compilation", long, value_name = "BYTES")]
     pub tile_bytes: Option<String>,
+    /// What may stay in SRAM between operators; the others are baselines to compare with.
+    #[arg(
+        help_heading = "Compilation",
+        long,
+        value_name = "HOW",
+        default_value = "best"
+    )]
+    pub plan: PlanArg,
+}
+
+/// What may stay in SRAM between operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlanArg {
+    /// Whatever moves the fewest bytes.
+    #[default]
+    Best,
+    /// Fused operators, with DRAM between them.
+    FusedOps,
+    /// Every operator through DRAM.
+    LayerWise,
 }
 
 /// Scales of activations.
@@ -219,6 +245,11 @@ impl ChoiceArgs {
         Ok(CompileChoices {
             activations,
             tile_bytes,
+            plan: match self.plan {
+                PlanArg::Best => PlanMode::Best,
+                PlanArg::FusedOps => PlanMode::FusedOps,
+                PlanArg::LayerWise => PlanMode::LayerWise,
+            },
             calibration: self.calibrate.clone(),
         })
     }

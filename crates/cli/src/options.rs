@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packwright_compile::graph::calibrate::Calibration;
-use packwright_compile::options::{CompileOptions, PlanOptions};
+use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_ir::Graph;
 use packwright_target::{Target, config::TargetError, unit};
@@ -18,6 +18,8 @@ pub struct CompileChoices {
     pub activations: Activations,
     /// Most bytes of one weight tile.
     pub tile_bytes: Option<u64>,
+    /// What may stay in SRAM between operators.
+    pub plan: PlanMode,
     /// Inputs to calibrate with.
     pub calibration: Option<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl CompileChoices {
             },
             plan: PlanOptions {
                 tile_bytes: self.tile_bytes,
+                mode: self.plan,
                 ..PlanOptions::default()
             },
         })

@@ -3,12 +3,15 @@
 //! Compulsory traffic (E1), weights shared across barriers (E2) and live state at barriers (E3), as
 //! derived in `docs/bounds.md`. The bound speaks of one cold pass and may assume all of SRAM.
 
+mod time;
+
 use indexmap::IndexMap;
 use packwright_ir::order::topological;
 use packwright_ir::{Graph, NodeId, Op, Value};
 use packwright_packet::program::Bound;
 use packwright_target::Target;
 
+use crate::attainable;
 use crate::plan::constants::{Form, Layout, Stored, StoredId, progression};
 use crate::plan::storage::{Storage, machine_elem};
 
@@ -40,22 +43,24 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
         ),
     ];
     let dram_bytes: u64 = terms.iter().map(|&(_, bytes)| bytes).sum();
-    let rate = target.sustained_bytes_per_second();
-    let memory_seconds = dram_bytes as f64 / rate;
-    let work: u64 = order.iter().map(|&node| least_macs(graph, node)).sum();
-    let matrix_seconds = work as f64 / target.peak_macs_per_second();
-    let binding_term = if matrix_seconds > memory_seconds {
-        "matrix work".to_string()
+    let memory_seconds = dram_bytes as f64 / target.sustained_bytes_per_second();
+    let least = time::least(graph, target, &order);
+    let (slowest, compute_seconds) = least.longest();
+    let binding_term = if compute_seconds > memory_seconds {
+        slowest.to_string()
     } else {
         terms
             .iter()
             .max_by_key(|&&(_, bytes)| bytes)
             .map_or_else(String::new, |&(name, _)| name.to_string())
     };
+    let compulsory: u64 = terms[..4].iter().map(|&(_, bytes)| bytes).sum();
+    let shared = terms[4].1;
+    let attainable = compulsory + shared + attainable::extra(graph, target, layout, &depth);
     Bound {
         dram_bytes,
-        attainable_dram_bytes: dram_bytes,
-        seconds: memory_seconds.max(matrix_seconds),
+        attainable_dram_bytes: attainable.max(dram_bytes),
+        seconds: memory_seconds.max(compute_seconds),
         binding_term,
         terms: terms
             .iter()

@@ -25,7 +25,7 @@ use packwright_target::Target;
 
 use crate::plan::stage::Stage;
 use crate::plan::{Fragment, Plan};
-use address::Site;
+use address::{At, Site, Turn};
 use regions::Regions;
 
 /// Priority of work over loads that run ahead.
@@ -118,30 +118,59 @@ fn commands(
             root,
             segment,
             rows,
-        } => Ok(transfer::fill(site, regions, *root, *segment, rows.clone())),
+        } => {
+            let turn = Turn {
+                segment: *segment,
+                pass: 0,
+            };
+            Ok(transfer::fill(site, regions, *root, turn, rows.clone()))
+        }
         Fragment::Spill {
             root,
             segment,
+            pass,
             rows,
-        } => Ok(transfer::spill(
-            site,
-            regions,
-            *root,
-            *segment,
-            rows.clone(),
-        )),
+        } => {
+            let turn = Turn {
+                segment: *segment,
+                pass: *pass,
+            };
+            Ok(transfer::spill(site, regions, *root, turn, rows.clone()))
+        }
+        Fragment::Drain {
+            output,
+            segment,
+            stage,
+            rows,
+            columns,
+            copy,
+        } => {
+            let at = At {
+                segment: Turn {
+                    segment: *segment,
+                    pass: 0,
+                },
+                stage: *stage,
+                block: rows.clone(),
+            };
+            transfer::drain(site, regions, *output, &at, columns, *copy)
+        }
         Fragment::StoreOutput { output, rows } => {
             transfer::store_output(site, regions, *output, rows.clone())
         }
         Fragment::Work {
             segment,
             stage,
+            pass,
             rows,
             part,
             tiles,
         } => {
-            let at = address::At {
-                segment: *segment,
+            let at = At {
+                segment: Turn {
+                    segment: *segment,
+                    pass: *pass,
+                },
                 stage: *stage,
                 block: rows.clone(),
             };
@@ -186,7 +215,7 @@ impl Origins {
             Fragment::Fill { root, .. } | Fragment::Spill { root, .. } => {
                 (vec![plan.storage.root(*root).value.node], "spill")
             }
-            Fragment::StoreOutput { output, .. } => {
+            Fragment::StoreOutput { output, .. } | Fragment::Drain { output, .. } => {
                 (vec![graph.outputs()[*output].value.node], "output")
             }
         };

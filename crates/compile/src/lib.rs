@@ -5,8 +5,9 @@
 //!                                        └────────── bound ──────────────▲
 //! ```
 //!
-//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`emit`].
+//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`attainable`], [`emit`].
 
+pub mod attainable;
 pub mod bound;
 pub mod compile;
 pub mod emit;

@@ -1,5 +1,18 @@
 //! What a compilation may choose; the machine is not among it.
 
+/// What may stay in SRAM from one operator to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlanMode {
+    /// Whatever moves the fewest bytes.
+    #[default]
+    Best,
+    /// Operators are fused with their neighbours, but what one fused operator hands to the next goes through
+    /// DRAM: a baseline.
+    FusedOps,
+    /// Every operator reads its operands from DRAM and writes its result there: a baseline.
+    LayerWise,
+}
+
 /// Options of the plan stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanOptions {
@@ -12,6 +25,8 @@ pub struct PlanOptions {
     pub row_chunk: usize,
     /// Rows of scores that an attention fragment holds at once; `None` lets the planner choose.
     pub score_rows: Option<usize>,
+    /// Whether values may stay in SRAM between operators.
+    pub mode: PlanMode,
 }
 
 impl Default for PlanOptions {
@@ -21,6 +36,7 @@ impl Default for PlanOptions {
             tile_share: 8,
             row_chunk: 32,
             score_rows: None,
+            mode: PlanMode::Best,
         }
     }
 }

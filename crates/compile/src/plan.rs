@@ -9,27 +9,34 @@
 //!        ─order─▶ fragments ─place─▶ buffers ─prefetch─▶ loads between the fragments
 //! ```
 
+pub mod buffers;
+pub mod classes;
 pub mod constants;
+pub mod cost;
 pub mod demand;
+pub mod in_place;
 pub mod order;
 pub mod pin;
 pub mod place;
 pub mod prefetch;
+pub mod search;
 pub mod segment;
 pub mod slice;
 pub mod stage;
 pub mod storage;
 pub mod text;
+pub mod window;
 
 use std::ops::Range;
 
 use packwright_ir::{Graph, NodeId};
 use packwright_target::Target;
 
-use crate::options::PlanOptions;
+use crate::options::{PlanMode, PlanOptions};
 use constants::{Layout, Tile, TileId};
 use stage::Stage;
 use storage::{RootId, Storage};
+use window::Window;
 
 /// A planned graph: what `emit` turns into packets.
 #[derive(Clone, Debug)]
@@ -61,18 +68,69 @@ pub struct SramSpan {
 }
 
 /// Stages that travel together: each row block goes through all of them before the next one starts.
-#[derive(Clone, Debug)]
+/// An attention, which a segment may end with, follows when all row blocks of its pass are done.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
     pub stages: Vec<Stage>,
     /// Rows of the values that flow through the segment.
     pub rows: usize,
     /// Rows of one block; `rows` where the segment is not cut.
     pub block_rows: usize,
-    /// Whether constants stay for all blocks instead of being streamed again for each.
+    /// Whether constants stay for all blocks of a pass instead of being streamed again for each.
     pub resident: bool,
+    /// How often the row blocks come by, each time for other columns.
+    pub passes: Passes,
+    /// Most bytes of one weight tile.
+    pub tile_bytes: u64,
+}
+
+/// How a segment is cut by columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passes {
+    pub count: usize,
+    /// The columns of one pass, for every root that the segment makes; empty with one pass.
+    pub windows: Vec<Window>,
+}
+
+impl Default for Passes {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            windows: Vec::new(),
+        }
+    }
+}
+
+impl Passes {
+    /// The columns of a root that one pass makes.
+    pub fn window(&self, root: RootId) -> Option<&Window> {
+        self.windows.iter().find(|window| window.root == root)
+    }
 }
 
 impl Segment {
+    /// A segment that is not cut.
+    pub fn new(stages: Vec<Stage>, rows: usize) -> Self {
+        Self {
+            stages,
+            rows,
+            block_rows: rows,
+            resident: false,
+            passes: Passes::default(),
+            tile_bytes: u64::MAX,
+        }
+    }
+
+    /// Whether its stages are gone through more than once.
+    pub fn repeats(&self) -> bool {
+        self.block_count() > 1 || self.passes.count > 1
+    }
+
+    /// Whether a stage waits until all row blocks of a pass are done.
+    pub fn is_gathering(stage: &Stage) -> bool {
+        matches!(stage, Stage::Attention { .. })
+    }
+
     /// The row blocks in order.
     pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         (0..self.rows.max(1))
@@ -98,7 +156,9 @@ pub struct Buffer {
     /// Steps during which the contents matter.
     pub life: Range<usize>,
     pub addr: u64,
-    /// First row of the root value that the buffer holds (row blocks reuse their buffers).
+    /// The buffer whose place it takes over: that one ends with the step that makes this one.
+    pub over: Option<usize>,
+    /// What it holds.
     pub home: Home,
 }
 
@@ -111,6 +171,8 @@ pub enum Home {
     Block { root: RootId, segment: usize },
     /// All rows of a spilled value, brought back for an attention of a segment.
     Refilled { root: RootId, segment: usize },
+    /// All rows of the columns that one pass over a segment makes.
+    Window { root: RootId, segment: usize },
     /// Intermediate data of one stage; `copy` of several that alternate.
     Scratch {
         segment: usize,
@@ -137,18 +199,29 @@ pub enum Fragment {
     Work {
         segment: usize,
         stage: usize,
+        pass: usize,
         rows: Range<usize>,
         part: Part,
         tiles: Vec<TileId>,
     },
-    /// Writes rows of a spilled value out.
+    /// Writes rows of a spilled value out: the columns of a pass.
     Spill {
         root: RootId,
         segment: usize,
+        pass: usize,
         rows: Range<usize>,
     },
     /// Writes rows of a result of the model.
     StoreOutput { output: usize, rows: Range<usize> },
+    /// Writes the columns of a result that a fragment has left in the scratch of its stage.
+    Drain {
+        output: usize,
+        segment: usize,
+        stage: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        copy: u8,
+    },
 }
 
 /// Which part of a stage's columns or heads a fragment computes.
@@ -178,7 +251,10 @@ pub fn plan(
 ) -> Result<Plan, packwright_ir::diag::Diagnostics> {
     let storage = storage::locate(graph)?;
     let layout = constants::layout(graph)?;
-    let stages = stage::stages(graph, &storage);
+    let mut stages = stage::stages(graph, &storage);
+    if options.mode == PlanMode::LayerWise {
+        stages = stage::unfused(&stages);
+    }
     let segments = segment::segments(graph, &storage, stages);
     slice::choose(graph, target, options, storage, layout, segments)
 }

@@ -8,6 +8,7 @@ use packwright_packet::operand::{Elem, View};
 
 use crate::plan::constants::TileId;
 use crate::plan::storage::{Place, RootId};
+use crate::plan::window::Window;
 use crate::plan::{Home, Plan};
 
 /// A plan with its addresses at hand.
@@ -18,10 +19,17 @@ pub struct Site<'a> {
     homes: IndexMap<Home, u64>,
 }
 
+/// A segment and a pass over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub segment: usize,
+    pub pass: usize,
+}
+
 /// The fragment at work: its stage and its rows.
 #[derive(Clone, Debug)]
 pub struct At {
-    pub segment: usize,
+    pub segment: Turn,
     pub stage: usize,
     /// Rows of the fragment, in rows of the values that flow through the segment.
     pub block: Range<usize>,
@@ -50,12 +58,19 @@ impl Area {
         View::rows(Elem::F32, self.scale_addr, self.scale_pitch as u32)
     }
 
-    /// The same area from a later column on; `group` is that of the scales.
+    /// The same area from a later column on; `group` is that of the scales. The area of a window begins
+    /// where its columns would, so addresses wrap on the way.
     #[must_use]
-    pub fn column(mut self, column: usize, group: Option<usize>) -> Self {
-        self.addr += column as u64 * u64::from(self.elem.bytes());
+    pub fn column(self, column: usize, group: Option<usize>) -> Self {
+        self.shifted(column as i64, group)
+    }
+
+    fn shifted(mut self, columns: i64, group: Option<usize>) -> Self {
+        let offset = columns * i64::from(self.elem.bytes());
+        self.addr = self.addr.wrapping_add_signed(offset);
         if let Some(group) = group {
-            self.scale_addr += (column / group) as u64 * 4;
+            let scales = columns.div_euclid(group as i64) * 4;
+            self.scale_addr = self.scale_addr.wrapping_add_signed(scales);
         }
         self
     }
@@ -71,7 +86,7 @@ impl<'a> Site<'a> {
     /// Address of a scratch part; copies alternate.
     pub fn scratch(&self, at: &At, part: u8, copy: u8) -> u64 {
         let home = Home::Scratch {
-            segment: at.segment,
+            segment: at.segment.segment,
             stage: at.stage,
             part,
             copy,
@@ -83,48 +98,93 @@ impl<'a> Site<'a> {
     }
 
     /// Whether a root has a buffer that the segment sees.
-    pub fn has_home(&self, root: RootId, segment: usize) -> bool {
-        self.homes.contains_key(&Home::Block { root, segment })
-            || self.homes.contains_key(&Home::Refilled { root, segment })
-            || self.homes.contains_key(&Home::Whole(root))
+    pub fn has_home(&self, root: RootId, turn: Turn) -> bool {
+        self.home(root, turn.segment).is_some()
     }
 
-    /// Rows of a root from `row` on, as the segment sees them.
-    pub fn root_area(&self, root: RootId, segment: usize, row: usize) -> Area {
-        let info = self.plan.storage.root(root);
-        let plan_segment = &self.plan.segments[segment];
-        let all_rows = [Home::Refilled { root, segment }, Home::Whole(root)];
-        let (base, first, rows) = match self.homes.get(&Home::Block { root, segment }) {
-            Some(&base) => {
-                let block = plan_segment.block_rows.max(1);
-                (base, row / block * block, block.min(info.rows))
+    fn home(&self, root: RootId, segment: usize) -> Option<(Home, u64)> {
+        [
+            Home::Block { root, segment },
+            Home::Window { root, segment },
+            Home::Refilled { root, segment },
+            Home::Whole(root),
+        ]
+        .into_iter()
+        .find_map(|home| self.homes.get(&home).map(|&addr| (home, addr)))
+    }
+
+    /// The window that a root is seen through in a segment, where it is not there as a whole.
+    pub fn window(&self, root: RootId, segment: usize) -> Option<&Window> {
+        let (home, _) = self.home(root, segment)?;
+        match home {
+            Home::Block { .. } | Home::Window { .. } => {
+                self.plan.segments[segment].passes.window(root)
             }
-            None => {
-                let base = all_rows.iter().find_map(|home| self.homes.get(home));
-                (*base.expect("every root has a home"), 0, info.rows)
+            Home::Whole(_) | Home::Refilled { .. } | Home::Scratch { .. } => None,
+        }
+    }
+
+    /// The column ranges of a root that a pass makes; all columns where it is not cut.
+    pub fn pass_columns(&self, root: RootId, turn: Turn) -> Vec<Range<usize>> {
+        match self.plan.segments[turn.segment].passes.window(root) {
+            Some(window) => window.ranges(turn.pass).collect(),
+            None => std::iter::once(0..self.plan.storage.root(root).cols).collect(),
+        }
+    }
+
+    /// Rows of a root from `row` on, as the segment sees them; columns count from the first section of
+    /// its window.
+    pub fn root_area(&self, root: RootId, turn: Turn, row: usize) -> Area {
+        self.root_columns(root, turn, row, 0)
+    }
+
+    /// The same for columns that lie in the section of `column`: that column is not yet added.
+    pub fn root_columns(&self, root: RootId, turn: Turn, row: usize, column: usize) -> Area {
+        let whole = self.plan.storage.root(root);
+        let segment = &self.plan.segments[turn.segment];
+        let (home, base) = self
+            .home(root, turn.segment)
+            .expect("every root has a home");
+        let window = self.window(root, turn.segment);
+        let info = match window {
+            Some(window) => whole.narrowed(window.columns()),
+            None => whole.clone(),
+        };
+        let (first, rows) = match home {
+            Home::Block { .. } => {
+                let block = segment.block_rows.max(1);
+                (row / block * block, block.min(info.rows))
+            }
+            Home::Whole(_) | Home::Window { .. } | Home::Refilled { .. } | Home::Scratch { .. } => {
+                (0, info.rows)
             }
         };
         let offset = (row - first) as u64;
-        Area {
+        let area = Area {
             elem: info.elem,
             addr: base + offset * info.pitch(),
             pitch: info.pitch(),
             scale_addr: base + info.data_bytes(rows) + offset * info.scale_pitch(),
             scale_pitch: info.scale_pitch(),
+        };
+        match window {
+            Some(window) => area.shifted(window.shift(turn.pass, column), info.group),
+            None => area,
         }
     }
 
     /// A value from its row `row` on.
-    pub fn value_area(&self, value: Value, segment: usize, row: usize) -> Option<Area> {
+    pub fn value_area(&self, value: Value, turn: Turn, row: usize) -> Option<Area> {
         let place = self.plan.storage.place(value)?;
-        Some(self.place_area(place, segment, row))
+        Some(self.place_area(place, turn, row))
     }
 
     /// A place from its row `row` on.
-    pub fn place_area(&self, place: Place, segment: usize, row: usize) -> Area {
+    pub fn place_area(&self, place: Place, turn: Turn, row: usize) -> Area {
         let group = self.plan.storage.root(place.root).group;
+        let row = place.row + row * place.row_step;
         let mut area = self
-            .root_area(place.root, segment, place.row + row * place.row_step)
+            .root_columns(place.root, turn, row, place.col)
             .column(place.col, group);
         area.pitch *= place.row_step as u64;
         area.scale_pitch *= place.row_step as u64;

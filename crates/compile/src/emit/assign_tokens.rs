@@ -134,7 +134,7 @@ fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(
                 step = next_step(&fragments[index..], &starts, plan).unwrap_or(step);
                 &[]
             }
-            Fragment::Spill { .. } | Fragment::StoreOutput { .. } => &[],
+            Fragment::Spill { .. } | Fragment::StoreOutput { .. } | Fragment::Drain { .. } => &[],
         };
         let mut list: Vec<(Owner, Touch)> = Vec::new();
         for touch in packet.commands.iter().flat_map(touches) {
@@ -153,7 +153,7 @@ fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(
                         let buffer = &plan.buffers[b];
                         touch.addr >= buffer.addr && touch.addr < buffer.addr + buffer.bytes
                     })
-                    .map(|&b| Owner::Buffer(b))
+                    .map(|&b| Owner::Buffer(bottom(plan, b)))
             };
             let owner = owner.expect("every touch lies in a buffer or a tile of its fragment");
             let touch = match owner {
@@ -191,6 +191,15 @@ fn next_step(fragments: &[&Fragment], starts: &[usize], plan: &Plan) -> Option<u
             _ => None,
         }),
     }
+}
+
+/// The buffer at the bottom of a pile of buffers that take each other's place: one owner for all of them.
+fn bottom(plan: &Plan, buffer: usize) -> usize {
+    let mut bottom = buffer;
+    while let Some(under) = plan.buffers[bottom].over {
+        bottom = under;
+    }
+    bottom
 }
 
 /// The bytes of an owner.
@@ -330,7 +339,8 @@ impl Tracker {
             Fragment::LoadTile { .. }
             | Fragment::LoadInput { .. }
             | Fragment::Work { .. }
-            | Fragment::StoreOutput { .. } => Vec::new(),
+            | Fragment::StoreOutput { .. }
+            | Fragment::Drain { .. } => Vec::new(),
         }
     }
 }

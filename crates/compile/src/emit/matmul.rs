@@ -1,5 +1,7 @@
 //! Products with streamed weights, with the quantisation of their columns.
 
+use std::ops::Range;
+
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::op::Activation;
 use packwright_ir::{NodeId, Op, Quant};
@@ -9,6 +11,7 @@ use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 use super::address::{Area, At, Site};
 use crate::plan::Part;
 use crate::plan::constants::{Form, TileId};
+use crate::plan::storage::RootId;
 
 /// The activation as the machine names it.
 pub fn unary_fn(activation: Option<Activation>) -> UnaryFn {
@@ -107,12 +110,8 @@ pub fn matmul(
     } else {
         None
     };
-    let out = out_area(site, at, node, quantize, chunk.len(), *copy);
-    let out_column = if quantize.is_some() {
-        columns.start - chunk.start
-    } else {
-        columns.start
-    };
+    let out = out_area(site, at, node, quantize.is_some(), chunk, *copy)
+        .column(columns.start - chunk.start, None);
     commands.push(Command::Matmul(Matmul {
         m: (at.block.len() as u64).into(),
         n: (columns.len() as u64).into(),
@@ -130,22 +129,24 @@ pub fn matmul(
         acc: None,
         start: true,
         finish: true,
-        out: out.column(out_column, None).view(),
+        out: out.view(),
         out_scale: 1.0,
     }));
     if let (Some(quantize), true) = (quantize, *last) {
-        commands.push(quantize_columns(site, at, quantize, out, chunk.clone()));
+        let made = out_area(site, at, node, true, chunk, *copy);
+        commands.push(quantize_columns(site, at, quantize, made, chunk.clone()));
     }
     Ok(commands)
 }
 
-/// Where the product goes: its own root, or the scratch of the chunk that is quantised next.
+/// Where the columns of a chunk go: into the root, or into the scratch where they wait to be quantised or
+/// written out.
 fn out_area(
     site: &Site<'_>,
     at: &At,
     node: NodeId,
-    quantize: Option<NodeId>,
-    chunk: usize,
+    quantized: bool,
+    chunk: &Range<usize>,
     copy: u8,
 ) -> Area {
     let root = site
@@ -153,18 +154,23 @@ fn out_area(
         .storage
         .root_of(node)
         .expect("products have roots");
-    match quantize {
-        None => site.root_area(root, at.segment, at.block.start),
-        Some(_) => {
-            let elem = site.plan.storage.root(root).elem;
-            Area {
-                elem,
-                addr: site.scratch(at, 0, copy),
-                pitch: chunk as u64 * u64::from(elem.bytes()),
-                scale_addr: 0,
-                scale_pitch: 0,
-            }
-        }
+    if !quantized && site.has_home(root, at.segment) {
+        return site
+            .root_columns(root, at.segment, at.block.start, chunk.start)
+            .column(chunk.start, None);
+    }
+    scratch_area(site, at, root, chunk.len(), copy)
+}
+
+/// The scratch that holds a chunk of columns of a product.
+pub fn scratch_area(site: &Site<'_>, at: &At, root: RootId, columns: usize, copy: u8) -> Area {
+    let elem = site.plan.storage.root(root).elem;
+    Area {
+        elem,
+        addr: site.scratch(at, 0, copy),
+        pitch: columns as u64 * u64::from(elem.bytes()),
+        scale_addr: 0,
+        scale_pitch: 0,
     }
 }
 
@@ -173,7 +179,7 @@ fn quantize_columns(
     at: &At,
     quantize: NodeId,
     source: Area,
-    chunk: std::ops::Range<usize>,
+    chunk: Range<usize>,
 ) -> Command {
     let root = site
         .plan
@@ -182,7 +188,7 @@ fn quantize_columns(
         .expect("quantised values have roots");
     let info = site.plan.storage.root(root);
     let target = site
-        .root_area(root, at.segment, at.block.start)
+        .root_columns(root, at.segment, at.block.start, chunk.start)
         .column(chunk.start, info.group);
     quantize_command(
         site,

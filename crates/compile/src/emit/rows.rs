@@ -10,6 +10,7 @@ use super::regions::Regions;
 use super::{matmul, transfer, whole};
 use crate::plan::constants::{Form, StoredId, TileId, progression};
 use crate::plan::demand;
+use crate::plan::storage::RootId;
 
 /// A chain at work: scratch parts are handed out in the order in which `demand` lists them.
 struct Chain<'a> {
@@ -56,6 +57,7 @@ impl Chain<'_> {
             Op::Embedding { tables } => self.embedding(node, *tables, last),
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
             Op::Quantize { .. } => self.quantize(node, last),
+            Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => self.elementwise(node, last),
             op => Err(
                 Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
                     .at(node.to_string()),
@@ -70,7 +72,11 @@ impl Chain<'_> {
 
     /// Where the operand of a node lies.
     fn source(&self, node: NodeId) -> Result<Area, Diagnostic> {
-        let value = self.site.graph.operands(node)[0];
+        self.operand(node, 0)
+    }
+
+    fn operand(&self, node: NodeId, slot: usize) -> Result<Area, Diagnostic> {
+        let value = self.site.graph.operands(node)[slot];
         if let Some((carried, area)) = self.carried
             && carried == value
         {
@@ -131,6 +137,45 @@ impl Chain<'_> {
         Ok(())
     }
 
+    /// A function of one or two values of the same shape.
+    fn elementwise(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let graph = self.site.graph;
+        let (rows, cols) = (
+            self.at.block.len() as u64,
+            graph.types(node)[0].columns() as u64,
+        );
+        let sources: Vec<View> = (0..graph.operands(node).len())
+            .map(|slot| self.operand(node, slot).map(|area| area.view()))
+            .collect::<Result<_, _>>()?;
+        let dst = self.result(node, last).view();
+        let command = match graph.op(node) {
+            Op::Binary(binary) => whole::binary_fn(*binary).map(|func| {
+                Command::Binary(defs::Binary {
+                    rows: rows.into(),
+                    cols: cols.into(),
+                    func,
+                    a: sources[0],
+                    b: sources[1],
+                    dst,
+                })
+            }),
+            op => whole::elementwise_fn(op).map(|func| {
+                Command::Unary(defs::Unary {
+                    rows: rows.into(),
+                    cols: cols.into(),
+                    func,
+                    src: sources[0],
+                    dst,
+                })
+            }),
+        };
+        self.commands.push(command.ok_or_else(|| {
+            Diagnostic::unsupported("emit-rows", "the vector unit has no such function")
+                .at(node.to_string())
+        })?);
+        Ok(())
+    }
+
     /// The vectors of a norm, as rows.
     fn vectors(&self, node: NodeId) -> Vec<View> {
         let layout = &self.site.plan.layout;
@@ -156,10 +201,18 @@ impl Chain<'_> {
     }
 
     fn quantize(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let rows = self.at.block.len();
+        let root = self.site.plan.storage.root_of(node);
+        let cut = root.filter(|&root| {
+            let passes = &self.site.plan.segments[self.at.segment.segment].passes;
+            passes.window(root).is_some()
+        });
+        if let Some(root) = cut {
+            return self.quantize_sections(node, root);
+        }
         let source = self.source(node)?;
         let target = self.result(node, last);
         let cols = self.site.graph.types(node)[0].columns();
-        let rows = self.at.block.len();
         self.commands.push(matmul::quantize_command(
             self.site,
             node,
@@ -168,6 +221,36 @@ impl Chain<'_> {
             source.view(),
             target,
         ));
+        Ok(())
+    }
+
+    /// Quantises the columns that a pass makes.
+    fn quantize_sections(&mut self, node: NodeId, root: RootId) -> Result<(), Diagnostic> {
+        let value = self.site.graph.operands(node)[0];
+        let place = self.site.plan.storage.place(value).ok_or_else(|| {
+            Diagnostic::unsupported("emit-rows", "the operand is a constant").at(node.to_string())
+        })?;
+        let (turn, row) = (self.at.segment, self.at.block.start);
+        let group = self.site.plan.storage.root(root).group;
+        for columns in self.site.pass_columns(root, turn) {
+            let first = place.col + columns.start;
+            let source = self
+                .site
+                .root_columns(place.root, turn, place.row + row, first)
+                .column(first, None);
+            let target = self
+                .site
+                .root_columns(root, turn, row, columns.start)
+                .column(columns.start, group);
+            self.commands.push(matmul::quantize_command(
+                self.site,
+                node,
+                self.at.block.len(),
+                columns.len(),
+                source.view(),
+                target,
+            ));
+        }
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use packwright_packet::defs::{Command, Load, Store};
 use packwright_packet::operand::{Affine, Block, DramRef, RegionId};
 use packwright_packet::program::RegionKind;
 
-use super::address::Site;
+use super::address::{At, Site, Turn};
+use super::matmul;
 use super::regions::Regions;
 use crate::plan::constants::{StoredId, TileId};
 use crate::plan::storage::RootId;
@@ -54,7 +55,10 @@ pub fn load_input(site: &Site<'_>, regions: &Regions, node: NodeId) -> Vec<Comma
         .position(|s| s.stages.iter().any(|stage| stage.nodes().contains(&node)))
         .unwrap_or(0);
     vec![Command::Load(Load {
-        dst: site.root_area(root, segment, 0).addr.into(),
+        dst: site
+            .root_area(root, Turn { segment, pass: 0 }, 0)
+            .addr
+            .into(),
         src: DramRef {
             region,
             offset: Affine::constant(0),
@@ -68,36 +72,36 @@ pub fn fill(
     site: &Site<'_>,
     regions: &Regions,
     root: RootId,
-    segment: usize,
+    turn: Turn,
     rows: Range<usize>,
 ) -> Vec<Command> {
-    spill_runs(site, regions, root, segment, rows)
+    spill_runs(site, regions, root, turn, rows)
         .into_iter()
-        .map(|(sram, dram, bytes)| {
+        .map(|(sram, src, block)| {
             Command::Load(Load {
                 dst: sram.into(),
-                src: dram,
-                block: Block::run(bytes),
+                src,
+                block,
             })
         })
         .collect()
 }
 
-/// Writes rows of a spilled value out.
+/// Writes rows of a spilled value out: the columns of a pass.
 pub fn spill(
     site: &Site<'_>,
     regions: &Regions,
     root: RootId,
-    segment: usize,
+    turn: Turn,
     rows: Range<usize>,
 ) -> Vec<Command> {
-    spill_runs(site, regions, root, segment, rows)
+    spill_runs(site, regions, root, turn, rows)
         .into_iter()
-        .map(|(sram, dram, bytes)| {
+        .map(|(sram, dst, block)| {
             Command::Store(Store {
-                dst: dram,
+                dst,
                 src: sram.into(),
-                block: Block::run(bytes),
+                block,
             })
         })
         .collect()
@@ -108,9 +112,9 @@ fn spill_runs(
     site: &Site<'_>,
     regions: &Regions,
     root: RootId,
-    segment: usize,
+    turn: Turn,
     rows: Range<usize>,
-) -> Vec<(u64, DramRef, u64)> {
+) -> Vec<(u64, DramRef, Block)> {
     let (Some(base), Some(region)) = (
         regions.spill_offset(root),
         regions.of_kind(RegionKind::Spill),
@@ -118,19 +122,80 @@ fn spill_runs(
         return Vec::new();
     };
     let info = site.plan.storage.root(root);
-    let area = site.root_area(root, segment, rows.start);
-    let count = rows.len() as u64;
-    let start = rows.start as u64;
+    let (count, start) = (rows.len() as u64, rows.start as u64);
     let at = |offset: u64| DramRef {
         region,
         offset: Affine::constant(base + offset),
     };
-    let mut runs = vec![(area.addr, at(start * info.pitch()), count * info.pitch())];
-    if info.group.is_some() {
-        let offset = info.data_bytes(info.rows) + start * info.scale_pitch();
-        runs.push((area.scale_addr, at(offset), count * info.scale_pitch()));
+    let block = |width: u64, dram: u64, sram: u64| match width == dram && width == sram {
+        true => Block::run(count * width),
+        false => Block::rows(count, width, dram, sram as u32),
+    };
+    let ranges = match site.window(root, turn.segment) {
+        Some(window) => window.ranges(turn.pass).collect(),
+        None => std::iter::once(0..info.cols).collect(),
+    };
+    let mut runs = Vec::new();
+    for columns in ranges {
+        let area = site
+            .root_columns(root, turn, rows.start, columns.start)
+            .column(columns.start, info.group);
+        let part = info.narrowed(columns.len());
+        let before = info.narrowed(columns.start);
+        runs.push((
+            area.addr,
+            at(start * info.pitch() + before.pitch()),
+            block(part.pitch(), info.pitch(), area.pitch),
+        ));
+        if info.group.is_some() {
+            let offset = info.data_bytes(info.rows) + start * info.scale_pitch();
+            runs.push((
+                area.scale_addr,
+                at(offset + before.scale_pitch()),
+                block(part.scale_pitch(), info.scale_pitch(), area.scale_pitch),
+            ));
+        }
     }
     runs
+}
+
+/// Writes the columns of a result out that a fragment has left in its scratch.
+pub fn drain(
+    site: &Site<'_>,
+    regions: &Regions,
+    output: usize,
+    at: &At,
+    columns: &Range<usize>,
+    copy: u8,
+) -> Result<Vec<Command>, Diagnostic> {
+    let result = &site.graph.outputs()[output];
+    let place = site
+        .plan
+        .storage
+        .place(result.value)
+        .ok_or_else(|| constant_result(&result.name))?;
+    let root = site.plan.storage.root(place.root);
+    let area = matmul::scratch_area(site, at, place.root, columns.len(), copy);
+    let (count, start) = (at.block.len() as u64, at.block.start as u64);
+    let before = columns.start as u64 * u64::from(root.elem.bytes());
+    let block = match area.pitch == root.pitch() {
+        true => Block::run(count * area.pitch),
+        false => Block::rows(count, area.pitch, root.pitch(), area.pitch as u32),
+    };
+    Ok(vec![Command::Store(Store {
+        dst: DramRef {
+            region: regions.outputs[output].region,
+            offset: Affine::constant(start * root.pitch() + before),
+        },
+        src: area.addr.into(),
+        block,
+    })])
+}
+
+fn constant_result(name: &str) -> Diagnostic {
+    Diagnostic::unsupported("emit-constant-output", "a result is a constant")
+        .at(name.to_string())
+        .help("drop the output from the export")
 }
 
 /// Writes rows of a result of the model; rows count those of the root that holds it.
@@ -141,11 +206,11 @@ pub fn store_output(
     rows: Range<usize>,
 ) -> Result<Vec<Command>, Diagnostic> {
     let result = &site.graph.outputs()[output];
-    let place = site.plan.storage.place(result.value).ok_or_else(|| {
-        Diagnostic::unsupported("emit-constant-output", "a result is a constant")
-            .at(result.name.clone())
-            .help("drop the output from the export")
-    })?;
+    let place = site
+        .plan
+        .storage
+        .place(result.value)
+        .ok_or_else(|| constant_result(&result.name))?;
     let region: RegionId = regions.outputs[output].region;
     let root = site.plan.storage.root(place.root);
     let node = root.value.node;
@@ -168,7 +233,7 @@ pub fn store_output(
     if first >= end {
         return Ok(Vec::new());
     }
-    let area = site.place_area(place, segment, first);
+    let area = site.place_area(place, Turn { segment, pass: 0 }, first);
     let width = place.cols as u64 * u64::from(root.elem.bytes());
     let count = (end - first) as u64;
     let dst = DramRef {

@@ -391,6 +391,23 @@ pub fn norm_kind(op: &Op) -> Option<(NormKind, f32)> {
     }
 }
 
+/// Whether the machine has a function for an element-wise node.
+pub fn has_function(op: &Op) -> bool {
+    match op {
+        Op::Binary(binary) => binary_fn(*binary).is_some(),
+        op => elementwise_fn(op).is_some(),
+    }
+}
+
+/// The machine's function for a node that changes each element of one value.
+pub fn elementwise_fn(op: &Op) -> Option<UnaryFn> {
+    match op {
+        Op::Unary(unary) => unary_fn(*unary),
+        Op::Cast { .. } => Some(UnaryFn::Identity),
+        _ => None,
+    }
+}
+
 fn unary_fn(unary: Unary) -> Option<UnaryFn> {
     Some(match unary {
         Unary::Neg => UnaryFn::Neg,
@@ -414,7 +431,8 @@ fn unary_fn(unary: Unary) -> Option<UnaryFn> {
     })
 }
 
-fn binary_fn(binary: Binary) -> Option<BinaryFn> {
+/// The machine's function for a graph's function of two values.
+pub fn binary_fn(binary: Binary) -> Option<BinaryFn> {
     Some(match binary {
         Binary::Add => BinaryFn::Add,
         Binary::Sub => BinaryFn::Sub,

@@ -1,13 +1,13 @@
-//! What a choice of row blocks demands of SRAM: every buffer with its size and life.
+//! What stages demand of SRAM: scratch, tiles of constants, and who reads what.
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 use packwright_ir::{Graph, NodeId, Op};
 use packwright_target::Target;
 
+use super::Segment;
 use super::constants::{Form, Layout, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
-use super::{Buffer, Home, Segment};
 use crate::options::PlanOptions;
 
 /// Everything that the sizes follow from.
@@ -18,6 +18,8 @@ pub struct Scene<'a> {
     pub options: &'a PlanOptions,
     pub storage: &'a Storage,
     pub layout: &'a Layout,
+    /// Bytes of SRAM that a plan may use.
+    pub sram: u64,
 }
 
 /// Where a root is made and read: step numbers are `(segment, stage)` pairs.
@@ -68,160 +70,6 @@ pub fn uses(graph: &Graph, storage: &Storage, segments: &[Segment]) -> IndexMap<
     uses
 }
 
-/// Number of the step of a stage.
-pub fn step(segments: &[Segment], at: (usize, usize)) -> usize {
-    segments[..at.0]
-        .iter()
-        .map(|s| s.stages.len())
-        .sum::<usize>()
-        + at.1
-}
-
-/// All buffers of a choice, with lives in steps and no addresses yet.
-pub fn buffers(
-    scene: &Scene<'_>,
-    segments: &[Segment],
-    uses: &IndexMap<RootId, Use>,
-    spilled: &IndexSet<RootId>,
-) -> Vec<Buffer> {
-    let mut buffers = Vec::new();
-    for (&root, using) in uses {
-        if using.stays_in_stage() && is_chained(scene, segments, root, using) {
-            continue;
-        }
-        root_buffers(
-            scene,
-            segments,
-            root,
-            using,
-            spilled.contains(&root),
-            &mut buffers,
-        );
-    }
-    for (s, segment) in segments.iter().enumerate() {
-        for (i, stage) in segment.stages.iter().enumerate() {
-            let life = step(segments, (s, i))..step(segments, (s, i)) + 1;
-            for (part, bytes) in scratch(scene, segment, stage).into_iter().enumerate() {
-                for copy in 0..if bytes == 0 { 0 } else { 2u8 } {
-                    buffers.push(Buffer {
-                        name: format!("s{s}.{i}.{part}.{copy}"),
-                        bytes,
-                        life: life.clone(),
-                        addr: 0,
-                        home: Home::Scratch {
-                            segment: s,
-                            stage: i,
-                            part: part as u8,
-                            copy,
-                        },
-                    });
-                }
-            }
-        }
-    }
-    buffers
-}
-
-/// Whether a root lives in the scratch of its stage.
-fn is_chained(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use) -> bool {
-    let stage = &segments[using.made.0].stages[using.made.1];
-    let node = scene.storage.root(root).value.node;
-    match stage {
-        Stage::Rows { nodes } => nodes.last() != Some(&node),
-        Stage::Matmul {
-            node: matmul,
-            quantize,
-        } => quantize.is_some() && *matmul == node,
-        Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
-    }
-}
-
-fn root_buffers(
-    scene: &Scene<'_>,
-    segments: &[Segment],
-    root: RootId,
-    using: &Use,
-    spilled: bool,
-    buffers: &mut Vec<Buffer>,
-) {
-    let info = scene.storage.root(root);
-    let name = info.value.to_string();
-    let made = step(segments, using.made);
-    let span = |s: usize| step(segments, (s, 0))..step(segments, (s, 0)) + segments[s].stages.len();
-    let home_segment = using.made.0;
-    if using.crosses() && !spilled {
-        let start = if segments[home_segment].block_count() > 1 {
-            span(home_segment).start
-        } else {
-            made
-        };
-        let end = using
-            .read
-            .iter()
-            .map(|&at| {
-                if segments[at.0].block_count() > 1 {
-                    span(at.0).end
-                } else {
-                    step(segments, at) + 1
-                }
-            })
-            .max()
-            .unwrap_or(made + 1);
-        let bytes = info.bytes(info.rows);
-        buffers.push(Buffer {
-            name,
-            bytes,
-            life: start..end,
-            addr: 0,
-            home: Home::Whole(root),
-        });
-        return;
-    }
-    let mut users: IndexMap<usize, (usize, usize)> = IndexMap::new();
-    users.insert(home_segment, (made, made));
-    for &at in &using.read {
-        let t = step(segments, at);
-        let entry = users.entry(at.0).or_insert((t, t));
-        entry.0 = entry.0.min(t);
-        entry.1 = entry.1.max(t);
-    }
-    for (s, (first, last)) in users {
-        if spilled && s != home_segment && attends(&segments[s], s, using) {
-            let life = if segments[s].block_count() > 1 {
-                span(s)
-            } else {
-                first..last + 1
-            };
-            buffers.push(Buffer {
-                name: name.clone(),
-                bytes: info.bytes(info.rows),
-                life,
-                addr: 0,
-                home: Home::Refilled { root, segment: s },
-            });
-            continue;
-        }
-        let cut = segments[s].block_count() > 1 && info.rows == segments[s].rows;
-        let (rows, home) = if cut || spilled {
-            (
-                segments[s].block_rows.min(info.rows),
-                Home::Block { root, segment: s },
-            )
-        } else {
-            (info.rows, Home::Whole(root))
-        };
-        let name = name.clone();
-        let bytes = info.bytes(rows);
-        buffers.push(Buffer {
-            name,
-            bytes,
-            life: first..last + 1,
-            addr: 0,
-            home,
-        });
-    }
-}
-
 /// Whether an attention of a segment is among the readers of a value: it needs all rows.
 pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
     using
@@ -231,19 +79,27 @@ pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
         .any(|&(_, i)| matches!(segment.stages[i], Stage::Attention { .. }))
 }
 
+/// Whether a segment needs all rows of a value at once: an attention of it reads or makes them.
+pub fn gathers(segment: &Segment, index: usize, using: &Use) -> bool {
+    let (made, stage) = using.made;
+    attends(segment, index, using)
+        || (made == index && Segment::is_gathering(&segment.stages[stage]))
+}
+
 /// Sizes of the scratch parts of a stage, for one copy.
 pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> {
     match stage {
         Stage::Matmul { node, quantize } => {
-            let chunk = columns(scene, *node).chunk as u64;
+            let chunk = columns(scene, segment, *node).chunk as u64;
             let elem = scene
                 .storage
                 .root_of(*node)
                 .map_or(2, |r| u64::from(scene.storage.root(r).elem.bytes()));
             let rows = segment.block_rows as u64;
-            // Unquantised columns of a chunk, and the scale of a statically quantised operand.
+            // Columns on their way to be quantised or written out, and the scale of a statically
+            // quantised operand.
             vec![
-                if quantize.is_some() {
+                if quantize.is_some() || drained(scene, *node).is_some() {
                     rows * chunk * elem
                 } else {
                     0
@@ -253,7 +109,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
         }
         Stage::Attention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
-            let rows = score_rows(scene, &shape, segment.block_rows) as u64;
+            let rows = score_rows(scene, &shape, segment.rows) as u64;
             vec![
                 rows * shape.t as u64 * 4,
                 rows * shape.t as u64 + rows * 4 + 8,
@@ -346,7 +202,7 @@ pub fn score_rows(scene: &Scene<'_>, shape: &AttentionShape, block_rows: usize) 
         return rows.clamp(1, most);
     }
     // Two copies of scores and probabilities should not take more than an eighth of SRAM.
-    let budget = scene.target.sram.bytes / 16;
+    let budget = scene.sram / 16;
     let rows = (budget / (shape.t as u64 * 5 + 4)).max(1) as usize;
     if rows >= most {
         most
@@ -364,9 +220,45 @@ pub struct Columns {
     pub chunk: usize,
 }
 
+/// The result of the model that a product makes and that nobody else reads: its columns leave as they are
+/// made.
+pub fn drained(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
+    let root = scene.storage.root_of(matmul)?;
+    let info = scene.storage.root(root);
+    let mut found = scene
+        .graph
+        .outputs()
+        .iter()
+        .enumerate()
+        .filter(|(_, output)| {
+            scene
+                .storage
+                .place(output.value)
+                .is_some_and(|place| place.root == root)
+        });
+    let (index, output) = found.next()?;
+    let place = scene.storage.place(output.value)?;
+    let whole = place.rows == info.rows && place.cols == info.cols && place.row_step == 1;
+    (whole && found.next().is_none() && !is_read(scene, matmul)).then_some(index)
+}
+
+/// Whether any node but a view reads a result.
+fn is_read(scene: &Scene<'_>, node: NodeId) -> bool {
+    let users = scene.graph.users(node.into());
+    users
+        .iter()
+        .any(|&(user, _)| scene.storage.root_of(user).is_some() || is_read(scene, user))
+}
+
 /// Chooses the columns of a tile and of a quantised chunk for a product with constant weights.
-pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
-    let n = scene.graph.types(matmul)[0].columns();
+pub fn columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
+    let all = scene.graph.types(matmul)[0].columns();
+    let window = scene
+        .storage
+        .root_of(matmul)
+        .and_then(|root| segment.passes.window(root));
+    let widest = window.and_then(|w| w.sections.iter().map(|s| s.width).max());
+    let n = widest.unwrap_or(all);
     let Some(record) = scene
         .layout
         .of(matmul)
@@ -375,11 +267,9 @@ pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
     else {
         return Columns { tile: n, chunk: n };
     };
-    let budget = tile_budget(scene);
     let array = scene.target.matrix.columns as usize;
-    let fit = (budget / record) as usize;
-    let widest =
-        (scene.target.sram.bytes / scene.options.tile_share.max(1) / record).max(1) as usize;
+    let fit = (tile_budget(scene).min(segment.tile_bytes) / record) as usize;
+    let widest = (segment.tile_bytes / record).max(1) as usize;
     let unit = if fit >= array {
         fit / array * array
     } else {
@@ -390,7 +280,7 @@ pub fn columns(scene: &Scene<'_>, matmul: NodeId) -> Columns {
     match group {
         None => Columns { tile, chunk: tile },
         Some(group) if tile >= group => {
-            let tile = tile / group * group;
+            let tile = (tile / group * group).min(n.next_multiple_of(group));
             Columns { tile, chunk: tile }
         }
         Some(group) => Columns { tile, chunk: group },
@@ -422,12 +312,12 @@ fn tile_budget(scene: &Scene<'_>) -> u64 {
     scene
         .options
         .tile_bytes
-        .unwrap_or_else(|| (scene.target.sram.bytes / 24).clamp(2 << 10, 128 << 10))
+        .unwrap_or_else(|| (scene.sram / 24).clamp(2 << 10, 128 << 10))
 }
 
 /// Bytes of the constants that a stage brings through the ring: the largest set that one fragment
 /// needs at once, and all of them.
-pub fn constant_bytes(scene: &Scene<'_>, stage: &Stage) -> (u64, u64) {
+pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u64, u64) {
     let mut largest = 0;
     let mut all = 0;
     for node in stage.nodes() {
@@ -440,7 +330,7 @@ pub fn constant_bytes(scene: &Scene<'_>, stage: &Stage) -> (u64, u64) {
                         Form::Channels { channels, .. } => channels,
                         Form::Vectors { .. } | Form::Plain { .. } => 1,
                     };
-                    let tile = columns(scene, node).tile.min(n) as u64 * stored.record();
+                    let tile = columns(scene, segment, node).tile.min(n) as u64 * stored.record();
                     largest += tile.next_multiple_of(64);
                     all += stored.bytes.next_multiple_of(64);
                 }

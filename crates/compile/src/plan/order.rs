@@ -16,6 +16,16 @@ use super::{Fragment, Part, Segment};
 pub struct Ordered {
     pub fragments: Vec<Fragment>,
     pub tiles: Vec<Tile>,
+    /// Constants of attentions, which stay for all passes.
+    held: IndexMap<NodeId, Vec<TileId>>,
+}
+
+/// The stage and the pass at hand.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    segment: usize,
+    stage: usize,
+    pass: usize,
 }
 
 /// Puts the work of all segments in order.
@@ -27,49 +37,104 @@ pub fn order(
 ) -> Ordered {
     let mut ordered = Ordered::default();
     for (s, segment) in segments.iter().enumerate() {
-        // Tiles of the first block, in the order in which the blocks ask for them.
-        let mut kept: Vec<TileId> = Vec::new();
-        for (b, block) in segment.blocks().enumerate() {
-            let mut filled = IndexSet::new();
-            let mut next_kept = 0;
-            for (i, stage) in segment.stages.iter().enumerate() {
-                for root in spilled_operands(scene, stage, spilled) {
-                    if uses[&root].made.0 != s && filled.insert(root) {
-                        let whole = demand::attends(segment, s, &uses[&root]);
-                        if whole && b > 0 {
-                            continue;
-                        }
-                        let rows = if whole {
-                            0..scene.storage.root(root).rows
-                        } else {
-                            block.clone()
-                        };
-                        ordered.fragments.push(Fragment::Fill {
-                            root,
-                            segment: s,
-                            rows,
-                        });
-                    }
-                }
-                let first = ordered.fragments.len();
-                stage_fragments(scene, s, i, segment, stage, block.clone(), &mut ordered);
-                if segment.resident {
-                    share_tiles(&mut ordered, first, b > 0, &mut kept, &mut next_kept);
-                }
-                for root in made_by(scene, stage) {
-                    if spilled.contains(&root) {
-                        let rows = block.clone();
-                        ordered.fragments.push(Fragment::Spill {
-                            root,
-                            segment: s,
-                            rows,
-                        });
-                    }
-                }
-            }
+        let walk = Walk {
+            scene,
+            s,
+            segment,
+            uses,
+            spilled,
+        };
+        let mut refilled = IndexSet::new();
+        for pass in 0..segment.passes.count {
+            walk.pass(pass, &mut refilled, &mut ordered);
         }
     }
     ordered
+}
+
+/// One segment on its way through passes and row blocks.
+struct Walk<'a> {
+    scene: &'a Scene<'a>,
+    s: usize,
+    segment: &'a Segment,
+    uses: &'a IndexMap<RootId, Use>,
+    spilled: &'a IndexSet<RootId>,
+}
+
+impl Walk<'_> {
+    fn pass(&self, pass: usize, refilled: &mut IndexSet<RootId>, ordered: &mut Ordered) {
+        // Tiles of the first block, in the order in which the blocks ask for them.
+        let mut kept: Vec<TileId> = Vec::new();
+        let blocks: Vec<Range<usize>> = self.segment.blocks().collect();
+        for (b, block) in blocks.iter().enumerate() {
+            let mut filled = IndexSet::new();
+            let mut next_kept = 0;
+            for (i, stage) in self.segment.stages.iter().enumerate() {
+                let rows = match Segment::is_gathering(stage) {
+                    true if b + 1 < blocks.len() => continue,
+                    true => 0..self.segment.rows,
+                    false => block.clone(),
+                };
+                self.fills(stage, &rows, &mut filled, refilled, ordered);
+                let first = ordered.fragments.len();
+                let turn = Turn { pass, rows };
+                stage_fragments(self.scene, (self.s, i), self.segment, &turn, ordered);
+                if self.segment.resident {
+                    share_tiles(ordered, first, b > 0, &mut kept, &mut next_kept);
+                }
+                self.spills(stage, &turn, ordered);
+            }
+        }
+    }
+
+    /// Brings spilled operands of a stage back: the present rows, or all of them once for an attention.
+    fn fills(
+        &self,
+        stage: &Stage,
+        rows: &Range<usize>,
+        filled: &mut IndexSet<RootId>,
+        refilled: &mut IndexSet<RootId>,
+        ordered: &mut Ordered,
+    ) {
+        for root in spilled_operands(self.scene, stage, self.spilled) {
+            let using = &self.uses[&root];
+            if using.made.0 == self.s || !filled.insert(root) {
+                continue;
+            }
+            let whole = demand::attends(self.segment, self.s, using);
+            if whole && !refilled.insert(root) {
+                continue;
+            }
+            let rows = match whole {
+                true => 0..self.scene.storage.root(root).rows,
+                false => rows.clone(),
+            };
+            ordered.fragments.push(Fragment::Fill {
+                root,
+                segment: self.s,
+                rows,
+            });
+        }
+    }
+
+    fn spills(&self, stage: &Stage, turn: &Turn, ordered: &mut Ordered) {
+        for root in made_by(self.scene, stage) {
+            if self.spilled.contains(&root) {
+                ordered.fragments.push(Fragment::Spill {
+                    root,
+                    segment: self.s,
+                    pass: turn.pass,
+                    rows: turn.rows.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// The pass and the rows at hand.
+struct Turn {
+    pass: usize,
+    rows: Range<usize>,
 }
 
 /// Makes the fragments of later blocks read the tiles that the first block brought in.
@@ -126,15 +191,19 @@ fn made_by(scene: &Scene<'_>, stage: &Stage) -> Vec<RootId> {
 
 fn stage_fragments(
     scene: &Scene<'_>,
-    s: usize,
-    i: usize,
+    (s, i): (usize, usize),
     segment: &Segment,
-    stage: &Stage,
-    block: Range<usize>,
+    turn: &Turn,
     ordered: &mut Ordered,
 ) {
-    let at = (s, i);
-    match stage {
+    let at = At {
+        segment: s,
+        stage: i,
+        pass: turn.pass,
+    };
+    let block = turn.rows.clone();
+    let last_pass = turn.pass + 1 == segment.passes.count;
+    match &segment.stages[i] {
         Stage::Input { node } => ordered.fragments.push(Fragment::LoadInput { node: *node }),
         Stage::Whole { node } => {
             let tiles = whole_tiles(scene, &[*node], ordered);
@@ -151,26 +220,57 @@ fn stage_fragments(
         }
         Stage::Attention { node } => {
             attention_fragments(scene, at, segment, *node, block.clone(), ordered);
-            store_outputs(scene, &[*node], Some(block), ordered);
+            if last_pass {
+                store_outputs(scene, &[*node], Some(block), ordered);
+            }
         }
-        Stage::Matmul { node, .. } => {
-            matmul_fragments(scene, at, *node, block.clone(), ordered);
-            store_outputs(scene, &stage.nodes(), Some(block), ordered);
+        Stage::Matmul { node, quantize } => {
+            let drained = match quantize {
+                None => demand::drained(scene, *node),
+                Some(_) => None,
+            };
+            matmul_fragments(scene, at, segment, *node, (block.clone(), drained), ordered);
+            if drained.is_none() && last_pass {
+                let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
+                store_outputs(scene, &nodes, Some(block), ordered);
+            }
         }
+    }
+}
+
+/// The columns of a product that one pass makes.
+fn pass_columns(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    node: NodeId,
+    pass: usize,
+) -> Vec<Range<usize>> {
+    let window = scene
+        .storage
+        .root_of(node)
+        .and_then(|root| segment.passes.window(root));
+    match window {
+        Some(window) => window.ranges(pass).collect(),
+        None => std::iter::once(0..scene.graph.types(node)[0].columns()).collect(),
     }
 }
 
 fn matmul_fragments(
     scene: &Scene<'_>,
-    at: (usize, usize),
+    at: At,
+    segment: &Segment,
     node: NodeId,
-    block: Range<usize>,
+    (block, drained): (Range<usize>, Option<usize>),
     ordered: &mut Ordered,
 ) {
-    let n = scene.graph.types(node)[0].columns();
-    let cut = demand::columns(scene, node);
+    let cut = demand::columns(scene, segment, node);
     let stored = scene.layout.of(node).first().copied();
-    for (index, chunk) in chunks(0..n, cut.chunk).into_iter().enumerate() {
+    let ranges = pass_columns(scene, segment, node, at.pass);
+    let all = ranges
+        .into_iter()
+        .flat_map(|range| chunks(range, cut.chunk));
+    for (index, chunk) in all.enumerate() {
+        let copy = (index % 2) as u8;
         for columns in chunks(chunk.clone(), cut.tile) {
             let tiles = stored.map(|id| {
                 let record = scene.layout.get(id).record();
@@ -182,29 +282,44 @@ fn matmul_fragments(
                 columns,
                 chunk: chunk.clone(),
                 last,
-                copy: (index % 2) as u8,
+                copy,
             };
             ordered.work(at, block.clone(), part, tiles.into_iter().collect());
+        }
+        if let Some(output) = drained {
+            ordered.fragments.push(Fragment::Drain {
+                output,
+                segment: at.segment,
+                stage: at.stage,
+                rows: block.clone(),
+                columns: chunk,
+                copy,
+            });
         }
     }
 }
 
 fn attention_fragments(
     scene: &Scene<'_>,
-    at: (usize, usize),
+    at: At,
     segment: &Segment,
     node: NodeId,
     block: Range<usize>,
     ordered: &mut Ordered,
 ) {
     let shape = AttentionShape::of(scene.graph, node);
-    let score_rows = demand::score_rows(scene, &shape, segment.block_rows);
-    let tiles = whole_tiles(scene, &[node], ordered);
+    let score_rows = demand::score_rows(scene, &shape, segment.rows);
+    let tiles = match ordered.held.get(&node) {
+        Some(tiles) => tiles.clone(),
+        None => whole_tiles(scene, &[node], ordered),
+    };
+    ordered.held.insert(node, tiles.clone());
+    let per_pass = shape.heads / segment.passes.count.max(1);
     let mut copy = 0u8;
     for batch in 0..shape.batch {
         let whole = batch * shape.s..(batch + 1) * shape.s;
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
-        for head in 0..shape.heads {
+        for head in at.pass * per_pass..(at.pass + 1) * per_pass {
             for rows in chunks(mine.clone(), score_rows) {
                 ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
                 copy ^= 1;
@@ -282,14 +397,20 @@ impl Ordered {
         TileId(self.tiles.len() as u32 - 1)
     }
 
-    fn work(&mut self, at: (usize, usize), rows: Range<usize>, part: Part, tiles: Vec<TileId>) {
-        let (segment, stage) = at;
+    fn work(&mut self, at: At, rows: Range<usize>, part: Part, tiles: Vec<TileId>) {
+        let At {
+            segment,
+            stage,
+            pass,
+        } = at;
         for tile in &tiles {
-            self.tiles[tile.0 as usize].reader.get_or_insert(at);
+            let reader = &mut self.tiles[tile.0 as usize].reader;
+            reader.get_or_insert((segment, stage));
         }
         self.fragments.push(Fragment::Work {
             segment,
             stage,
+            pass,
             rows,
             part,
             tiles,

@@ -1,29 +1,32 @@
 //! Placement: addresses for buffers whose lives overlap.
 
+use std::ops::Range;
+
 use super::Buffer;
 
-/// Gives every buffer an address and returns the end of the highest one.
+/// Gives every buffer an address and returns the end of the highest one. Buffers that lie over others get
+/// theirs.
 ///
 /// Larger buffers first, each at the lowest address that is free during its life; ties go to the
 /// earlier life, then to the earlier buffer, so that the result depends on the buffers only.
 pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
-    let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&i| {
-        (
-            std::cmp::Reverse(buffers[i].bytes),
-            buffers[i].life.start,
-            i,
-        )
-    });
+    let bottom = bottoms(buffers);
+    let mut lives: Vec<Range<usize>> = buffers.iter().map(|b| b.life.clone()).collect();
+    for (index, &under) in bottom.iter().enumerate() {
+        lives[under].start = lives[under].start.min(buffers[index].life.start);
+        lives[under].end = lives[under].end.max(buffers[index].life.end);
+    }
+    let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| bottom[i] == i).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), lives[i].start, i));
     let mut placed: Vec<usize> = Vec::new();
     let mut top = 0;
     for index in order {
         let bytes = buffers[index].bytes.next_multiple_of(alignment);
-        let life = buffers[index].life.clone();
+        let life = lives[index].clone();
         let mut taken: Vec<(u64, u64)> = placed
             .iter()
+            .filter(|&&i| lives[i].start < life.end && life.start < lives[i].end)
             .map(|&i| &buffers[i])
-            .filter(|b| b.life.start < life.end && life.start < b.life.end)
             .map(|b| (b.addr, b.addr + b.bytes.next_multiple_of(alignment)))
             .collect();
         taken.sort_unstable();
@@ -38,21 +41,63 @@ pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
         top = top.max(addr + bytes);
         placed.push(index);
     }
+    for index in 0..buffers.len() {
+        buffers[index].addr = buffers[bottom[index]].addr;
+    }
     top
 }
 
-/// The most bytes that are alive at one step: no placement can do with less.
-pub fn live_peak(buffers: &[Buffer], alignment: u64) -> (u64, usize) {
-    let end = buffers.iter().map(|b| b.life.end).max().unwrap_or(0);
-    (0..end)
-        .map(|step| {
-            let live: u64 = buffers
-                .iter()
-                .filter(|b| b.life.contains(&step))
-                .map(|b| b.bytes.next_multiple_of(alignment))
-                .sum();
-            (live, step)
+/// The buffer at the bottom of the pile that each buffer lies on.
+fn bottoms(buffers: &[Buffer]) -> Vec<usize> {
+    (0..buffers.len())
+        .map(|index| {
+            let mut bottom = index;
+            while let Some(under) = buffers[bottom].over {
+                bottom = under;
+            }
+            bottom
         })
-        .max_by_key(|&(live, step)| (live, std::cmp::Reverse(step)))
-        .unwrap_or((0, 0))
+        .collect()
+}
+
+/// The steps for which a buffer needs room of its own.
+fn own_life(buffers: &[Buffer], buffer: &Buffer) -> Range<usize> {
+    let start = match buffer.over {
+        Some(under) => buffers[under].life.end,
+        None => buffer.life.start,
+    };
+    start..buffer.life.end.max(start)
+}
+
+/// The most bytes that are alive at one step, and the first such step: no placement can do with less.
+pub fn live_peak(buffers: &[Buffer], alignment: u64) -> (u64, usize) {
+    let live = live(buffers, alignment);
+    let mut peak = (0, 0);
+    for (step, &bytes) in live.iter().enumerate() {
+        if bytes > peak.0 {
+            peak = (bytes, step);
+        }
+    }
+    peak
+}
+
+/// The bytes that are alive at each step.
+pub fn live(buffers: &[Buffer], alignment: u64) -> Vec<u64> {
+    let end = buffers.iter().map(|b| b.life.end).max().unwrap_or(0);
+    let mut change = vec![0i64; end + 1];
+    for buffer in buffers {
+        let bytes = buffer.bytes.next_multiple_of(alignment) as i64;
+        let life = own_life(buffers, buffer);
+        change[life.start] += bytes;
+        change[life.end] -= bytes;
+    }
+    let mut sum = 0;
+    change
+        .iter()
+        .take(end)
+        .map(|change| {
+            sum += change;
+            sum as u64
+        })
+        .collect()
 }

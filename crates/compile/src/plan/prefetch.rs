@@ -91,7 +91,8 @@ fn tiles_of(fragment: &Fragment) -> &[TileId] {
         | Fragment::LoadInput { .. }
         | Fragment::Fill { .. }
         | Fragment::Spill { .. }
-        | Fragment::StoreOutput { .. } => &[],
+        | Fragment::StoreOutput { .. }
+        | Fragment::Drain { .. } => &[],
     }
 }
 

@@ -1,11 +1,12 @@
 //! Segments: runs of stages that row blocks may travel through together.
 //!
-//! Attention needs the keys and values of all rows, so a segment starts at each attention; between
-//! two of them everything works row by row. Small inputs and the whole stages that depend on nothing else
+//! Attention needs the keys and values of all rows. What makes queries, keys and values forms a segment with
+//! the attention that they are for, so that it can be gone through a few heads at a time; between two
+//! attentions everything else works row by row. Small inputs and the whole stages that depend on nothing else
 //! (masks) go to the front, where they cut nothing; large inputs (caches) are brought in right before
 //! they are read.
 
-use packwright_ir::{Graph, NodeId, Value};
+use packwright_ir::{Graph, NodeId, Op, Value};
 
 use super::Segment;
 use super::stage::Stage;
@@ -14,44 +15,152 @@ use super::storage::Storage;
 /// Groups stages into segments, in order of execution.
 pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
     let (front, rest) = hoist(graph, storage, results_first(graph, stages));
+    let rest = gather_heads(graph, storage, rest);
     let mut segments: Vec<Segment> = Vec::new();
     if !front.is_empty() {
-        segments.push(Segment {
-            stages: front,
-            rows: 1,
-            block_rows: 1,
-            resident: false,
-        });
+        segments.push(Segment::new(front, 1));
     }
-    let mut open = false;
-    for stage in rest {
-        let rows = row_class(graph, storage, &stage);
-        let starts = matches!(stage, Stage::Attention { .. });
+    // The number of rows of the segment that may still grow.
+    let mut open = None;
+    for group in rest {
+        let rows = match group.as_slice() {
+            [stage] if !Segment::is_gathering(stage) => row_class(graph, storage, stage),
+            _ => None,
+        };
         match (rows, segments.last_mut()) {
-            (Some(rows), Some(last)) if open && !starts && last.rows == rows => {
-                last.stages.push(stage);
+            (Some(rows), Some(last)) if open == Some(rows) => last.stages.extend(group),
+            _ => {
+                let own = group.last().and_then(|s| row_class(graph, storage, s));
+                segments.push(Segment::new(group, own.unwrap_or(1)));
             }
-            (Some(rows), _) => {
-                segments.push(Segment {
-                    stages: vec![stage],
-                    rows,
-                    block_rows: rows,
-                    resident: false,
-                });
-                open = true;
+        }
+        open = rows;
+    }
+    segments
+}
+
+/// Parts segments into one stage each, but leaves those that are carried out at once together.
+pub fn singles(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Vec<Segment> {
+    let mut parts = Vec::new();
+    for segment in segments {
+        if segment
+            .stages
+            .iter()
+            .all(|stage| row_class(graph, storage, stage).is_none())
+        {
+            parts.push(segment.clone());
+            continue;
+        }
+        for stage in &segment.stages {
+            let rows = row_class(graph, storage, stage);
+            parts.push(Segment::new(vec![stage.clone()], rows.unwrap_or(1)));
+        }
+    }
+    parts
+}
+
+/// Parts segments into one product each, together with the row-wise stages before it, and, where `behind` is
+/// set, those behind it.
+pub fn split(segments: &[Segment], behind: bool) -> Vec<Segment> {
+    let mut parts = Vec::new();
+    for segment in segments {
+        if segment.stages.iter().any(Segment::is_gathering) {
+            parts.push(segment.clone());
+            continue;
+        }
+        let mut stages: Vec<Stage> = Vec::new();
+        let mut complete = false;
+        for stage in &segment.stages {
+            let product = matches!(stage, Stage::Matmul { .. });
+            if complete && (product || !behind) {
+                parts.push(Segment::new(std::mem::take(&mut stages), segment.rows));
+                complete = false;
             }
-            (None, _) => {
-                segments.push(Segment {
-                    stages: vec![stage],
-                    rows: 1,
-                    block_rows: 1,
-                    resident: false,
-                });
-                open = false;
+            complete |= product;
+            stages.push(stage.clone());
+        }
+        if !stages.is_empty() {
+            parts.push(Segment::new(stages, segment.rows));
+        }
+    }
+    parts
+}
+
+/// Puts each attention together with the stages that make its queries, keys and values and nothing else.
+fn gather_heads(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Vec<Stage>> {
+    let mut groups: Vec<Vec<Stage>> = Vec::new();
+    for stage in stages {
+        let mut group = Vec::new();
+        if let Stage::Attention { node } = stage {
+            let singles: Vec<&Stage> = groups
+                .iter()
+                .filter(|group| group.len() == 1)
+                .filter_map(|group| group.first())
+                .collect();
+            let makers = makers(graph, storage, node, &singles);
+            let (mine, others): (Vec<_>, Vec<_>) = groups
+                .into_iter()
+                .partition(|group| group.len() == 1 && makers.contains(&group[0].nodes()[0]));
+            groups = others;
+            group = mine.into_iter().flatten().collect();
+        }
+        group.push(stage);
+        groups.push(group);
+    }
+    groups
+}
+
+/// First nodes of the stages that make operands of an attention, row by row, and that nobody else reads.
+fn makers(graph: &Graph, storage: &Storage, attention: NodeId, stages: &[&Stage]) -> Vec<NodeId> {
+    let rows = storage.place(attention.into()).map(|place| place.rows);
+    let mut inside: Vec<NodeId> = vec![attention];
+    let mut found = Vec::new();
+    for stage in stages.iter().rev() {
+        let nodes = stage.nodes();
+        let fits = match stage {
+            Stage::Matmul { .. } => true,
+            Stage::Rows { nodes } => {
+                nodes.len() == 1 && matches!(graph.op(nodes[0]), Op::Quantize { .. })
+            }
+            Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
+        };
+        let users: Vec<NodeId> = nodes
+            .iter()
+            .flat_map(|&node| real_users(graph, storage, node))
+            .filter(|user| !nodes.contains(user))
+            .collect();
+        let kept = nodes.iter().any(|&node| graph.is_output(node.into()));
+        if fits
+            && !kept
+            && row_class(graph, storage, stage) == rows
+            && !users.is_empty()
+            && users.iter().all(|user| inside.contains(user))
+        {
+            found.push(nodes[0]);
+            // What a product reads has to be whole, so the search ends at products.
+            if matches!(stage, Stage::Rows { .. }) {
+                inside.extend(nodes);
             }
         }
     }
-    segments
+    found
+}
+
+/// The nodes that read a node's result, through views.
+fn real_users(graph: &Graph, storage: &Storage, node: NodeId) -> Vec<NodeId> {
+    let mut users = Vec::new();
+    for (user, _) in graph.users(node.into()) {
+        if storage.root_of(user).is_none() {
+            users.extend(real_users(graph, storage, user));
+            // A view that is a result of the model is a reader of its own.
+            if graph.is_output(user.into()) {
+                users.push(user);
+            }
+        } else {
+            users.push(user);
+        }
+    }
+    users
 }
 
 /// Rows that flow through a stage; `None` where it is carried out at once.
@@ -71,13 +180,17 @@ fn is_dense(graph: &Graph, node: NodeId) -> bool {
     !graph.types(node)[0].shape.is_empty()
 }
 
-/// Moves whole stages that make results of the model, and nothing else, right behind what they read: their
+/// Moves stages that make results of the model, and nothing else, right behind what they read: their
 /// operands need not wait for the end.
 fn results_first(graph: &Graph, stages: Vec<Stage>) -> Vec<Stage> {
     let is_result = |stage: &Stage| match stage {
         Stage::Whole { node } => {
             graph.is_output((*node).into()) && graph.users((*node).into()).is_empty()
         }
+        Stage::Rows { nodes } => match nodes.as_slice() {
+            [node] => graph.is_output((*node).into()) && graph.users((*node).into()).is_empty(),
+            _ => false,
+        },
         _ => false,
     };
     let (results, mut order): (Vec<Stage>, Vec<Stage>) = stages.into_iter().partition(is_result);
@@ -147,7 +260,7 @@ fn reads(graph: &Graph, node: NodeId, maker: NodeId) -> bool {
         operand.node == maker
             || (matches!(
                 graph.op(operand.node),
-                packwright_ir::Op::Reshape { .. } | packwright_ir::Op::Slice { .. }
+                Op::Reshape { .. } | Op::Slice { .. }
             ) && reads(graph, operand.node, maker))
     })
 }
@@ -159,7 +272,7 @@ fn depends_on(graph: &Graph, node: NodeId, early: &[NodeId]) -> bool {
             || early.contains(&operand.node)
             || (matches!(
                 graph.op(operand.node),
-                packwright_ir::Op::Reshape { .. } | packwright_ir::Op::Slice { .. }
+                Op::Reshape { .. } | Op::Slice { .. }
             ) && depends_on(graph, operand.node, early))
     })
 }

@@ -1,9 +1,10 @@
 //! Stages: what one or more nodes do to a block of rows in one go.
 
 use packwright_ir::order::topological;
-use packwright_ir::{Graph, NodeId, Op, Quant};
+use packwright_ir::{Elem, Graph, NodeId, Op, Quant};
 
 use super::storage::Storage;
+use crate::emit::whole;
 
 /// Nodes that are carried out together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
                 stages.push(Stage::Matmul { node, quantize });
             }
             Op::Attention(_) => stages.push(Stage::Attention { node }),
-            op if is_row_wise(op) => {
+            _ if is_row_wise(graph, node) => {
                 let mut nodes = vec![node];
                 while let Some(next) = chained(graph, &nodes) {
                     taken.push(next);
@@ -68,6 +69,35 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
         }
     }
     stages
+}
+
+/// Parts fused stages into one node each.
+pub fn unfused(stages: &[Stage]) -> Vec<Stage> {
+    let mut parts = Vec::new();
+    for stage in stages {
+        match stage {
+            Stage::Matmul {
+                node,
+                quantize: Some(quantize),
+            } => {
+                parts.push(Stage::Matmul {
+                    node: *node,
+                    quantize: None,
+                });
+                parts.push(Stage::Rows {
+                    nodes: vec![*quantize],
+                });
+            }
+            Stage::Rows { nodes } => {
+                parts.extend(nodes.iter().map(|&node| Stage::Rows { nodes: vec![node] }));
+            }
+            Stage::Matmul { quantize: None, .. }
+            | Stage::Attention { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. } => parts.push(stage.clone()),
+        }
+    }
+    parts
 }
 
 /// The only reader of a product that quantises its columns in small groups.
@@ -99,7 +129,7 @@ fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
         .into_iter()
         .map(|(user, _)| user)
         .find(|&user| {
-            is_row_wise(graph.op(user))
+            is_row_wise(graph, user)
                 && graph.types(user)[0].rows() == rows
                 && graph.operands(user).iter().all(|&v| {
                     v.node <= last || nodes.contains(&v.node) || graph.as_const(v).is_some()
@@ -108,9 +138,24 @@ fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
         })
 }
 
-fn is_row_wise(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. }
-    )
+/// Whether each row of a node's result follows from the same row of its operands.
+fn is_row_wise(graph: &Graph, node: NodeId) -> bool {
+    match graph.op(node) {
+        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. } => {
+            true
+        }
+        op @ (Op::Unary(_) | Op::Binary(_) | Op::Cast { .. }) => {
+            let ty = &graph.types(node)[0];
+            let streams = |value: &packwright_ir::Value| {
+                let operand = graph.ty(*value);
+                operand.elem == Elem::F16
+                    && operand.shape == ty.shape
+                    && graph.as_const(*value).is_none()
+            };
+            ty.elem.is_float()
+                && whole::has_function(op)
+                && graph.operands(node).iter().all(streams)
+        }
+        _ => false,
+    }
 }

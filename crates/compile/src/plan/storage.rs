@@ -39,6 +39,15 @@ impl Root {
         (rows as u64 * self.pitch()).next_multiple_of(4)
     }
 
+    /// The same root with only some of its columns.
+    #[must_use]
+    pub fn narrowed(&self, cols: usize) -> Self {
+        Self {
+            cols,
+            ..self.clone()
+        }
+    }
+
     /// Bytes of `rows` rows with their scales.
     pub fn bytes(&self, rows: usize) -> u64 {
         self.data_bytes(rows) + rows as u64 * self.scale_pitch()

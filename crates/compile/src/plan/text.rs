@@ -41,8 +41,15 @@ pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
             Fragment::Fill { root, rows, .. } => {
                 traffic.filled += rows.len() as u64 * row_bytes(*root);
             }
-            Fragment::Spill { root, rows, .. } => {
-                traffic.spilled += rows.len() as u64 * row_bytes(*root);
+            Fragment::Spill {
+                root,
+                segment,
+                rows,
+                ..
+            } => {
+                let passes = &plan.segments[*segment].passes;
+                let parts = passes.window(*root).map_or(1, |_| passes.count as u64);
+                traffic.spilled += rows.len() as u64 * row_bytes(*root) / parts;
             }
             Fragment::StoreOutput { output, rows } => {
                 let place = plan.storage.place(graph.outputs()[*output].value);
@@ -50,6 +57,16 @@ pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
                     place.cols as u64 * u64::from(plan.storage.root(place.root).elem.bytes())
                 });
                 traffic.outputs += rows.len() as u64 * width;
+            }
+            Fragment::Drain {
+                output,
+                rows,
+                columns,
+                ..
+            } => {
+                let place = plan.storage.place(graph.outputs()[*output].value);
+                let elem = place.map_or(0, |place| plan.storage.root(place.root).elem.bytes());
+                traffic.outputs += (rows.len() * columns.len()) as u64 * u64::from(elem);
             }
             Fragment::Work {
                 segment,

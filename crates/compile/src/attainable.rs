@@ -1,0 +1,165 @@
+//! What known families of schedules can reach: a curve over SRAM sizes beside the bound.
+//!
+//! Computed from the graph alone, apart from the planner. A layer is what lies between two attentions. For
+//! each layer the best of four families counts, as derived in `docs/bounds.md`: everything stays, row blocks
+//! under streamed weights, rows that stream by resident weights, and products one by one with their
+//! operands in DRAM. A plan may be better than the best of them; then the families were too few.
+
+use indexmap::IndexMap;
+use packwright_ir::{Graph, NodeId, Op};
+use packwright_target::Target;
+
+use crate::plan::constants::Layout;
+use crate::plan::demand::AttentionShape;
+
+/// A product with constant weights, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Product {
+    weights: u64,
+    /// One channel as stored.
+    record: u64,
+    rows: u64,
+    /// Bytes of a row of the left operand and of the result.
+    row_in: u64,
+    row_out: u64,
+    /// Whether the result is a result of the model, which leaves as it is made.
+    leaves: bool,
+}
+
+/// The products of one attention depth, and the values that cross its ends.
+#[derive(Clone, Debug, Default)]
+struct Layer {
+    products: Vec<Product>,
+    rows: u64,
+    /// Bytes of a row of the residual stream.
+    stream: u64,
+    /// Extra bytes of attention at this depth.
+    attention: u64,
+}
+
+/// Bytes beyond the compulsory ones that the families need, for a whole pass.
+pub fn extra(
+    graph: &Graph,
+    target: &Target,
+    layout: &Layout,
+    depth: &IndexMap<NodeId, usize>,
+) -> u64 {
+    let sram = target.sram.bytes;
+    let layers = layers(graph, layout, depth, sram);
+    layers
+        .values()
+        .map(|layer| layer.extra(sram, u64::from(target.matrix.columns)))
+        .sum()
+}
+
+fn layers(
+    graph: &Graph,
+    layout: &Layout,
+    depth: &IndexMap<NodeId, usize>,
+    sram: u64,
+) -> IndexMap<usize, Layer> {
+    let mut layers: IndexMap<usize, Layer> = IndexMap::new();
+    for (&node, &level) in depth {
+        match graph.op(node) {
+            Op::Matmul(attributes) => {
+                let Some(product) = product(graph, layout, node) else {
+                    continue;
+                };
+                let layer = layers.entry(level).or_default();
+                layer.rows = layer.rows.max(product.rows);
+                if attributes.residual {
+                    layer.stream = layer.stream.max(product.row_out);
+                }
+                layer.products.push(product);
+            }
+            Op::Attention(_) => {
+                let layer = layers.entry(level).or_default();
+                layer.attention += attention(graph, node, sram);
+            }
+            _ => {}
+        }
+    }
+    layers
+}
+
+fn product(graph: &Graph, layout: &Layout, node: NodeId) -> Option<Product> {
+    let stored = layout.of(node).first().map(|&id| layout.get(id))?;
+    let operand = graph.ty(graph.operand(node, 0)?);
+    let result = &graph.types(node)[0];
+    let users = graph.users(node.into());
+    let quantized = users.len() == 1 && matches!(graph.op(users[0].0), Op::Quantize { .. });
+    let element = if quantized {
+        1
+    } else {
+        result.elem.bytes() as u64
+    };
+    Some(Product {
+        weights: stored.bytes,
+        record: stored.record(),
+        rows: operand.rows() as u64,
+        row_in: operand.columns() as u64 + 4,
+        row_out: result.columns() as u64 * element,
+        leaves: users.is_empty(),
+    })
+}
+
+/// E6: keys and values of a head are read again for each block of query rows that SRAM can hold.
+fn attention(graph: &Graph, node: NodeId, sram: u64) -> u64 {
+    let shape = AttentionShape::of(graph, node);
+    let (s, t) = (shape.s as u64, shape.t as u64);
+    let width = (shape.width + shape.value_width) as u64;
+    let heads = (shape.batch * shape.kv_heads) as u64;
+    if t * width + s * shape.width as u64 + 4 * t <= sram {
+        return 0;
+    }
+    // A query row with its sums, and a block of keys and values of as many bytes.
+    let block = (sram / 2 / (5 * width)).max(1);
+    heads * t * width * (s.div_ceil(block).saturating_sub(1))
+}
+
+impl Layer {
+    fn extra(&self, sram: u64, columns: u64) -> u64 {
+        let weights: u64 = self.products.iter().map(|p| p.weights).sum();
+        let tile = |p: &Product| 2 * (p.record * columns).min(sram / 16).max(p.record);
+        let tiles = self.products.iter().map(tile).max().unwrap_or(0);
+        // A row at its widest: what a product reads and makes, beside the stream where it is not the result.
+        let row = |p: &Product| {
+            let made = if p.leaves { 0 } else { p.row_out };
+            let stream = if made == self.stream { 0 } else { self.stream };
+            p.row_in + made + stream
+        };
+        let row = self.products.iter().map(row).max().unwrap_or(0);
+        // Crossing the ends of a layer: the stream, its int8 form, the context of attention.
+        let state = self.rows * (2 * self.stream + self.stream / 2);
+        let rows_at_once = |left: u64| left.checked_div(row).unwrap_or(self.rows).min(self.rows);
+        let spill = |left: u64| 2 * state.saturating_sub(left);
+        let room = sram.saturating_sub(tiles);
+        let by_rows = match rows_at_once(room) {
+            0 => u64::MAX,
+            rows if rows >= self.rows => 0,
+            rows => {
+                let blocks = self.rows.div_ceil(rows);
+                (blocks - 1) * weights + spill(room - rows * row)
+            }
+        };
+        let resident = match room.saturating_sub(weights) {
+            left if left >= 8 * row => spill(left - 8 * row),
+            _ => u64::MAX,
+        };
+        let one_by_one: u64 = self.products.iter().map(|p| p.alone(sram)).sum();
+        by_rows.min(resident).min(one_by_one) + self.attention
+    }
+}
+
+impl Product {
+    /// Bytes beyond its weights when operands and result go through DRAM: either its weights come in parts
+    /// that stay while all rows stream by, or rows come in blocks under streamed weights.
+    fn alone(&self, sram: u64) -> u64 {
+        let half = (sram / 2).max(1);
+        let (operand, result) = (self.rows * self.row_in, self.rows * self.row_out);
+        let result = if self.leaves { 0 } else { result };
+        let weights_stay = operand * self.weights.div_ceil(half);
+        let rows_stay = operand + (operand.div_ceil(half).max(1) - 1) * self.weights;
+        weights_stay.min(rows_stay) + result
+    }
+}

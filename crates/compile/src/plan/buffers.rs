@@ -1,0 +1,202 @@
+//! The buffers of a choice: what every value takes of SRAM, and for how long.
+
+use std::ops::Range;
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::demand::{self, Scene, Use};
+use super::stage::Stage;
+use super::storage::RootId;
+use super::{Buffer, Home, Segment, in_place};
+
+/// The number of the first step of every segment; a stage is a step.
+pub fn starts(segments: &[Segment]) -> Vec<usize> {
+    segments
+        .iter()
+        .scan(0, |sum, segment| {
+            let start = *sum;
+            *sum += segment.stages.len();
+            Some(start)
+        })
+        .collect()
+}
+
+/// A choice as the sizes see it.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    scene: &'a Scene<'a>,
+    segments: &'a [Segment],
+    starts: &'a [usize],
+}
+
+/// All buffers of a choice, with lives in steps and no addresses yet.
+pub fn buffers(
+    scene: &Scene<'_>,
+    segments: &[Segment],
+    uses: &IndexMap<RootId, Use>,
+    spilled: &IndexSet<RootId>,
+) -> Vec<Buffer> {
+    let starts = starts(segments);
+    let choice = Choice {
+        scene,
+        segments,
+        starts: &starts,
+    };
+    let mut buffers = Vec::new();
+    for (&root, using) in uses {
+        if !choice.has_no_buffer(root, using) {
+            choice.root(root, using, spilled.contains(&root), &mut buffers);
+        }
+    }
+    for (s, segment) in segments.iter().enumerate() {
+        for (i, stage) in segment.stages.iter().enumerate() {
+            let at = starts[s] + i;
+            for (part, bytes) in demand::scratch(scene, segment, stage)
+                .into_iter()
+                .enumerate()
+            {
+                for copy in 0..if bytes == 0 { 0 } else { 2u8 } {
+                    buffers.push(Buffer {
+                        name: format!("s{s}.{i}.{part}.{copy}"),
+                        bytes,
+                        life: at..at + 1,
+                        addr: 0,
+                        over: None,
+                        home: Home::Scratch {
+                            segment: s,
+                            stage: i,
+                            part: part as u8,
+                            copy,
+                        },
+                    });
+                }
+            }
+        }
+    }
+    in_place::share(scene, segments, &starts, uses, &mut buffers);
+    buffers
+}
+
+impl Choice<'_> {
+    fn step(&self, (segment, stage): (usize, usize)) -> usize {
+        self.starts[segment] + stage
+    }
+
+    fn span(&self, segment: usize) -> Range<usize> {
+        self.starts[segment]..self.starts[segment] + self.segments[segment].stages.len()
+    }
+
+    /// Whether a root lives in the scratch of the stage that makes it.
+    fn has_no_buffer(&self, root: RootId, using: &Use) -> bool {
+        let stage = &self.segments[using.made.0].stages[using.made.1];
+        let node = self.scene.storage.root(root).value.node;
+        match stage {
+            Stage::Rows { nodes } => using.stays_in_stage() && nodes.last() != Some(&node),
+            Stage::Matmul {
+                node: matmul,
+                quantize: Some(_),
+            } => using.stays_in_stage() && *matmul == node,
+            Stage::Matmul {
+                node,
+                quantize: None,
+            } => demand::drained(self.scene, *node).is_some(),
+            Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
+        }
+    }
+
+    fn root(&self, root: RootId, using: &Use, spilled: bool, buffers: &mut Vec<Buffer>) {
+        let info = self.scene.storage.root(root);
+        let home = using.made.0;
+        let kept_by_passes = using.output && self.segments[home].passes.count > 1;
+        let mut push = |bytes: u64, life: Range<usize>, home: Home| {
+            buffers.push(Buffer {
+                name: info.value.to_string(),
+                bytes,
+                life,
+                addr: 0,
+                over: None,
+                home,
+            });
+        };
+        if (using.crosses() || kept_by_passes) && !spilled {
+            push(
+                info.bytes(info.rows),
+                self.long_life(using),
+                Home::Whole(root),
+            );
+            return;
+        }
+        for (s, steps) in self.users(using) {
+            let segment = &self.segments[s];
+            let gathers = demand::gathers(segment, s, using);
+            let life = if gathers && segment.block_count() > 1 {
+                self.span(s)
+            } else {
+                steps
+            };
+            if s != home && gathers {
+                let life = if segment.repeats() {
+                    self.span(s)
+                } else {
+                    life
+                };
+                push(
+                    info.bytes(info.rows),
+                    life,
+                    Home::Refilled { root, segment: s },
+                );
+                continue;
+            }
+            let narrow = match segment.passes.window(root) {
+                Some(window) => info.narrowed(window.columns()),
+                None => info.clone(),
+            };
+            let block = segment.block_rows.min(info.rows);
+            let fits = info.rows == segment.rows;
+            if gathers || !fits {
+                let whole = segment.passes.count == 1 && !spilled;
+                let home = if whole {
+                    Home::Whole(root)
+                } else {
+                    Home::Window { root, segment: s }
+                };
+                push(narrow.bytes(info.rows), life, home);
+            } else if segment.repeats() || spilled {
+                push(narrow.bytes(block), life, Home::Block { root, segment: s });
+            } else {
+                push(info.bytes(info.rows), life, Home::Whole(root));
+            }
+        }
+    }
+
+    /// First and last step of every segment that makes or reads a value.
+    fn users(&self, using: &Use) -> IndexMap<usize, Range<usize>> {
+        let made = self.step(using.made);
+        let mut users: IndexMap<usize, Range<usize>> = IndexMap::new();
+        users.insert(using.made.0, made..made + 1);
+        for &at in &using.read {
+            let step = self.step(at);
+            let life = users.entry(at.0).or_insert(step..step + 1);
+            *life = life.start.min(step)..life.end.max(step + 1);
+        }
+        users
+    }
+
+    /// The life of a value that several segments see: those that come by again need it throughout.
+    fn long_life(&self, using: &Use) -> Range<usize> {
+        let made = using.made;
+        let start = if self.segments[made.0].repeats() {
+            self.span(made.0).start
+        } else {
+            self.step(made)
+        };
+        let end = using.read.iter().map(|&at| {
+            if self.segments[at.0].repeats() {
+                self.span(at.0).end
+            } else {
+                self.step(at) + 1
+            }
+        });
+        start..end.max().unwrap_or(0).max(self.step(made) + 1)
+    }
+}

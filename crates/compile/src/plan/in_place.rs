@@ -1,0 +1,140 @@
+//! Results in the place of operands that nobody reads any more.
+//!
+//! A product that adds a residual reads each element of it before it writes the one at the same place, and
+//! norms and element-wise functions read each row before they write it. So the residual stream of a layer
+//! needs one buffer, not one for each step of the way.
+
+use packwright_ir::{NodeId, Op, Value};
+
+use super::demand::{Scene, Use};
+use super::stage::Stage;
+use super::storage::RootId;
+use super::{Buffer, Home, Segment};
+use indexmap::IndexMap;
+
+/// Lets results lie over operands that end with the step that makes the result.
+pub fn share(
+    scene: &Scene<'_>,
+    segments: &[Segment],
+    starts: &[usize],
+    uses: &IndexMap<RootId, Use>,
+    buffers: &mut [Buffer],
+) {
+    let index: IndexMap<Home, usize> = buffers
+        .iter()
+        .enumerate()
+        .map(|(index, buffer)| (buffer.home, index))
+        .collect();
+    let find = |root: RootId, segment: usize| {
+        [Home::Block { root, segment }, Home::Whole(root)]
+            .iter()
+            .find_map(|home| index.get(home).copied())
+    };
+    let mut taken = vec![false; buffers.len()];
+    for (s, segment) in segments.iter().enumerate() {
+        if segment.passes.count > 1 {
+            continue;
+        }
+        for (i, stage) in segment.stages.iter().enumerate() {
+            let step = starts[s] + i;
+            for (operand, result) in pairs(scene, stage) {
+                let (Some(under), Some(over)) = (find(operand, s), find(result, s)) else {
+                    continue;
+                };
+                let fits = buffers[under].bytes == buffers[over].bytes
+                    && buffers[under].life.end == step + 1
+                    && buffers[over].life.start == step
+                    && buffers[over].over.is_none()
+                    && under != over
+                    && !taken[under]
+                    && !uses.get(&operand).is_none_or(|using| using.output);
+                if fits {
+                    taken[under] = true;
+                    buffers[over].over = Some(under);
+                }
+            }
+        }
+    }
+}
+
+/// Operands and results of a stage that may share their places.
+fn pairs(scene: &Scene<'_>, stage: &Stage) -> Vec<(RootId, RootId)> {
+    let nodes = stage.nodes();
+    let candidates: Vec<(NodeId, Value)> = match stage {
+        Stage::Matmul {
+            node,
+            quantize: None,
+        } => match scene.graph.op(*node) {
+            Op::Matmul(attributes) if attributes.residual => {
+                let operands = scene.graph.operands(*node);
+                operands
+                    .last()
+                    .map(|&value| (*node, value))
+                    .into_iter()
+                    .collect()
+            }
+            _ => Vec::new(),
+        },
+        Stage::Rows { nodes } => nodes
+            .iter()
+            .filter(|&&node| is_in_step(scene.graph.op(node)))
+            .flat_map(|&node| {
+                let operands = scene.graph.operands(node);
+                let vectors = matches!(
+                    scene.graph.op(node),
+                    Op::LayerNorm { .. } | Op::RmsNorm { .. }
+                );
+                let count = if vectors { 1 } else { operands.len() };
+                operands
+                    .into_iter()
+                    .take(count)
+                    .map(move |value| (node, value))
+            })
+            .collect(),
+        Stage::Matmul { .. }
+        | Stage::Attention { .. }
+        | Stage::Whole { .. }
+        | Stage::Input { .. } => Vec::new(),
+    };
+    candidates
+        .into_iter()
+        .filter_map(|(node, value)| pair(scene, &nodes, node, value))
+        .collect()
+}
+
+/// Whether an operator reads each row before it writes it.
+fn is_in_step(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Unary(_) | Op::Binary(_)
+    )
+}
+
+/// The roots of an operand and of a result, where they have the same shape and no other node of the stage
+/// reads the operand.
+fn pair(
+    scene: &Scene<'_>,
+    nodes: &[NodeId],
+    node: NodeId,
+    value: Value,
+) -> Option<(RootId, RootId)> {
+    let place = scene.storage.place(value)?;
+    let operand = scene.storage.root(place.root);
+    let result = scene.storage.root_of(node)?;
+    let made = scene.storage.root(result);
+    let whole = place.rows == operand.rows
+        && place.cols == operand.cols
+        && place.row_step == 1
+        && operand.elem == made.elem
+        && (operand.rows, operand.cols, operand.group) == (made.rows, made.cols, made.group);
+    let reads = |reader: NodeId| {
+        let operands = scene.graph.operands(reader);
+        operands
+            .into_iter()
+            .filter_map(|value| scene.storage.place(value))
+            .filter(|other| other.root == place.root)
+            .count()
+    };
+    let alone = nodes.iter().map(|&node| reads(node)).sum::<usize>() == 1;
+    (whole && alone).then_some((place.root, result))
+}

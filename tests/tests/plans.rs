@@ -1,0 +1,122 @@
+//! Plans: whatever is cut, spilled or streamed, results stay the same bits and no bound is broken.
+
+use packwright_compile::compile::{Compiled, compile};
+use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
+use packwright_packet::check::check;
+use packwright_sim::{Options, Report, simulate};
+use packwright_target::Target;
+use packwright_tests::way::{both, graph, target};
+
+fn planned(
+    name: &str,
+    seq: u64,
+    target: &Target,
+    mode: PlanMode,
+    weights: Option<u64>,
+) -> Option<Compiled> {
+    let options = CompileOptions {
+        plan: PlanOptions {
+            mode,
+            ..PlanOptions::default()
+        },
+        ..CompileOptions::default()
+    };
+    let found = compile(graph(name, Some(seq), weights), target, &options);
+    match found {
+        Ok(compiled) => {
+            let problems = check(&compiled.program, target);
+            assert!(problems.is_empty(), "{name}: {problems:#?}");
+            Some(compiled)
+        }
+        Err(problems) => {
+            assert!(problems.to_string().contains("sram"), "{name}: {problems}");
+            None
+        }
+    }
+}
+
+/// A simulation compares itself with the bound, so one that ends has kept to it.
+fn simulated(compiled: &Compiled, target: &Target) -> Report {
+    let entry = &compiled.program.entries[0];
+    simulate(&compiled.program, entry, target, &Options::default())
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a plan does, for a look at which families a test has met.
+fn families(compiled: &Compiled) -> [bool; 4] {
+    let segments = &compiled.plan.segments;
+    [
+        segments.iter().any(|s| s.passes.count > 1),
+        segments.iter().any(|s| s.block_count() > 1 && !s.resident),
+        segments.iter().any(|s| s.block_count() > 1 && s.resident),
+        compiled.plan.spill_bytes > 0,
+    ]
+}
+
+#[test]
+fn every_family_of_plans_computes_the_same_bits() {
+    let mut met = [false; 4];
+    for (name, seq, sizes) in [
+        (
+            "tinybert-4l-312.encoder.ts14.dyn.onnx",
+            40,
+            ["64KiB", "96KiB", "160KiB"],
+        ),
+        (
+            "minilm-l6.encoder.ts14.dyn.onnx",
+            48,
+            ["96KiB", "128KiB", "192KiB"],
+        ),
+    ] {
+        for size in sizes {
+            let target = target("e1", &[&format!("sram.bytes={size}")]);
+            let mut compiled = planned(name, seq, &target, PlanMode::Best, Some(1))
+                .unwrap_or_else(|| panic!("{name} fits into {size}"));
+            for (seen, now) in met.iter_mut().zip(families(&compiled)) {
+                *seen |= now;
+            }
+            for (output, expected, found) in both(&mut compiled, &target, 3) {
+                assert!(expected == found, "{name} in {size}: {output} differs");
+            }
+        }
+    }
+    assert!(met[0] && met[1] && met[3], "{met:?}");
+}
+
+#[test]
+fn baselines_compute_the_same_and_move_more() {
+    let name = "tinybert-4l-312.encoder.ts14.dyn.onnx";
+    let target = target("e2", &[]);
+    let mut bytes = Vec::new();
+    for mode in [PlanMode::Best, PlanMode::FusedOps, PlanMode::LayerWise] {
+        let mut compiled = planned(name, 16, &target, mode, Some(1)).expect("it fits");
+        bytes.push(simulated(&compiled, &target).dram.bytes.without_packets());
+        for (output, expected, found) in both(&mut compiled, &target, 3) {
+            assert!(expected == found, "{mode:?}: {output} differs");
+        }
+    }
+    assert!(bytes[0] < bytes[1] && bytes[1] < bytes[2], "{bytes:?}");
+}
+
+#[test]
+fn traffic_never_grows_with_memory() {
+    for (name, seq) in [
+        ("tinybert-4l-312.encoder.ts14.dyn.onnx", 64),
+        ("minilm-l6.encoder.ts14.dyn.onnx", 128),
+    ] {
+        let mut before = u64::MAX;
+        for kib in [128, 192, 256, 512, 1024, 2048] {
+            let target = target("e2", &[&format!("sram.bytes={kib}KiB")]);
+            let Some(compiled) = planned(name, seq, &target, PlanMode::Best, None) else {
+                continue;
+            };
+            let bytes = simulated(&compiled, &target).dram.bytes.without_packets();
+            assert!(
+                bytes <= before,
+                "{name}: {bytes} in {kib} KiB, {before} in less"
+            );
+            before = bytes;
+        }
+        assert!(before < u64::MAX, "{name} fits somewhere");
+    }
+}
