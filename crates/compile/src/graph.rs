@@ -16,6 +16,7 @@ pub mod fuse_embedding;
 pub mod fuse_gelu;
 pub mod fuse_norm;
 pub mod fuse_residual;
+pub mod fuse_window_attention;
 pub mod lift_reshape;
 pub mod merge_common;
 pub mod merge_projections;

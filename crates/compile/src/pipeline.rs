@@ -34,6 +34,7 @@ const FUSE: &[&str] = &[
     "fuse-gelu",
     "fuse-embedding",
     "fuse-attention",
+    "fuse-window-attention",
     "fuse-bias",
     "fuse-activation",
     "fuse-residual",

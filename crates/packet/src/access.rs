@@ -296,11 +296,15 @@ impl Accesses<'_> {
     fn softmax(&mut self, c: &Softmax) {
         let (rows, cols) = (self.at(c.rows), self.at(c.cols));
         let seen = match c.causal {
-            Some(causal) => cols.min(rows.saturating_add(self.at(causal))),
+            Some(causal) => {
+                let last = rows.saturating_add(self.at(causal));
+                cols.min(last.max(self.at(c.always)))
+            }
             None => cols,
         };
         self.read("src", &c.src, rows, seen);
         self.read_optional("mask", &c.mask, rows, seen);
+        self.read_optional("row_mask", &c.row_mask, rows, 1);
         self.read_optional("col_scale", &c.col_scale, 1, seen);
         self.write("dst", &c.dst, rows, cols);
         self.write_optional("dst_scale", &c.dst_scale, rows, 1);

@@ -200,6 +200,9 @@ pub fn touches(command: &Command) -> Vec<Touch> {
             if let Some(mask) = &c.mask {
                 view(false, mask, c.rows.base, c.cols.base);
             }
+            if let Some(mask) = &c.row_mask {
+                view(false, mask, c.rows.base, 1);
+            }
             if let Some(scale) = &c.col_scale {
                 view(false, scale, 1, c.cols.base);
             }

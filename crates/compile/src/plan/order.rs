@@ -198,7 +198,7 @@ fn attention_fragments(
     ordered: &mut Ordered,
 ) {
     let shape = AttentionShape::of(scene.graph, node);
-    let score_rows = demand::score_rows(scene, &shape, segment.block_rows);
+    let score_rows = demand::score_rows(scene, node, segment.block_rows);
     let tiles = whole_tiles(scene, &[node], ordered);
     let mut copy = 0u8;
     for batch in 0..shape.batch {

@@ -91,9 +91,24 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
             format!("scale is {:?}", attrs.scale),
         ));
     }
-    if attrs.mask
-        && let Some(mask) = operands.get(3)
-    {
+    let ascending = attrs.global.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || attrs.global.last().is_some_and(|&last| last >= columns) {
+        return Err(Diagnostic::error(
+            "attribute-range",
+            format!(
+                "global columns {:?} are not ascending numbers below {columns}",
+                attrs.global
+            ),
+        ));
+    }
+    let masks = [
+        (attrs.mask_operand(), columns),
+        (attrs.row_mask_operand(), 1),
+    ];
+    for (position, columns) in masks {
+        let Some(mask) = position.and_then(|position| operands.get(position)) else {
+            continue;
+        };
         check_float(mask)?;
         let scores = [batch, heads, rows, columns];
         if super::broadcast(&mask.shape, &scores).as_deref() != Some(&scores) {

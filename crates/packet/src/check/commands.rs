@@ -3,7 +3,7 @@
 use super::Scope;
 use super::rule::{
     ELEMENT_SAME, ELEMENT_TYPE, MATMUL_ACC, MATMUL_GROUP, NORM_BETA, QUANTIZE_GROUP, ROTARY_WIDTH,
-    SOFTMAX_SCALE, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
+    SOFTMAX_SCALE, SOFTMAX_WINDOW, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
 };
 use crate::defs::{Command, FLOAT_ELEMS, Matmul, Norm, Quantize, Softmax};
 use crate::field::Visitor;
@@ -231,7 +231,7 @@ fn check_quantize(scope: &mut Scope<'_>, c: &Quantize) {
     check_static_scale(scope, "scale", c.scale, c.dst_scale.is_none());
 }
 
-/// A softmax finds scales exactly for an i8 result.
+/// A softmax finds scales exactly for an i8 result, and a window has an end.
 fn check_softmax(scope: &mut Scope<'_>, c: &Softmax) {
     let wanted = c.dst.elem == I8;
     if wanted != c.dst_scale.is_some() {
@@ -240,5 +240,8 @@ fn check_softmax(scope: &mut Scope<'_>, c: &Softmax) {
             &SOFTMAX_SCALE,
             format!("dst is {} {what} dst_scale", c.dst.elem),
         );
+    }
+    if c.window.is_some() && c.causal.is_none() {
+        scope.breach(&SOFTMAX_WINDOW, "causal is missing".to_owned());
     }
 }

@@ -54,6 +54,7 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
             4 + function(UnaryFn::Exp)
                 + u64::from(c.scale != 1.0)
                 + u64::from(c.mask.is_some())
+                + u64::from(c.row_mask.is_some())
                 + u64::from(c.col_scale.is_some())
                 + if c.dst_scale.is_some() { QUANTIZE } else { 0 }
         ),
