@@ -5,7 +5,7 @@
 
 use crate::defs::{
     Binary, Command, Copy, Dequantize, Fill, Gather, Load, Lookup, Matmul, Norm, Quantize, Reduce,
-    Rotary, Select, Softmax, Store, Unary,
+    Rotary, Scan, Select, Softmax, Store, Unary,
 };
 use crate::extent::Extent;
 use crate::operand::{Affine, Block, DramRef, Elem, RegionId, View};
@@ -87,6 +87,7 @@ pub fn collect_accesses(command: &Command, registers: &[u64], list: &mut Vec<Acc
         Command::Dequantize(c) => a.dequantize(c),
         Command::Rotary(c) => a.rotary(c),
         Command::Reduce(c) => a.reduce(c),
+        Command::Scan(c) => a.scan(c),
         Command::Copy(c) => a.copy(c),
         Command::Lookup(c) => a.lookup(c),
     }
@@ -338,6 +339,12 @@ impl Accesses<'_> {
         let (rows, cols) = (self.at(c.rows), self.at(c.cols));
         self.read("src", &c.src, rows, cols);
         self.write("dst", &c.dst, rows, 1);
+    }
+
+    fn scan(&mut self, c: &Scan) {
+        let (rows, cols) = (self.at(c.rows), self.at(c.cols));
+        self.read("src", &c.src, rows, cols);
+        self.write("dst", &c.dst, rows, cols);
     }
 
     fn copy(&mut self, c: &Copy) {

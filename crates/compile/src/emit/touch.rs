@@ -236,6 +236,10 @@ pub fn touches(command: &Command) -> Vec<Touch> {
             view(false, &c.src, c.rows.base, c.cols.base);
             view(true, &c.dst, c.rows.base, 1);
         }
+        Command::Scan(c) => {
+            view(false, &c.src, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.base, c.cols.base);
+        }
         Command::Copy(c) => {
             view(false, &c.src, c.rows.base, c.cols.base);
             view(true, &c.dst, c.rows.base, c.cols.base);

@@ -1,9 +1,11 @@
 //! `eliminate-no-ops`: nodes that change nothing go; chains that move elements become one node.
 
 use packwright_ir::diag::Diagnostics;
+use packwright_ir::eval::konst;
 use packwright_ir::op::{Binary, Unary};
 use packwright_ir::order::topological;
-use packwright_ir::{Graph, NodeId, Op, Value};
+use packwright_ir::tensor::Data;
+use packwright_ir::{Elem, Graph, NodeId, Op, Value};
 
 use super::matching::{add, scalar};
 
@@ -56,15 +58,33 @@ fn without(graph: &Graph, node: NodeId) -> Option<Value> {
             let before = graph.operand(x.node, 0)?;
             (graph.op(x.node) == graph.op(node)).then_some(before)
         }
+        // Nothing is written.
+        Op::ScatterNd if graph.ty(graph.operand(node, 2)?).elements() == 0 => Some(x),
         Op::Where => {
-            let chosen = match scalar(graph, x)? {
-                0.0 => graph.operand(node, 2)?,
-                _ => graph.operand(node, 1)?,
+            let chosen = match uniform(graph, x)? {
+                false => graph.operand(node, 2)?,
+                true => graph.operand(node, 1)?,
             };
             (graph.ty(chosen) == ty).then_some(chosen)
         }
         _ => None,
     }
+}
+
+/// The truth value that all elements of a constant have.
+fn uniform(graph: &Graph, condition: Value) -> Option<bool> {
+    if let Some(number) = scalar(graph, condition) {
+        return Some(number != 0.0);
+    }
+    let id = graph.as_const(condition)?;
+    if graph.konst(id).ty.elem != Elem::Bool || !konst::has_values(graph, id) {
+        return None;
+    }
+    let Data::Bool(values) = konst::value(graph, id).ok()?.data else {
+        return None;
+    };
+    let first = *values.first()?;
+    values.iter().all(|&value| value == first).then_some(first)
 }
 
 /// Two nodes that move elements, one after the other, as one.

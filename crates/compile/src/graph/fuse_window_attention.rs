@@ -16,10 +16,11 @@
 
 mod scores;
 mod sight;
+mod signature;
 mod trace;
 mod values;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::konst::{Const, Source};
 use packwright_ir::op::{Attention, Binary, Unary};
@@ -27,6 +28,7 @@ use packwright_ir::order::topological;
 use packwright_ir::{Elem, Graph, NodeId, Op, Type, Value};
 
 use self::scores::Scores;
+use self::signature::signature;
 use self::trace::{Mark, Tracer, leads_to, sources};
 use self::values::{Rows, Values};
 use super::matching::{add, binary, scalar, scaled};
@@ -40,9 +42,10 @@ const MOST_SCORES: usize = 1 << 28;
 /// Shape rules that a result breaks.
 pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     let mut count = 0;
+    let mut known = IndexMap::new();
     for node in topological(graph) {
-        if let Some(found) = find(graph, node) {
-            rewrite(graph, &found)?;
+        if let Some((result, found)) = find(graph, node, &mut known) {
+            rewrite(graph, result, found)?;
             count += 1;
         }
     }
@@ -64,22 +67,56 @@ struct Cone {
     result: Value,
 }
 
-/// An attention in pieces.
-struct Found {
-    result: Value,
-    q: Value,
-    k: Value,
-    v: Value,
+/// An attention in pieces: of one structure, with numbers of leaves, or in a graph, with values.
+struct Found<T> {
+    q: T,
+    k: T,
+    v: T,
+    mask: Option<T>,
+    /// The condition under which the row of a query is zeroed.
+    guard: Option<T>,
     attrs: Attention,
-    mask: Option<Value>,
-    guard: Option<Value>,
     width: usize,
     rows: Rows,
 }
 
-/// Looks for an attention around a softmax.
-fn find(graph: &Graph, node: NodeId) -> Option<Found> {
+/// What was found for a structure.
+type Known = IndexMap<String, Option<Found<usize>>>;
+
+/// Looks for an attention around a softmax: its result, and its pieces.
+fn find(graph: &Graph, node: NodeId, known: &mut Known) -> Option<(Value, Found<Value>)> {
     let cone = cone(graph, node)?;
+    let signature = signature(graph, &cone);
+    let found = known.entry(signature.text).or_insert_with(|| {
+        let number = |value: Value| signature.leaves.get_index_of(&value);
+        trace(graph, &cone)?.with(number)
+    });
+    let value = |leaf: usize| signature.leaves.get_index(leaf).copied();
+    Some((cone.result, found.as_ref()?.with(value)?))
+}
+
+impl<T: Copy> Found<T> {
+    /// The same attention with its pieces named in another way.
+    fn with<U>(&self, name: impl Fn(T) -> Option<U>) -> Option<Found<U>> {
+        let optional = |piece: Option<T>| match piece {
+            None => Some(None),
+            Some(piece) => name(piece).map(Some),
+        };
+        Some(Found {
+            q: name(self.q)?,
+            k: name(self.k)?,
+            v: name(self.v)?,
+            mask: optional(self.mask)?,
+            guard: optional(self.guard)?,
+            attrs: self.attrs.clone(),
+            width: self.width,
+            rows: self.rows,
+        })
+    }
+}
+
+/// Traces every score and every sum.
+fn trace(graph: &Graph, cone: &Cone) -> Option<Found<Value>> {
     let mut tracer = Tracer::new(graph);
     let scores = Scores::of(&mut tracer, cone.scores, &cone.score_products)?;
     tracer.forget();
@@ -92,27 +129,23 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
         &scores,
     )?;
     let guard = match cone.guard {
-        Some(condition) => Some(guard(&mut tracer, condition, &cone, &scores)?),
+        Some(condition) => Some(guard(&mut tracer, condition, cone, &scores)?),
         None => None,
     };
     let leaf = |leaf: usize| tracer.leaves[leaf];
-    let (q, factor) = unscaled(graph, leaf(scores.q));
-    let (k, k_factor) = unscaled(graph, leaf(scores.k));
     Some(Found {
-        result: cone.result,
-        q,
-        k,
+        q: leaf(scores.q),
+        k: leaf(scores.k),
         v: leaf(values.v),
+        mask: scores.mask.map(leaf),
+        guard,
         attrs: Attention {
             heads: scores.heads,
             kv_heads: scores.kv_heads,
-            scale: (factor * k_factor) as f32,
             mask: scores.mask.is_some(),
             row_mask: guard.is_some(),
             ..seen
         },
-        mask: scores.mask.map(leaf),
-        guard,
         width: values.width,
         rows: values.rows,
     })
@@ -284,10 +317,16 @@ fn unscaled(graph: &Graph, value: Value) -> (Value, f64) {
     (value, factor)
 }
 
-fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
-    let origin = graph.origin_of(found.result.node);
+fn rewrite(graph: &mut Graph, result: Value, found: Found<Value>) -> Result<(), Diagnostics> {
+    let origin = graph.origin_of(result.node);
+    let (q, factor) = unscaled(graph, found.q);
+    let (k, k_factor) = unscaled(graph, found.k);
+    let attrs = Attention {
+        scale: (factor * k_factor) as f32,
+        ..found.attrs
+    };
     let mut operands = Vec::new();
-    for value in [found.q, found.k, found.v] {
+    for value in [q, k, found.v] {
         let ty = graph.ty(value);
         let shape = vec![1, ty.rows(), ty.columns()];
         operands.push(add(graph, Op::Reshape { shape }, &[value], origin)?);
@@ -303,18 +342,17 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
         let (hidden, shown) = (number(graph, f32::NEG_INFINITY), number(graph, 0.0));
         operands.push(add(graph, Op::Where, &[condition, hidden, shown], origin)?);
     }
-    let heads = found.attrs.heads;
-    let fused = Op::Attention(found.attrs.clone());
-    let mut value = add(graph, fused, &operands, origin)?;
+    let heads = attrs.heads;
+    let mut value = add(graph, Op::Attention(attrs), &operands, origin)?;
     if found.rows == Rows::ByHead {
         let shape = vec![1, s, heads, found.width];
         value = add(graph, Op::Reshape { shape }, &[value], origin)?;
         let perm = vec![0, 2, 1, 3];
         value = add(graph, Op::Transpose { perm }, &[value], origin)?;
     }
-    let shape = graph.ty(found.result).shape.clone();
+    let shape = graph.ty(result).shape.clone();
     let value = add(graph, Op::Reshape { shape }, &[value], origin)?;
-    graph.replace_uses(found.result, value);
+    graph.replace_uses(result, value);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ const MAX_CONTRACTION: u64 = 1 << 17;
 
 /// Types of a table row: any port, numbers that vector units write, index types.
 const ANY: &[Elem] = &[I8, I32, I64, F16, F32];
-const WRITTEN: &[Elem] = &[I8, I32, F16, F32];
+const WRITTEN: &[Elem] = &[I8, I32, I64, F16, F32];
 const FLOAT: &[Elem] = &FLOAT_ELEMS;
 const FLOAT_OR_I8: &[Elem] = &[I8, F16, F32];
 const INDEX: &[Elem] = &[I32, I64];
@@ -47,7 +47,8 @@ pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
         (Command::Dequantize(_), _) => FLOAT,
         (Command::Rotary(_), "cos" | "sin") => &[F32],
         (Command::Rotary(_), _) => FLOAT,
-        (Command::Reduce(_), "src") => ANY,
+        (Command::Scan(_), "dst") => WRITTEN,
+        (Command::Reduce(_), "src") | (Command::Scan(_), _) => ANY,
         (Command::Reduce(_), _) => FLOAT,
     }
 }
@@ -78,7 +79,8 @@ pub fn check_command(scope: &mut Scope<'_>, command: &Command) {
         | Command::Select(_)
         | Command::Fill(_)
         | Command::Dequantize(_)
-        | Command::Reduce(_) => {}
+        | Command::Reduce(_)
+        | Command::Scan(_) => {}
     }
 }
 

@@ -352,6 +352,14 @@ fn by_row() -> BoxedStrategy<Command> {
                 dst
             })
         ),
+        (shape(), view(), view()).prop_map(|((rows, cols), src, dst)| {
+            Command::Scan(Scan {
+                rows,
+                cols,
+                src,
+                dst,
+            })
+        }),
     ]
     .boxed()
 }

@@ -72,6 +72,8 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
         // Two products and a sum for each element of a pair.
         Command::Rotary(c) => sized!(c, 3),
         Command::Reduce(c) => sized!(c, 1),
+        // Four shifted sums within sixteen lanes, and what the lanes before them come to.
+        Command::Scan(c) => sized!(c, 5),
         Command::Copy(c) => sized!(c, 1),
         Command::Lookup(c) => sized!(c, 1),
         Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Matmul(_) => (0, 0, 0),
