@@ -15,6 +15,7 @@ pub mod fuse_bias;
 pub mod fuse_embedding;
 pub mod fuse_gelu;
 pub mod fuse_norm;
+pub mod fuse_replaced_rows;
 pub mod fuse_residual;
 pub mod fuse_window_attention;
 pub mod lift_reshape;

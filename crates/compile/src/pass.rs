@@ -122,6 +122,14 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "fuse-replaced-rows",
+        what: "Takes rows that are written over those of an attention into it.",
+        before: "%1 = attention %q, %k, %v heads=12 scale=0.125 window=256\n%2 = slice %1 start=[0,1,0]\n%3 = concat %0, %2 axis=1",
+        after: "%3 = attention %q, %k, %v, %0 heads=12 scale=0.125 window=256 replaced=[0]",
+        run: graph::fuse_replaced_rows::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-bias",
         what: "Takes a row that is added to a product into it.",
         before: "%1 = matmul %0, @0\n%2 = add @1, %1",

@@ -35,6 +35,7 @@ const FUSE: &[&str] = &[
     "fuse-embedding",
     "fuse-attention",
     "fuse-window-attention",
+    "fuse-replaced-rows",
     "fuse-bias",
     "fuse-activation",
     "fuse-residual",

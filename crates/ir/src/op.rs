@@ -89,7 +89,7 @@ pub enum Op {
 
     /// Product over the last axis of `a`. Operands: a, b, bias?, residual?. See [`Matmul`].
     Matmul(Matmul),
-    /// Softmax attention over heads. Operands: q, k, v, mask?, row_mask?. See [`Attention`].
+    /// Softmax attention over heads. Operands: q, k, v, mask?, row_mask?, replaced?. See [`Attention`].
     Attention(Attention),
     /// Sum of rows of tables. Operands: ids, table, ids, table, …: `tables` pairs.
     Embedding { tables: usize },

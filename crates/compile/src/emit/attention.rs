@@ -81,6 +81,7 @@ pub fn attention(
     let scales = scene.value_scales(&mut commands);
     commands.push(scene.softmax(mask, scales)?);
     scene.values(&mut commands);
+    scene.replaced(&mut commands)?;
     Ok(commands)
 }
 
@@ -293,18 +294,50 @@ impl<'a> Scene<'a> {
         self.rows * self.shape.value_width as u64 * 4
     }
 
-    /// The sum of values, run by run.
-    fn values(&self, commands: &mut Vec<Command>) {
+    /// Where the result goes.
+    fn out(&self) -> Area {
         let out_root = self
             .site
             .plan
             .storage
             .root_of(self.node)
             .expect("attention has a root");
-        let out = self
-            .site
+        self.site
             .root_area(out_root, self.at.segment, self.at.block.start)
-            .column(self.head * self.shape.value_width, None);
+            .column(self.head * self.shape.value_width, None)
+    }
+
+    /// Rows that were computed apart take the place of those that the fragment made.
+    fn replaced(&self, commands: &mut Vec<Command>) -> Result<(), Diagnostic> {
+        let Some(position) = self.attrs.replaced_operand() else {
+            return Ok(());
+        };
+        let value = self.site.graph.operands(self.node)[position];
+        let own = self.first..self.first + self.at.block.len();
+        for (index, row) in self.attrs.replaced.iter().enumerate() {
+            if !own.contains(row) {
+                continue;
+            }
+            let source = self.batch * self.attrs.replaced.len() + index;
+            let source = self
+                .site
+                .value_area(value, self.at.segment, source)
+                .ok_or_else(|| unsupported(self.node, "the rows that replace others are constant"))?
+                .column(self.head * self.shape.value_width, None);
+            commands.push(Command::Unary(defs::Unary {
+                rows: 1u32.into(),
+                cols: (self.shape.value_width as u64).into(),
+                func: UnaryFn::Identity,
+                src: source.view(),
+                dst: self.out().row(row - self.first).view(),
+            }));
+        }
+        Ok(())
+    }
+
+    /// The sum of values, run by run.
+    fn values(&self, commands: &mut Vec<Command>) {
+        let out = self.out();
         let width = self.shape.value_width as u64;
         let sums = (self.runs.len() > 1).then(|| {
             View::rows(Elem::I32, self.parts, (width * 4) as u32)

@@ -111,6 +111,9 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
             let origin = graph.origin_of(node);
             return Ok(Some(add(graph, Op::Reshape { shape }, &[inner], origin)?));
         }
+        (Op::Transpose { perm: outer }, Op::Reshape { .. }) => {
+            return around_units(graph, node, x, outer.clone());
+        }
         _ => return Ok(None),
     };
     let nothing = match &op {
@@ -122,6 +125,48 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
     }
     let origin = graph.origin_of(node);
     Ok(Some(add(graph, op, &[x], origin)?))
+}
+
+/// Two transpositions with a reshape between them that adds and drops axes of length 1 only: one
+/// transposition and one reshape.
+fn around_units(
+    graph: &mut Graph,
+    node: NodeId,
+    turned: Value,
+    outer: Vec<usize>,
+) -> Result<Option<Value>, Diagnostics> {
+    let Op::Transpose { perm: inner } = graph.op(turned.node).clone() else {
+        return Ok(None);
+    };
+    let Some(x) = graph.operand(turned.node, 0) else {
+        return Ok(None);
+    };
+    let long = |shape: &[usize]| -> Vec<usize> {
+        (0..shape.len()).filter(|&axis| shape[axis] != 1).collect()
+    };
+    let (before, between) = (
+        graph.ty(turned).shape.clone(),
+        graph.ty(graph.operands(node)[0]).shape.clone(),
+    );
+    let (first, second) = (long(&before), long(&between));
+    let lengths = |shape: &[usize], axes: &[usize]| -> Vec<usize> {
+        axes.iter().map(|&axis| shape[axis]).collect()
+    };
+    if lengths(&before, &first) != lengths(&between, &second) {
+        return Ok(None);
+    }
+    // The long axes of the result, as axes of x; those of length 1 stand in front.
+    let from = |axis: &usize| {
+        let place = second.iter().position(|long| long == axis)?;
+        Some(inner[first[place]])
+    };
+    let order: Vec<usize> = outer.iter().filter_map(from).collect();
+    let mut perm: Vec<usize> = (0..inner.len()).filter(|axis| !order.contains(axis)).collect();
+    perm.extend(order);
+    let origin = graph.origin_of(node);
+    let shape = graph.types(node)[0].shape.clone();
+    let whole = add(graph, Op::Transpose { perm }, &[x], origin)?;
+    Ok(Some(add(graph, Op::Reshape { shape }, &[whole], origin)?))
 }
 
 /// Whether axes longer than 1 keep their order.

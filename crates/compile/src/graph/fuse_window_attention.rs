@@ -17,7 +17,7 @@
 mod scores;
 mod sight;
 mod signature;
-mod trace;
+pub(super) mod trace;
 mod values;
 
 use indexmap::{IndexMap, IndexSet};

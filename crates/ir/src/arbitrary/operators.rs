@@ -300,6 +300,10 @@ impl Grower {
             },
             mask: self.coin(),
             row_mask: self.coin(),
+            replaced: match self.coin() {
+                true => vec![0, 2],
+                false => Vec::new(),
+            },
             out: self.float_elem(),
         };
         let quantized = self.coin();
@@ -315,6 +319,9 @@ impl Grower {
         }
         if attrs.row_mask {
             operands.push(self.value(Type::new(Elem::F32, [3, 1])));
+        }
+        if !attrs.replaced.is_empty() {
+            operands.push(self.value(Type::new(Elem::F32, [1, 2, 8])));
         }
         (Op::Attention(attrs), operands)
     }

@@ -51,6 +51,13 @@ pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<T
             y[at..at + width].copy_from_slice(row);
         }
     }
+    if let Some(rows) = attrs.replaced_operand().map(|position| x[position]) {
+        let (values, columns) = (lanes::floats(rows), shape.heads * width);
+        let replaced = (0..shape.batch).flat_map(|b| attrs.replaced.iter().map(move |i| (b, i)));
+        for (source, (b, i)) in values.chunks_exact(columns.max(1)).zip(replaced) {
+            y[(b * shape.s + i) * columns..][..columns].copy_from_slice(source);
+        }
+    }
     Ok(lanes::store(attrs.out, &ty.shape, Lanes::F32(y)))
 }
 

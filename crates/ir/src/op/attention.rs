@@ -28,9 +28,12 @@ pub struct Attention {
     pub global: Vec<usize>,
     /// A mask is the fourth operand.
     pub mask: bool,
-    /// A mask of whole rows is the last operand: added to the scores, broadcasts to
+    /// A mask of whole rows is an operand behind the mask: added to the scores, broadcasts to
     /// `[b, heads, s, 1]`. A row that is hidden altogether (−inf) gives zeros.
     pub row_mask: bool,
+    /// Rows of the result that the last operand, `[b, rows, heads·width of v]`, gives instead; ascending.
+    /// So rows that see everything are computed apart.
+    pub replaced: Vec<usize>,
     /// Element type of the result.
     pub out: Elem,
 }
@@ -47,13 +50,15 @@ impl Attention {
             global: Vec::new(),
             mask: false,
             row_mask: false,
+            replaced: Vec::new(),
             out: Elem::F32,
         }
     }
 
     /// Number of operands.
     pub fn operands(&self) -> usize {
-        3 + usize::from(self.mask) + usize::from(self.row_mask)
+        let replaced = !self.replaced.is_empty();
+        3 + usize::from(self.mask) + usize::from(self.row_mask) + usize::from(replaced)
     }
 
     /// Position of the mask among the operands.
@@ -64,6 +69,11 @@ impl Attention {
     /// Position of the mask of rows among the operands.
     pub fn row_mask_operand(&self) -> Option<usize> {
         self.row_mask.then_some(3 + usize::from(self.mask))
+    }
+
+    /// Position of the rows that replace others among the operands.
+    pub fn replaced_operand(&self) -> Option<usize> {
+        (!self.replaced.is_empty()).then(|| self.operands() - 1)
     }
 
     /// Score columns that stand before the first column of the keys.

@@ -225,6 +225,7 @@ fn attention_attributes(attrs: &Attention) -> Vec<String> {
     let mut attributes = with_flags(sizes, flags);
     attributes.extend(attrs.window.map(|window| format!("window={window}")));
     attributes.extend((!attrs.global.is_empty()).then(|| list("global", &attrs.global)));
+    attributes.extend((!attrs.replaced.is_empty()).then(|| list("replaced", &attrs.replaced)));
     attributes.extend((attrs.out != Elem::F32).then(|| format!("out={}", attrs.out)));
     attributes
 }
@@ -237,14 +238,19 @@ fn attention(attrs: &mut Attributes) -> Result<Attention, Problem> {
         scale: attrs.need("scale")?,
         causal: attrs.flag("causal")?,
         window: attrs.take("window")?,
-        global: match attrs.has("global") {
-            true => attrs.list("global")?,
-            false => Vec::new(),
-        },
+        global: optional_list(attrs, "global")?,
+        replaced: optional_list(attrs, "replaced")?,
         mask: attrs.flag("mask")?,
         row_mask: attrs.flag("row_mask")?,
         out: attrs.take("out")?.unwrap_or(Elem::F32),
     })
+}
+
+fn optional_list(attrs: &mut Attributes, name: &str) -> Result<Vec<usize>, Problem> {
+    match attrs.has(name) {
+        true => attrs.list(name),
+        false => Ok(Vec::new()),
+    }
 }
 
 fn slice(attrs: &mut Attributes) -> Result<Op, Problem> {
