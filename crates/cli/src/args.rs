@@ -157,6 +157,17 @@ pub struct BindArgs {
     /// Length of an axis by the model's own name; repeatable or comma-separated.
     #[arg(help_heading = "Axes", long, value_name = "NAME=N", value_delimiter = ',', value_parser = axis_binding)]
     pub bind: Vec<(String, u64)>,
+    /// An input that is a constant: NAME=ones, zeros, first (1 at the first position), or an .npz
+    /// file; repeatable.
+    #[arg(help_heading = "Axes", long = "const", value_name = "NAME=VALUE", value_parser = input_constant)]
+    pub constants: Vec<(String, String)>,
+}
+
+fn input_constant(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("an input is fixed as NAME=ones, zeros, first or FILE.npz")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn axis_binding(text: &str) -> Result<(String, u64), String> {

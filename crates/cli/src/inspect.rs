@@ -7,6 +7,7 @@ use packwright_packet::container::VERSION;
 use packwright_packet::program::{Constants, Entry, Port, Program};
 use serde::Serialize;
 
+use crate::constants::Choice;
 use crate::errors::{Failure, Problem, ProblemJson};
 use crate::model;
 
@@ -120,11 +121,15 @@ pub struct RegionFacts {
 ///
 /// # Errors
 /// When the file is no model at all.
-pub fn model(spec: &str, binding: &Binding) -> Result<ModelFacts, Failure> {
+pub fn model(
+    spec: &str,
+    binding: &Binding,
+    constants: &[Choice],
+) -> Result<ModelFacts, Failure> {
     let model = model::open(spec)?;
     let summary = model.summary();
     let complete = complete(&model, binding);
-    let imported = model::import(spec, &complete);
+    let imported = model::import_fixed(spec, &complete, constants);
     let named = |(name, value): (String, u64)| Named { name, value };
     let (graph, problems, warnings) = match imported {
         Ok(imported) => (Some(imported.graph), Vec::new(), imported.warnings),

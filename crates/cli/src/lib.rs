@@ -20,7 +20,7 @@
 //! ```
 //!
 //! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`survey`],
-//! [`inspect`], [`arrays`], [`feed`], [`file`], [`errors`], [`codes`].
+//! [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
@@ -33,6 +33,7 @@ pub mod survey;
 pub mod inspect;
 
 pub mod arrays;
+pub mod constants;
 pub mod feed;
 
 pub mod file;

@@ -12,6 +12,7 @@ use packwright_onnx::axis::Role;
 use packwright_onnx::{ImportOptions, Model};
 use packwright_zoo::{ModelFile, Phase, Zoo};
 
+use crate::constants::{self, Choice};
 use crate::errors::{Failure, Problem};
 use crate::file;
 
@@ -41,8 +42,20 @@ pub struct Imported {
 /// # Errors
 /// Everything that stands in the way.
 pub fn import(spec: &str, binding: &Binding) -> Result<Imported, Failure> {
+    import_fixed(spec, binding, &[])
+}
+
+/// The graph of a model some of whose inputs are constants.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn import_fixed(
+    spec: &str,
+    binding: &Binding,
+    constants: &[Choice],
+) -> Result<Imported, Failure> {
     if let Some(name) = spec.strip_prefix(ZOO) {
-        return import_embedded(embedded(name)?, binding);
+        return import_embedded(embedded(name)?, binding, constants);
     }
     let path = Path::new(spec);
     if is_text(path) {
@@ -54,6 +67,7 @@ pub fn import(spec: &str, binding: &Binding) -> Result<Imported, Failure> {
     let model = open(spec)?;
     let options = ImportOptions {
         binding: binding.clone(),
+        fixed: constants::fixed(&model, binding, constants)?,
         ..ImportOptions::default()
     };
     import_model(&model, &options, &stem(path)).map_err(|failure| failure.at(spec))
@@ -131,7 +145,11 @@ pub fn embedded(name: &str) -> Result<&'static ModelFile, Failure> {
 ///
 /// # Errors
 /// What stands in the way.
-pub fn import_embedded(file: &ModelFile, binding: &Binding) -> Result<Imported, Failure> {
+pub fn import_embedded(
+    file: &ModelFile,
+    binding: &Binding,
+    constants: &[Choice],
+) -> Result<Imported, Failure> {
     let model = file.model()?;
     let mut options = match file.cases.first() {
         Some(case) => file.options(&model, case),
@@ -153,6 +171,8 @@ pub fn import_embedded(file: &ModelFile, binding: &Binding) -> Result<Imported, 
         past: pick(binding.past, default.past, Role::Past),
         encoder: pick(binding.encoder, default.encoder, Role::Encoder),
     };
+    let fixed = constants::fixed(&model, &options.binding, constants)?;
+    options.fixed.extend(fixed);
     let name = file.file.strip_suffix(".onnx").unwrap_or(file.file);
     import_model(&model, &options, name).map_err(|failure| failure.at(file.file))
 }

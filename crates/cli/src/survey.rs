@@ -139,6 +139,6 @@ fn report(
         seq: free.then_some(seq),
         ..Binding::default()
     };
-    let imported = model::import_embedded(file, &binding)?;
+    let imported = model::import_embedded(file, &binding, &[])?;
     job::estimate(imported.graph, target, choices)
 }

@@ -266,7 +266,8 @@ fn residual_bytes(graph: &Graph, storage: &Storage, attention: NodeId) -> u64 {
     largest
 }
 
-/// Multiply-adds that no schedule can avoid; scores that a causal mask hides are not among them.
+/// Multiply-adds that no schedule can avoid; scores of columns that a causal order or
+/// a window hides are not among them.
 fn least_macs(graph: &Graph, node: NodeId) -> u64 {
     match graph.op(node) {
         Op::Matmul(_) => {
@@ -275,13 +276,9 @@ fn least_macs(graph: &Graph, node: NodeId) -> u64 {
         }
         Op::Attention(attention) => {
             let shape = crate::plan::demand::AttentionShape::of(graph, node);
-            let pairs = if attention.causal {
-                let hidden = shape.s * (shape.s.saturating_sub(1)) / 2;
-                (shape.s * shape.t).saturating_sub(hidden)
-            } else {
-                shape.s * shape.t
-            };
-            (shape.batch * shape.heads * pairs * (shape.width + shape.value_width)) as u64
+            let pairs = attention.pairs([shape.s, shape.t]);
+            let widths = shape.width + shape.value_width;
+            (shape.batch * shape.heads * widths) as u64 * pairs
         }
         _ => 0,
     }

@@ -114,6 +114,22 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "fuse-window-attention",
+        what: "Recognises attention of which each row sees a window of columns and some global ones.",
+        before: "%8 = matmul %chunks of q, %chunks of k\n…\n%90 = softmax %89\n…\n%120 = matmul %119, %chunks of v",
+        after: "%8 = attention %q, %k, %v, %mask heads=12 scale=0.125 mask window=256 global=[0]",
+        run: graph::fuse_window_attention::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-replaced-rows",
+        what: "Takes rows that are written over those of an attention into it.",
+        before: "%1 = attention %q, %k, %v heads=12 scale=0.125 window=256\n%2 = slice %1 start=[0,1,0]\n%3 = concat %0, %2 axis=1",
+        after: "%3 = attention %q, %k, %v, %0 heads=12 scale=0.125 window=256 replaced=[0]",
+        run: graph::fuse_replaced_rows::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-bias",
         what: "Takes a row that is added to a product into it.",
         before: "%1 = matmul %0, @0\n%2 = add @1, %1",

@@ -34,6 +34,8 @@ const FUSE: &[&str] = &[
     "fuse-gelu",
     "fuse-embedding",
     "fuse-attention",
+    "fuse-window-attention",
+    "fuse-replaced-rows",
     "fuse-bias",
     "fuse-activation",
     "fuse-residual",

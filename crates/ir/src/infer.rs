@@ -129,7 +129,7 @@ pub fn operand_count(op: &Op) -> Option<usize> {
         Op::LayerNorm { affine, .. } => Some(if *affine { 3 } else { 1 }),
         Op::RmsNorm { affine, .. } => Some(if *affine { 2 } else { 1 }),
         Op::Matmul(m) => Some(2 + usize::from(m.bias) + usize::from(m.residual)),
-        Op::Attention(a) => Some(3 + usize::from(a.mask)),
+        Op::Attention(a) => Some(a.operands()),
         Op::Embedding { tables } => Some(tables.saturating_mul(2)),
     }
 }

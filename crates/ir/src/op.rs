@@ -3,7 +3,10 @@
 //! A closed set: a new operator is a new variant, and the compiler leads through shape rule
 //! ([`crate::infer`]), evaluation ([`crate::eval`]) and text form ([`crate::text`]).
 
+pub mod attention;
 mod name;
+
+pub use attention::Attention;
 
 use crate::id::ConstId;
 use crate::ty::{Elem, Quant};
@@ -86,7 +89,7 @@ pub enum Op {
 
     /// Product over the last axis of `a`. Operands: a, b, bias?, residual?. See [`Matmul`].
     Matmul(Matmul),
-    /// Softmax attention over heads. Operands: q, k, v, mask?. See [`Attention`].
+    /// Softmax attention over heads. Operands: q, k, v, mask?, row_mask?, replaced?. See [`Attention`].
     Attention(Attention),
     /// Sum of rows of tables. Operands: ids, table, ids, table, …: `tables` pairs.
     Embedding { tables: usize },
@@ -198,24 +201,4 @@ pub enum Activation {
     Silu,
     Sigmoid,
     Tanh,
-}
-
-/// Attributes of attention. q is `[b, s, heads·width]`, k and v are `[b, t, kv_heads·width]` (the
-/// width of v may differ), the result is `[b, s, heads·width of v]`: heads lie side by side in a
-/// row. Head i reads key/value head `i / (heads / kv_heads)`. The mask is added to the scores and
-/// broadcasts to `[b, heads, s, t]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attention {
-    pub heads: usize,
-    pub kv_heads: usize,
-    /// Factor on the scores, before the mask.
-    pub scale: f32,
-    /// Row i sees columns up to `i + t − s` only.
-    pub causal: bool,
-    /// Row i sees columns at most this far away.
-    pub window: Option<usize>,
-    /// A mask is the last operand.
-    pub mask: bool,
-    /// Element type of the result.
-    pub out: Elem,
 }

@@ -5,8 +5,8 @@ use crate::id::NodeId;
 use crate::op::{Attention, Op};
 use crate::ty::Type;
 
-/// Multiply-adds of a node: those of products and of both products inside attention, as if nothing
-/// were masked. Everything else counts none.
+/// Multiply-adds of a node: those of products and of both products inside attention, for the columns
+/// that a row sees. What masks hide counts. Everything else counts none.
 pub fn macs(graph: &Graph, node: NodeId) -> u64 {
     let operands = graph.operands(node);
     match (graph.op(node), &operands[..]) {
@@ -29,13 +29,18 @@ pub fn total_macs(graph: &Graph) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// `rows · columns · (width of q·k + width of v)` for each head; widths of k and v are those of one
-/// key/value head.
+/// `pairs of rows and columns · (width of q·k + width of v)` for each head; widths of k and v are those
+/// of one key/value head. A window takes pairs away, a causal order alone does not.
 fn attention(attrs: &Attention, q: &Type, k: &Type, v: &Type) -> u64 {
     let (heads, kv_heads) = (attrs.heads.max(1), attrs.kv_heads.max(1));
     let widths = q.columns() / heads + v.columns() / kv_heads;
-    let columns = k.rows() / q.shape.first().copied().unwrap_or(1).max(1);
-    product([q.rows(), columns, heads, widths])
+    let batch = q.shape.first().copied().unwrap_or(1).max(1);
+    let (rows, columns) = (q.rows() / batch, k.rows() / batch);
+    let pairs = match attrs.window {
+        None => product([rows, columns]),
+        Some(_) => attrs.pairs([rows, columns]),
+    };
+    product([batch, heads, widths]).saturating_mul(pairs)
 }
 
 fn product<const N: usize>(factors: [usize; N]) -> u64 {

@@ -16,6 +16,13 @@ pub fn sum_lanes(row: &[f32]) -> f32 {
     sum_of(row, |x| x)
 }
 
+/// Running sums in place: `y[0] = x[0]`, `y[j] = y[j - 1] + x[j]`, in this order.
+pub fn running_sum_row(row: &mut [f32]) {
+    for j in 1..row.len() {
+        row[j] += row[j - 1];
+    }
+}
+
 /// The sum of `x * x`, each square rounded before it is added.
 pub fn sum_squares(row: &[f32]) -> f32 {
     sum_of(row, |x| x * x)

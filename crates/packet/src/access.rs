@@ -5,7 +5,7 @@
 
 use crate::defs::{
     Binary, Command, Copy, Dequantize, Fill, Gather, Load, Lookup, Matmul, Norm, Quantize, Reduce,
-    Rotary, Select, Softmax, Store, Unary,
+    Rotary, Scan, Select, Softmax, Store, Unary,
 };
 use crate::extent::Extent;
 use crate::operand::{Affine, Block, DramRef, Elem, RegionId, View};
@@ -87,6 +87,7 @@ pub fn collect_accesses(command: &Command, registers: &[u64], list: &mut Vec<Acc
         Command::Dequantize(c) => a.dequantize(c),
         Command::Rotary(c) => a.rotary(c),
         Command::Reduce(c) => a.reduce(c),
+        Command::Scan(c) => a.scan(c),
         Command::Copy(c) => a.copy(c),
         Command::Lookup(c) => a.lookup(c),
     }
@@ -296,11 +297,15 @@ impl Accesses<'_> {
     fn softmax(&mut self, c: &Softmax) {
         let (rows, cols) = (self.at(c.rows), self.at(c.cols));
         let seen = match c.causal {
-            Some(causal) => cols.min(rows.saturating_add(self.at(causal))),
+            Some(causal) => {
+                let last = rows.saturating_add(self.at(causal));
+                cols.min(last.max(self.at(c.always)))
+            }
             None => cols,
         };
         self.read("src", &c.src, rows, seen);
         self.read_optional("mask", &c.mask, rows, seen);
+        self.read_optional("row_mask", &c.row_mask, rows, 1);
         self.read_optional("col_scale", &c.col_scale, 1, seen);
         self.write("dst", &c.dst, rows, cols);
         self.write_optional("dst_scale", &c.dst_scale, rows, 1);
@@ -334,6 +339,12 @@ impl Accesses<'_> {
         let (rows, cols) = (self.at(c.rows), self.at(c.cols));
         self.read("src", &c.src, rows, cols);
         self.write("dst", &c.dst, rows, 1);
+    }
+
+    fn scan(&mut self, c: &Scan) {
+        let (rows, cols) = (self.at(c.rows), self.at(c.cols));
+        self.read("src", &c.src, rows, cols);
+        self.write("dst", &c.dst, rows, cols);
     }
 
     fn copy(&mut self, c: &Copy) {

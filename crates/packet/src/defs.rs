@@ -424,7 +424,8 @@ commands! {
     }
     /// Softmax of each row of scores: `p = softmax(src·scale + mask)`, then `p·col_scale`; to f16 or
     /// f32, or to i8 with a scale found for each row.
-    /// With `causal`, row i sees the columns up to `i + causal` only.
+    /// With `causal`, row i sees the columns up to `i + causal` only; with `window`, only the last so many
+    /// of these. The first `always` columns are seen by every row.
     Softmax = 0x25 "softmax" on Vector {
         /// How many rows.
         rows: Affine,
@@ -436,8 +437,14 @@ commands! {
         scale: f32 = 1.0,
         /// Added to the scores: rows × cols, or one row.
         mask: Option<View> = None,
+        /// Added to the scores behind the mask: one element a row.
+        row_mask: Option<View> = None,
         /// Number of columns that row 0 sees, less one.
         causal: Option<Affine> = None,
+        /// Most columns that a row sees, up to its last one. It needs `causal`.
+        window: Option<Affine> = None,
+        /// Leading columns that every row sees, whatever `causal` and `window` say.
+        always: Affine = Affine::constant(0),
         /// Multiplied into the result: one row of f32 (the row scales of V).
         col_scale: Option<View> = None,
         /// The result.
@@ -505,6 +512,17 @@ commands! {
         /// The operand.
         src: View,
         /// One element a row.
+        dst: View,
+    }
+    /// Running sums of each row: element j of the result is the sum of the elements up to j.
+    Scan = 0x2f "scan" on Vector {
+        /// How many rows.
+        rows: Affine,
+        /// Elements of a row.
+        cols: Affine,
+        /// The operand.
+        src: View,
+        /// The result.
         dst: View,
     }
     /// Copies elements within SRAM without changing them; views may transpose or repeat.

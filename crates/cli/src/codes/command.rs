@@ -12,6 +12,16 @@ pub const CODES: &[CodeDoc] = &[
         "`packwright explain` without an argument lists all codes.",
     ),
     doc(
+        "const-unknown",
+        "The model has no input of that name.",
+        "`--const NAME=VALUE` makes an input a constant; `packwright inspect` lists the inputs.",
+    ),
+    doc(
+        "const-value",
+        "An input cannot be fixed to that value.",
+        "`--const NAME=VALUE` takes ones, zeros, first (1 at the first position of each row, 0 elsewhere), or an .npz file with an array of the input's name, type and shape.",
+    ),
+    doc(
         "entry-unknown",
         "The program has no entry of that name.",
         "`packwright inspect` lists the entries of a program.",

@@ -58,6 +58,14 @@ impl Area {
         View::rows(Elem::F32, self.scale_addr, self.scale_pitch as u32)
     }
 
+    /// The same area from a later row on.
+    #[must_use]
+    pub fn row(mut self, row: usize) -> Self {
+        self.addr += row as u64 * self.pitch;
+        self.scale_addr += row as u64 * self.scale_pitch;
+        self
+    }
+
     /// The same area from a later column on; `group` is that of the scales. The area of a window begins
     /// where its columns would, so addresses wrap on the way.
     #[must_use]

@@ -3,17 +3,62 @@
 //! Scores and probabilities never leave SRAM. The row scales of K are the column scales of the
 //! scores, and the row scales of V are multiplied into the probabilities before these are
 //! quantised, so that every scale stands outside an integer product.
+//!
+//! ```text
+//!  score columns:  [ global columns, hidden ones │ the columns that these rows see beside them ]
+//! ```
+//!
+//! Only the columns that at least one of the rows sees are computed. They start at a whole number of
+//! lanes, so that sums have the same order as over a row of all columns.
+
+use std::ops::Range;
 
 use packwright_ir::diag::Diagnostic;
+use packwright_ir::op::Attention;
 use packwright_ir::{NodeId, Op, Value};
-use packwright_packet::defs::{Command, Matmul, Softmax};
-use packwright_packet::operand::{Elem, Hold, UnaryFn, View};
+use packwright_numerics::reduce::LANES;
+use packwright_packet::defs::{self, Command, Matmul, Softmax};
+use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, UnaryFn, View};
 
-use super::address::{At, Site};
+use super::address::{Area, At, Site};
 use super::whole::{Operand, broadcast};
 use crate::plan::Part;
 use crate::plan::constants::TileId;
 use crate::plan::demand::AttentionShape;
+
+/// Some query rows of one head at work.
+struct Scene<'a> {
+    site: &'a Site<'a>,
+    at: &'a At,
+    node: NodeId,
+    attrs: &'a Attention,
+    tiles: &'a [TileId],
+    shape: AttentionShape,
+    batch: usize,
+    head: usize,
+    /// The first query row within its batch element.
+    first: usize,
+    rows: u64,
+    q: Area,
+    k: Area,
+    v: Area,
+    /// Rows of K and V in the order of score columns, each with its first score column.
+    runs: Vec<Run>,
+    /// f32 scores, int8 probabilities and the scales of their rows.
+    scores: View,
+    p: View,
+    p_scale: View,
+    columns: u64,
+    /// Where partial sums lie, and behind them the scales of V, where columns come in parts.
+    parts: u64,
+}
+
+/// Neighbouring rows of K and V.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Run {
+    keys: Range<usize>,
+    column: usize,
+}
 
 /// Carries some query rows of one head through attention.
 pub fn attention(
@@ -23,141 +68,384 @@ pub fn attention(
     part: &Part,
     tiles: &[TileId],
 ) -> Result<Vec<Command>, Diagnostic> {
-    let Op::Attention(attributes) = site.graph.op(node) else {
+    let Op::Attention(attrs) = site.graph.op(node) else {
         unreachable!("attention stages hold attention nodes")
     };
     let Part::Head { head, copy } = part else {
         unreachable!("attention fragments are parts of heads")
     };
-    if attributes.window.is_some() {
-        return Err(unsupported(node, "sliding windows are not lowered yet"));
-    }
-    let shape = AttentionShape::of(site.graph, node);
-    let operands = site.graph.operands(node);
-    let rows = at.block.len();
-    let batch = at.block.start / shape.s;
-    let kv_head = head / (shape.heads / shape.kv_heads);
-    let q = head_area(
-        site,
-        at,
-        node,
-        operands[0],
-        at.block.start,
-        *head,
-        shape.width,
-    )?;
-    let k = head_area(
-        site,
-        at,
-        node,
-        operands[1],
-        batch * shape.t,
-        kv_head,
-        shape.width,
-    )?;
-    let v = head_area(
-        site,
-        at,
-        node,
-        operands[2],
-        batch * shape.t,
-        kv_head,
-        shape.value_width,
-    )?;
-    let t = shape.t as u64;
-    let scores = View::rows(Elem::F32, site.scratch(at, 0, *copy), (t * 4) as u32);
-    let p_addr = site.scratch(at, 1, *copy);
-    let p = View::rows(Elem::I8, p_addr, t as u32);
-    let p_scale_addr = p_addr + (rows as u64 * t).next_multiple_of(4);
-    let p_scale = View::rows(Elem::F32, p_scale_addr, 4);
-    let across = |view: View| View {
-        pitch: 0,
-        step: view.pitch,
-        ..view
-    };
+    let scene = Scene::of(site, at, (node, attrs), (*head, *copy), tiles)?;
+    let mut commands: Vec<Command> = scene.runs.iter().map(|run| scene.score(run)).collect();
+    commands.extend(scene.hidden());
+    let mask = scene.mask(&mut commands)?;
+    let scales = scene.value_scales(&mut commands);
+    commands.push(scene.softmax(mask, scales)?);
+    scene.values(&mut commands);
+    scene.replaced(&mut commands)?;
+    Ok(commands)
+}
 
-    let score = Command::Matmul(Matmul {
-        m: (rows as u64).into(),
-        n: t.into(),
-        k: (shape.width as u64).into(),
-        a: q.view(),
-        b: k.view(),
-        hold: Hold::B,
-        group: (shape.width as u64).into(),
-        a_scale: Some(q.scales()),
-        b_scale: Some(across(k.scales())),
-        alpha: attributes.scale,
-        bias: None,
-        activation: UnaryFn::Identity,
-        residual: None,
-        acc: None,
-        start: true,
-        finish: true,
-        out: scores,
-        out_scale: 1.0,
-    });
-    let first = at.block.start % shape.s;
-    let mask = if attributes.mask {
-        let value = operands[operands.len() - 1];
-        Some(mask_view(
+impl<'a> Scene<'a> {
+    fn of(
+        site: &'a Site<'a>,
+        at: &'a At,
+        (node, attrs): (NodeId, &'a Attention),
+        (head, copy): (usize, u8),
+        tiles: &'a [TileId],
+    ) -> Result<Self, Diagnostic> {
+        let shape = AttentionShape::of(site.graph, node);
+        let operands = site.graph.operands(node);
+        let rows = at.block.len();
+        let (batch, first) = (at.block.start / shape.s, at.block.start % shape.s);
+        let kv_head = head / (shape.heads / shape.kv_heads);
+        let area = |value: Value, row: usize, head: usize, width: usize| {
+            head_area(site, at, node, value, row, head, width)
+        };
+        let seen = attrs.columns_of_rows(&(first..first + rows), [shape.s, shape.t]);
+        let seen = match seen.is_empty() {
+            true => 0..0,
+            false => seen.start / LANES * LANES..seen.end,
+        };
+        let columns = (attrs.prefix() + seen.len()) as u64;
+        if columns == 0 {
+            return Err(unsupported(node, "some rows see no column"));
+        }
+        let p_addr = site.scratch(at, 1, copy);
+        let p_scale = p_addr + (rows as u64 * columns).next_multiple_of(4);
+        Ok(Self {
+            q: area(operands[0], at.block.start, head, shape.width)?,
+            k: area(operands[1], batch * shape.t, kv_head, shape.width)?,
+            v: area(operands[2], batch * shape.t, kv_head, shape.value_width)?,
+            runs: runs(attrs, seen),
+            scores: View::rows(Elem::F32, site.scratch(at, 0, copy), (columns * 4) as u32),
+            p: View::rows(Elem::I8, p_addr, columns as u32),
+            p_scale: View::rows(Elem::F32, p_scale, 4),
+            rows: rows as u64,
             site,
             at,
             node,
-            value,
+            attrs,
             tiles,
-            (batch, *head, first),
-            &shape,
-        )?)
-    } else {
-        None
-    };
-    let softmax = Command::Softmax(Softmax {
-        rows: (rows as u64).into(),
-        cols: t.into(),
-        src: scores,
-        scale: 1.0,
-        mask,
-        causal: attributes
-            .causal
-            .then(|| ((first + shape.t - shape.s) as u64).into()),
-        col_scale: Some(across(v.scales())),
-        dst: p,
-        dst_scale: Some(p_scale),
-    });
-    let out_root = site
-        .plan
-        .storage
-        .root_of(node)
-        .expect("attention has a root");
-    let out = site
-        .root_area(out_root, at.segment, at.block.start)
-        .column(head * shape.value_width, None);
-    let values = Command::Matmul(Matmul {
-        m: (rows as u64).into(),
-        n: (shape.value_width as u64).into(),
-        k: t.into(),
-        a: p,
-        b: View {
-            elem: Elem::I8,
-            addr: v.addr.into(),
-            pitch: 1,
-            step: v.pitch as u32,
-        },
-        hold: Hold::B,
-        group: t.into(),
-        a_scale: Some(p_scale),
-        b_scale: None,
-        alpha: 1.0,
-        bias: None,
-        activation: UnaryFn::Identity,
-        residual: None,
-        acc: None,
-        start: true,
-        finish: true,
-        out: out.view(),
-        out_scale: 1.0,
-    });
-    Ok(vec![score, softmax, values])
+            shape,
+            batch,
+            head,
+            first,
+            columns,
+            parts: match attrs.global.is_empty() {
+                true => 0,
+                false => site.scratch(at, 2, copy),
+            },
+        })
+    }
+
+    /// The scores of some keys.
+    fn score(&self, run: &Run) -> Command {
+        let k = self.k.row(run.keys.start);
+        Command::Matmul(Matmul {
+            m: self.rows.into(),
+            n: (run.keys.len() as u64).into(),
+            k: (self.shape.width as u64).into(),
+            a: self.q.view(),
+            b: k.view(),
+            hold: Hold::B,
+            group: (self.shape.width as u64).into(),
+            a_scale: Some(self.q.scales()),
+            b_scale: Some(across(k.scales())),
+            alpha: self.attrs.scale,
+            bias: None,
+            activation: UnaryFn::Identity,
+            residual: None,
+            acc: None,
+            start: true,
+            finish: true,
+            out: column(self.scores, run.column),
+            out_scale: 1.0,
+        })
+    }
+
+    /// Hides the columns that pad the global ones, and the global columns among the others.
+    fn hidden(&self) -> Vec<Command> {
+        let (global, prefix) = (&self.attrs.global, self.attrs.prefix());
+        if global.is_empty() {
+            return Vec::new();
+        }
+        let mut hidden = vec![global.len()..prefix];
+        for run in self.runs.iter().filter(|run| run.column >= prefix) {
+            let among = neighbours(global.iter().copied().filter(|g| run.keys.contains(g)));
+            let shifted = among.into_iter().map(|g| {
+                let start = run.column + (g.start - run.keys.start);
+                start..start + g.len()
+            });
+            hidden.extend(shifted);
+        }
+        hidden
+            .into_iter()
+            .filter(|columns| !columns.is_empty())
+            .map(|columns| {
+                Command::Fill(defs::Fill {
+                    rows: self.rows.into(),
+                    cols: (columns.len() as u64).into(),
+                    value: f32::NEG_INFINITY,
+                    dst: column(self.scores, columns.start),
+                })
+            })
+            .collect()
+    }
+
+    /// The mask of a softmax; where score columns come in parts it is added to each part.
+    fn mask(&self, commands: &mut Vec<Command>) -> Result<Option<View>, Diagnostic> {
+        let Some(position) = self.attrs.mask_operand() else {
+            return Ok(None);
+        };
+        let mask = self.mask_view(position, self.shape.t)?;
+        if let [run] = &self.runs[..]
+            && self.attrs.global.is_empty()
+        {
+            return Ok(Some(along(mask, run.keys.start)));
+        }
+        for run in &self.runs {
+            let scores = column(self.scores, run.column);
+            commands.push(Command::Binary(defs::Binary {
+                rows: self.rows.into(),
+                cols: (run.keys.len() as u64).into(),
+                func: BinaryFn::Add,
+                a: scores,
+                b: along(mask, run.keys.start),
+                dst: scores,
+            }));
+        }
+        Ok(None)
+    }
+
+    fn softmax(&self, mask: Option<View>, scales: View) -> Result<Command, Diagnostic> {
+        let row_mask = match self.attrs.row_mask_operand() {
+            Some(position) => Some(self.mask_view(position, 1)?),
+            None => None,
+        };
+        let (causal, window) = self.sight()?;
+        Ok(Command::Softmax(Softmax {
+            rows: self.rows.into(),
+            cols: self.columns.into(),
+            src: self.scores,
+            scale: 1.0,
+            mask,
+            row_mask,
+            causal,
+            window,
+            always: (self.attrs.prefix() as u64).into(),
+            col_scale: Some(scales),
+            dst: self.p,
+            dst_scale: Some(self.p_scale),
+        }))
+    }
+
+    /// The last score column that the first row sees, and how many up to its last one a row sees.
+    fn sight(&self) -> Result<(Option<Affine>, Option<Affine>), Diagnostic> {
+        let window = self.attrs.window;
+        if !self.attrs.causal && window.is_none() {
+            return Ok((None, None));
+        }
+        let start = self
+            .runs
+            .iter()
+            .find(|run| run.column >= self.attrs.prefix())
+            .map_or(0, |run| run.keys.start);
+        let ahead = if self.attrs.causal {
+            0
+        } else {
+            window.unwrap_or(0)
+        };
+        let last = (self.first + self.shape.t + ahead + self.attrs.prefix())
+            .checked_sub(self.shape.s + start)
+            .ok_or_else(|| unsupported(self.node, "some rows come before the first column"))?;
+        let width = window.map(|window| (window + ahead + 1) as u64);
+        Ok((Some((last as u64).into()), width.map(Affine::constant)))
+    }
+
+    /// The scales of the rows of V in the order of score columns; parts of them are put side by side.
+    fn value_scales(&self, commands: &mut Vec<Command>) -> View {
+        let scales = |run: &Run| across(self.v.row(run.keys.start).scales());
+        if self.attrs.global.is_empty() {
+            return scales(&self.runs[0]);
+        }
+        let row = View::row(Elem::F32, self.parts + self.sum_bytes());
+        let (padding, one) = (self.attrs.global.len()..self.attrs.prefix(), Affine::constant(1));
+        if !padding.is_empty() {
+            commands.push(Command::Fill(defs::Fill {
+                rows: one,
+                cols: (padding.len() as u64).into(),
+                value: 0.0,
+                dst: column(row, padding.start),
+            }));
+        }
+        for run in &self.runs {
+            commands.push(Command::Copy(defs::Copy {
+                rows: one,
+                cols: (run.keys.len() as u64).into(),
+                src: scales(run),
+                dst: column(row, run.column),
+            }));
+        }
+        row
+    }
+
+    /// Bytes of the partial sums of values.
+    fn sum_bytes(&self) -> u64 {
+        self.rows * self.shape.value_width as u64 * 4
+    }
+
+    /// Where the result goes.
+    fn out(&self) -> Area {
+        let out_root = self
+            .site
+            .plan
+            .storage
+            .root_of(self.node)
+            .expect("attention has a root");
+        self.site
+            .root_area(out_root, self.at.segment, self.at.block.start)
+            .column(self.head * self.shape.value_width, None)
+    }
+
+    /// Rows that were computed apart take the place of those that the fragment made.
+    fn replaced(&self, commands: &mut Vec<Command>) -> Result<(), Diagnostic> {
+        let Some(position) = self.attrs.replaced_operand() else {
+            return Ok(());
+        };
+        let value = self.site.graph.operands(self.node)[position];
+        let own = self.first..self.first + self.at.block.len();
+        for (index, row) in self.attrs.replaced.iter().enumerate() {
+            if !own.contains(row) {
+                continue;
+            }
+            let source = self.batch * self.attrs.replaced.len() + index;
+            let source = self
+                .site
+                .value_area(value, self.at.segment, source)
+                .ok_or_else(|| unsupported(self.node, "the rows that replace others are constant"))?
+                .column(self.head * self.shape.value_width, None);
+            commands.push(Command::Unary(defs::Unary {
+                rows: 1u32.into(),
+                cols: (self.shape.value_width as u64).into(),
+                func: UnaryFn::Identity,
+                src: source.view(),
+                dst: self.out().row(row - self.first).view(),
+            }));
+        }
+        Ok(())
+    }
+
+    /// The sum of values, run by run.
+    fn values(&self, commands: &mut Vec<Command>) {
+        let out = self.out();
+        let width = self.shape.value_width as u64;
+        let sums = (self.runs.len() > 1).then(|| {
+            View::rows(Elem::I32, self.parts, (width * 4) as u32)
+        });
+        for (index, run) in self.runs.iter().enumerate() {
+            let v = self.v.row(run.keys.start);
+            commands.push(Command::Matmul(Matmul {
+                m: self.rows.into(),
+                n: width.into(),
+                k: (run.keys.len() as u64).into(),
+                a: column(self.p, run.column),
+                b: View {
+                    elem: Elem::I8,
+                    addr: v.addr.into(),
+                    pitch: 1,
+                    step: v.pitch as u32,
+                },
+                hold: Hold::B,
+                group: (run.keys.len() as u64).into(),
+                a_scale: Some(self.p_scale),
+                b_scale: None,
+                alpha: 1.0,
+                bias: None,
+                activation: UnaryFn::Identity,
+                residual: None,
+                acc: sums,
+                start: index == 0,
+                finish: index + 1 == self.runs.len(),
+                out: out.view(),
+                out_scale: 1.0,
+            }));
+        }
+    }
+
+    /// A mask from the present batch element, head and row on, broadcast to some columns.
+    fn mask_view(&self, position: usize, columns: usize) -> Result<View, Diagnostic> {
+        let value = self.site.graph.operands(self.node)[position];
+        let full = [self.shape.batch, self.shape.heads, self.shape.s, columns];
+        let operand = Operand::of(self.site, self.at, value, self.tiles)
+            .ok_or_else(|| unsupported(self.node, "the mask has no place"))?;
+        let strides = broadcast(&operand, &full).ok_or_else(|| {
+            unsupported(self.node, "the mask does not broadcast to the scores")
+        })?;
+        let place = [self.batch, self.head, self.first];
+        let offset: u64 = place.iter().zip(&strides).map(|(&i, s)| i as u64 * s).sum();
+        Ok(View {
+            elem: operand.elem,
+            addr: (operand.addr + offset).into(),
+            pitch: strides[2] as u32,
+            step: strides[3] as u32,
+        })
+    }
+}
+
+/// The runs of the global columns, one after the other, and that of the other columns behind them.
+fn runs(attrs: &Attention, seen: Range<usize>) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut column = 0;
+    for keys in neighbours(attrs.global.iter().copied()) {
+        let next = column + keys.len();
+        runs.push(Run { keys, column });
+        column = next;
+    }
+    if !seen.is_empty() {
+        runs.push(Run {
+            keys: seen,
+            column: attrs.prefix(),
+        });
+    }
+    runs
+}
+
+/// Ascending numbers as ranges.
+fn neighbours(numbers: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            _ => ranges.push(number..number + 1),
+        }
+    }
+    ranges
+}
+
+/// A column of rows as one row.
+fn across(view: View) -> View {
+    View {
+        pitch: 0,
+        step: view.pitch,
+        ..view
+    }
+}
+
+/// A view from one of its columns on, where elements lie side by side.
+fn column(view: View, column: usize) -> View {
+    let bytes = column as u64 * u64::from(view.elem.bytes());
+    View {
+        addr: (view.addr.base + bytes).into(),
+        ..view
+    }
+}
+
+/// A view from one of its columns on, whatever its step.
+fn along(view: View, column: usize) -> View {
+    View {
+        addr: (view.addr.base + column as u64 * u64::from(view.step)).into(),
+        ..view
+    }
 }
 
 /// The rows of one head of q, k or v, with its scales.
@@ -169,7 +457,7 @@ fn head_area(
     row: usize,
     head: usize,
     width: usize,
-) -> Result<super::address::Area, Diagnostic> {
+) -> Result<Area, Diagnostic> {
     let place = site
         .plan
         .storage
@@ -185,30 +473,6 @@ fn head_area(
     Ok(site
         .place_area(place, at.segment, row)
         .column(head * width, group))
-}
-
-/// The part of the mask that some rows of one head see.
-fn mask_view(
-    site: &Site<'_>,
-    at: &At,
-    node: NodeId,
-    value: Value,
-    tiles: &[TileId],
-    (batch, head, row): (usize, usize, usize),
-    shape: &AttentionShape,
-) -> Result<View, Diagnostic> {
-    let full = [shape.batch, shape.heads, shape.s, shape.t];
-    let operand = Operand::of(site, at, value, tiles)
-        .ok_or_else(|| unsupported(node, "the mask has no place"))?;
-    let strides = broadcast(&operand, &full)
-        .ok_or_else(|| unsupported(node, "the mask does not broadcast to the scores"))?;
-    let offset = batch as u64 * strides[0] + head as u64 * strides[1] + row as u64 * strides[2];
-    Ok(View {
-        elem: operand.elem,
-        addr: (operand.addr + offset).into(),
-        pitch: strides[2] as u32,
-        step: strides[3] as u32,
-    })
 }
 
 fn unsupported(node: NodeId, reason: &str) -> Diagnostic {

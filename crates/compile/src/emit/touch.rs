@@ -200,6 +200,9 @@ pub fn touches(command: &Command) -> Vec<Touch> {
             if let Some(mask) = &c.mask {
                 view(false, mask, c.rows.base, c.cols.base);
             }
+            if let Some(mask) = &c.row_mask {
+                view(false, mask, c.rows.base, 1);
+            }
             if let Some(scale) = &c.col_scale {
                 view(false, scale, 1, c.cols.base);
             }
@@ -232,6 +235,10 @@ pub fn touches(command: &Command) -> Vec<Touch> {
         Command::Reduce(c) => {
             view(false, &c.src, c.rows.base, c.cols.base);
             view(true, &c.dst, c.rows.base, 1);
+        }
+        Command::Scan(c) => {
+            view(false, &c.src, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.base, c.cols.base);
         }
         Command::Copy(c) => {
             view(false, &c.src, c.rows.base, c.cols.base);

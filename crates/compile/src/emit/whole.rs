@@ -196,6 +196,16 @@ pub fn whole(
         Op::Reduce { kind, axes, .. } if axes == &[operands[0].shape.len() - 1] => {
             reduce(site, node, *kind, &operands[0], &dst)
         }
+        Op::CumSum { axis } if axis + 1 == dst.shape.len() => {
+            elementwise(site, node, &operands, &dst, |rows, cols, v, dst| {
+                Command::Scan(defs::Scan {
+                    rows,
+                    cols,
+                    src: v[0],
+                    dst,
+                })
+            })
+        }
         Op::Concat { axis } => Ok(concat(*axis, &operands, &dst)),
         _ => Err(unsupported(site, node, "there is no lowering for it")),
     }

@@ -1,9 +1,11 @@
 //! `eliminate-no-ops`: nodes that change nothing go; chains that move elements become one node.
 
 use packwright_ir::diag::Diagnostics;
+use packwright_ir::eval::konst;
 use packwright_ir::op::{Binary, Unary};
 use packwright_ir::order::topological;
-use packwright_ir::{Graph, NodeId, Op, Value};
+use packwright_ir::tensor::Data;
+use packwright_ir::{Elem, Graph, NodeId, Op, Value};
 
 use super::matching::{add, scalar};
 
@@ -56,15 +58,33 @@ fn without(graph: &Graph, node: NodeId) -> Option<Value> {
             let before = graph.operand(x.node, 0)?;
             (graph.op(x.node) == graph.op(node)).then_some(before)
         }
+        // Nothing is written.
+        Op::ScatterNd if graph.ty(graph.operand(node, 2)?).elements() == 0 => Some(x),
         Op::Where => {
-            let chosen = match scalar(graph, x)? {
-                0.0 => graph.operand(node, 2)?,
-                _ => graph.operand(node, 1)?,
+            let chosen = match uniform(graph, x)? {
+                false => graph.operand(node, 2)?,
+                true => graph.operand(node, 1)?,
             };
             (graph.ty(chosen) == ty).then_some(chosen)
         }
         _ => None,
     }
+}
+
+/// The truth value that all elements of a constant have.
+fn uniform(graph: &Graph, condition: Value) -> Option<bool> {
+    if let Some(number) = scalar(graph, condition) {
+        return Some(number != 0.0);
+    }
+    let id = graph.as_const(condition)?;
+    if graph.konst(id).ty.elem != Elem::Bool || !konst::has_values(graph, id) {
+        return None;
+    }
+    let Data::Bool(values) = konst::value(graph, id).ok()?.data else {
+        return None;
+    };
+    let first = *values.first()?;
+    values.iter().all(|&value| value == first).then_some(first)
 }
 
 /// Two nodes that move elements, one after the other, as one.
@@ -91,6 +111,9 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
             let origin = graph.origin_of(node);
             return Ok(Some(add(graph, Op::Reshape { shape }, &[inner], origin)?));
         }
+        (Op::Transpose { perm: outer }, Op::Reshape { .. }) => {
+            return around_units(graph, node, x, outer.clone());
+        }
         _ => return Ok(None),
     };
     let nothing = match &op {
@@ -102,6 +125,48 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
     }
     let origin = graph.origin_of(node);
     Ok(Some(add(graph, op, &[x], origin)?))
+}
+
+/// Two transpositions with a reshape between them that adds and drops axes of length 1 only: one
+/// transposition and one reshape.
+fn around_units(
+    graph: &mut Graph,
+    node: NodeId,
+    turned: Value,
+    outer: Vec<usize>,
+) -> Result<Option<Value>, Diagnostics> {
+    let Op::Transpose { perm: inner } = graph.op(turned.node).clone() else {
+        return Ok(None);
+    };
+    let Some(x) = graph.operand(turned.node, 0) else {
+        return Ok(None);
+    };
+    let long = |shape: &[usize]| -> Vec<usize> {
+        (0..shape.len()).filter(|&axis| shape[axis] != 1).collect()
+    };
+    let (before, between) = (
+        graph.ty(turned).shape.clone(),
+        graph.ty(graph.operands(node)[0]).shape.clone(),
+    );
+    let (first, second) = (long(&before), long(&between));
+    let lengths = |shape: &[usize], axes: &[usize]| -> Vec<usize> {
+        axes.iter().map(|&axis| shape[axis]).collect()
+    };
+    if lengths(&before, &first) != lengths(&between, &second) {
+        return Ok(None);
+    }
+    // The long axes of the result, as axes of x; those of length 1 stand in front.
+    let from = |axis: &usize| {
+        let place = second.iter().position(|long| long == axis)?;
+        Some(inner[first[place]])
+    };
+    let order: Vec<usize> = outer.iter().filter_map(from).collect();
+    let mut perm: Vec<usize> = (0..inner.len()).filter(|axis| !order.contains(axis)).collect();
+    perm.extend(order);
+    let origin = graph.origin_of(node);
+    let shape = graph.types(node)[0].shape.clone();
+    let whole = add(graph, Op::Transpose { perm }, &[x], origin)?;
+    Ok(Some(add(graph, Op::Reshape { shape }, &[whole], origin)?))
 }
 
 /// Whether axes longer than 1 keep their order.

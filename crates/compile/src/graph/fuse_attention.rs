@@ -239,14 +239,10 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
         ),
     };
     let mask = mask(graph, &found.masks, origin)?;
+    let scale = (found.scale * q.scale * k.scale) as f32;
     let attrs = Attention {
-        heads: head_count,
-        kv_heads: k.groups,
-        scale: (found.scale * q.scale * k.scale) as f32,
-        causal: false,
-        window: None,
         mask: mask.is_some(),
-        out: Elem::F32,
+        ..Attention::new(head_count, k.groups, scale)
     };
     let mut operands = vec![q.value, k.value, v.value];
     operands.extend(mask);

@@ -18,7 +18,14 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     for node in topological(graph) {
         let rewritten = match graph.op(node) {
             Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Cast { .. } => narrowed(graph, node)?,
-            Op::Attention(attrs) if attrs.mask => unmasked(graph, node),
+            Op::Attention(attrs) => {
+                let masks = [attrs.mask_operand(), attrs.row_mask_operand()];
+                let mut any = false;
+                for position in masks.into_iter().flatten() {
+                    any |= unmasked(graph, node, position);
+                }
+                any
+            }
             _ => false,
         };
         count += usize::from(rewritten);
@@ -56,17 +63,16 @@ fn narrowed(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
 }
 
 /// A mask may be as small as it likes: attention broadcasts it.
-fn unmasked(graph: &mut Graph, node: NodeId) -> bool {
+fn unmasked(graph: &mut Graph, node: NodeId, position: usize) -> bool {
     let mut operands = graph.operands(node);
-    let Some(mask) = operands.last().and_then(|&mask| source(graph, mask)) else {
+    let Some(mask) = source(graph, operands[position]) else {
         return false;
     };
-    let last = operands.len() - 1;
-    let wide = graph.ty(operands[last]).shape.clone();
+    let wide = graph.ty(operands[position]).shape.clone();
     if broadcast(&graph.ty(mask).shape, &wide).as_ref() != Some(&wide) {
         return false;
     }
-    operands[last] = mask;
+    operands[position] = mask;
     graph.set_operands(node, &operands);
     true
 }

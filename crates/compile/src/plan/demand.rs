@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use packwright_ir::{Graph, NodeId, Op};
+use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
 use super::Segment;
@@ -109,11 +110,18 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
         }
         Stage::Attention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
-            let rows = score_rows(scene, &shape, segment.rows) as u64;
-            vec![
-                rows * shape.t as u64 * 4,
-                rows * shape.t as u64 + rows * 4 + 8,
-            ]
+            let rows = score_rows(scene, *node, segment.rows);
+            let columns = score_columns(scene.graph, *node, rows) as u64;
+            let rows = rows as u64;
+            // Scores, probabilities with their scales; where columns come in parts, partial sums and the
+            // scales of values.
+            let parts = match scene.graph.op(*node) {
+                Op::Attention(attrs) if !attrs.global.is_empty() => {
+                    rows * shape.value_width as u64 * 4 + columns * 4
+                }
+                _ => 0,
+            };
+            vec![rows * columns * 4, rows * columns + rows * 4 + 8, parts]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
         Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
@@ -195,15 +203,51 @@ impl AttentionShape {
     }
 }
 
+/// Most score columns of an attention fragment of some rows: the global columns, and what the rows see
+/// beside them, from a whole number of lanes on.
+pub fn score_columns(graph: &Graph, node: NodeId, rows: usize) -> usize {
+    let shape = AttentionShape::of(graph, node);
+    let Op::Attention(attrs) = graph.op(node) else {
+        return shape.t;
+    };
+    let seen = match attrs.window {
+        None => shape.t,
+        Some(window) => {
+            let ahead = if attrs.causal { 0 } else { window };
+            (rows + window + ahead + LANES - 1).min(shape.t)
+        }
+    };
+    attrs.prefix() + seen
+}
+
 /// Rows of scores that one attention fragment holds.
-pub fn score_rows(scene: &Scene<'_>, shape: &AttentionShape, block_rows: usize) -> usize {
-    let most = block_rows.min(shape.s).max(1);
+pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
+    let shape = AttentionShape::of(scene.graph, node);
+    let mut most = block_rows.min(shape.s).max(1);
     if let Some(rows) = scene.options.score_rows {
         return rows.clamp(1, most);
     }
+    if let Op::Attention(attrs) = scene.graph.op(node)
+        && attrs.window.is_some()
+    {
+        // Rows beyond those that the array holds at once only widen what a fragment sees.
+        most = most.min(scene.target.matrix.columns.max(8) as usize);
+    }
     // Two copies of scores and probabilities should not take more than an eighth of SRAM.
     let budget = scene.sram / 16;
-    let rows = (budget / (shape.t as u64 * 5 + 4)).max(1) as usize;
+    let fits = |rows: usize| {
+        let columns = score_columns(scene.graph, node, rows) as u64;
+        rows as u64 * (columns * 5 + 4) <= budget
+    };
+    let (mut rows, mut above) = (1, most + 1);
+    while rows + 1 < above {
+        let middle = rows.midpoint(above);
+        if fits(middle) {
+            rows = middle;
+        } else {
+            above = middle;
+        }
+    }
     if rows >= most {
         most
     } else {

@@ -308,7 +308,7 @@ fn attention_fragments(
     ordered: &mut Ordered,
 ) {
     let shape = AttentionShape::of(scene.graph, node);
-    let score_rows = demand::score_rows(scene, &shape, segment.rows);
+    let score_rows = demand::score_rows(scene, node, segment.rows);
     let tiles = match ordered.held.get(&node) {
         Some(tiles) => tiles.clone(),
         None => whole_tiles(scene, &[node], ordered),

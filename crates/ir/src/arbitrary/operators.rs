@@ -294,7 +294,16 @@ impl Grower {
             } else {
                 Some(self.choose(9))
             },
+            global: match self.coin() {
+                true => vec![0, 2, 4],
+                false => Vec::new(),
+            },
             mask: self.coin(),
+            row_mask: self.coin(),
+            replaced: match self.coin() {
+                true => vec![0, 2],
+                false => Vec::new(),
+            },
             out: self.float_elem(),
         };
         let quantized = self.coin();
@@ -307,6 +316,12 @@ impl Grower {
         operands.push(self.value(part([1, 5, 2 * attrs.kv_heads])));
         if attrs.mask {
             operands.push(self.value(Type::new(Elem::F32, [3, 5])));
+        }
+        if attrs.row_mask {
+            operands.push(self.value(Type::new(Elem::F32, [3, 1])));
+        }
+        if !attrs.replaced.is_empty() {
+            operands.push(self.value(Type::new(Elem::F32, [1, 2, 8])));
         }
         (Op::Attention(attrs), operands)
     }

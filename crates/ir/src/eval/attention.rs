@@ -18,11 +18,11 @@ use crate::ty::{Quant, Type};
 pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<Tensor, EvalError> {
     let (q, k, v) = (x[0], x[1], x[2]);
     let shape = Shape::of(attrs, q, k, v);
-    let mask = x.get(3).map(|mask| {
-        let full = [shape.batch, shape.heads, shape.s, shape.t];
-        lanes::of(mask).broadcast(mask.shape(), &full)
-    });
-    let mask = mask.map(lanes::to_f32);
+    let masks: Vec<Mask> = [attrs.mask_operand(), attrs.row_mask_operand()]
+        .into_iter()
+        .flatten()
+        .map(|position| Mask::of(x[position]))
+        .collect();
     let heads: Vec<(usize, usize)> = (0..shape.batch)
         .flat_map(|b| (0..shape.heads).map(move |h| (b, h)))
         .collect();
@@ -30,14 +30,16 @@ pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<T
     let parts: Vec<Vec<f32>> = heads
         .par_iter()
         .map(|&(b, h)| {
-            let size = shape.s * shape.t;
-            let mask = mask
-                .as_ref()
-                .map(|m| &m[(b * shape.heads + h) * size..][..size]);
+            let scene = Scene {
+                attrs,
+                shape: &shape,
+                masks: &masks,
+                head: (b, h),
+            };
             if quantized {
-                integers(attrs, &shape, x, (b, h), mask)
+                integers(&scene, x)
             } else {
-                Ok(floats(attrs, &shape, x, (b, h), mask))
+                Ok(floats(&scene, x))
             }
         })
         .collect::<Result<_, EvalError>>()?;
@@ -49,7 +51,86 @@ pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<T
             y[at..at + width].copy_from_slice(row);
         }
     }
+    if let Some(rows) = attrs.replaced_operand().map(|position| x[position]) {
+        let (values, columns) = (lanes::floats(rows), shape.heads * width);
+        let replaced = (0..shape.batch).flat_map(|b| attrs.replaced.iter().map(move |i| (b, i)));
+        for (source, (b, i)) in values.chunks_exact(columns.max(1)).zip(replaced) {
+            y[(b * shape.s + i) * columns..][..columns].copy_from_slice(source);
+        }
+    }
     Ok(lanes::store(attrs.out, &ty.shape, Lanes::F32(y)))
+}
+
+/// One head at work.
+struct Scene<'a> {
+    attrs: &'a Attention,
+    shape: &'a Shape,
+    masks: &'a [Mask],
+    /// Batch element and head.
+    head: (usize, usize),
+}
+
+/// Numbers that are added to scores, broadcast to `[b, heads, s, t]`.
+struct Mask {
+    values: Vec<f32>,
+    strides: [usize; 4],
+}
+
+impl Mask {
+    fn of(mask: &Tensor) -> Self {
+        let mut strides = [0; 4];
+        let mut next = 1;
+        for (stride, &n) in strides.iter_mut().rev().zip(mask.shape().iter().rev()) {
+            *stride = if n == 1 { 0 } else { next };
+            next *= n;
+        }
+        Self {
+            values: lanes::floats(mask),
+            strides,
+        }
+    }
+
+    fn at(&self, place: [usize; 4]) -> f32 {
+        let offset: usize = place.iter().zip(self.strides).map(|(i, s)| i * s).sum();
+        self.values[offset]
+    }
+}
+
+impl Scene<'_> {
+    /// A row of scores: those of the global columns, padded with hidden ones, then those of all
+    /// columns, where the global ones are hidden. `raw` holds the products of all columns.
+    fn scores(&self, i: usize, raw: &[f32], scores: &mut [f32]) {
+        scores.fill(f32::NEG_INFINITY);
+        let (b, h) = self.head;
+        let masked = |j: usize| {
+            let place = [b, h, i, j];
+            self.masks.iter().fold(raw[j], |s, mask| s + mask.at(place))
+        };
+        let (global, others) = scores.split_at_mut(self.attrs.prefix());
+        for (score, &j) in global.iter_mut().zip(&self.attrs.global) {
+            *score = masked(j);
+        }
+        for j in self.attrs.columns(i, [self.shape.s, self.shape.t]) {
+            if self.attrs.global.binary_search(&j).is_err() {
+                others[j] = masked(j);
+            }
+        }
+    }
+
+    /// Puts the numbers of global columns where these stand among all columns; returns those.
+    fn spread<'p, T: Copy>(&self, row: &'p mut [T]) -> &'p [T] {
+        let (global, others) = row.split_at_mut(self.attrs.prefix());
+        for (&p, &j) in global.iter().zip(&self.attrs.global) {
+            others[j] = p;
+        }
+        others
+    }
+
+    /// Whether row i sees column j.
+    fn sees(&self, i: usize, j: usize) -> bool {
+        let columns = self.attrs.columns(i, [self.shape.s, self.shape.t]);
+        columns.contains(&j) || self.attrs.global.binary_search(&j).is_ok()
+    }
 }
 
 struct Shape {
@@ -80,49 +161,32 @@ impl Shape {
     }
 }
 
-/// Adds the mask to a row of scores and takes out the columns that the row does not see.
-fn hide(attrs: &Attention, shape: &Shape, i: usize, mask: Option<&[f32]>, scores: &mut [f32]) {
-    if let Some(mask) = mask {
-        for (score, &m) in scores.iter_mut().zip(&mask[i * shape.t..]) {
-            *score += m;
-        }
-    }
-    let own = i as isize + shape.t as isize - shape.s as isize;
-    for (j, score) in scores.iter_mut().enumerate() {
-        let distance = own - j as isize;
-        let behind = attrs.causal && distance < 0;
-        let far = attrs
-            .window
-            .is_some_and(|window| distance.unsigned_abs() > window);
-        if behind || far {
-            *score = f32::NEG_INFINITY;
-        }
-    }
-}
-
 /// One head in floats: `[s, value_width]`.
-fn floats(
-    attrs: &Attention,
-    shape: &Shape,
-    x: &[&Tensor],
-    (b, h): (usize, usize),
-    mask: Option<&[f32]>,
-) -> Vec<f32> {
+fn floats(scene: &Scene<'_>, x: &[&Tensor]) -> Vec<f32> {
+    let (shape, (b, h)) = (scene.shape, scene.head);
     let kv = shape.kv_head(h);
     let q = head_floats(x[0], b, h, shape.width);
     let k = head_floats(x[1], b, kv, shape.width);
     let v = head_floats(x[2], b, kv, shape.value_width);
     let mut y = vec![0.0; shape.s * shape.value_width];
-    let mut scores = vec![0.0; shape.t];
+    let mut raw = vec![0.0; shape.t];
+    let mut scores = vec![0.0; scene.attrs.prefix() + shape.t];
     for i in 0..shape.s {
         let q = &q[i * shape.width..(i + 1) * shape.width];
-        for (score, k) in scores.iter_mut().zip(k.chunks_exact(shape.width.max(1))) {
-            *score = dot(q, k) * attrs.scale;
+        for (j, (score, k)) in raw
+            .iter_mut()
+            .zip(k.chunks_exact(shape.width.max(1)))
+            .enumerate()
+        {
+            if scene.sees(i, j) {
+                *score = dot(q, k) * scene.attrs.scale;
+            }
         }
-        hide(attrs, shape, i, mask, &mut scores);
+        scene.scores(i, &raw, &mut scores);
         softmax_row(&mut scores);
+        let p = scene.spread(&mut scores);
         let y = &mut y[i * shape.value_width..(i + 1) * shape.value_width];
-        for (&p, v) in scores.iter().zip(v.chunks_exact(shape.value_width.max(1))) {
+        for (&p, v) in p.iter().zip(v.chunks_exact(shape.value_width.max(1))) {
             for (y, &v) in y.iter_mut().zip(v) {
                 *y += p * v;
             }
@@ -192,13 +256,8 @@ fn head_integers(x: &Tensor, b: usize, head: usize, width: usize) -> Result<Head
 }
 
 /// One head in i8: `[s, value_width]`.
-fn integers(
-    attrs: &Attention,
-    shape: &Shape,
-    x: &[&Tensor],
-    (b, h): (usize, usize),
-    mask: Option<&[f32]>,
-) -> Result<Vec<f32>, EvalError> {
+fn integers(scene: &Scene<'_>, x: &[&Tensor]) -> Result<Vec<f32>, EvalError> {
+    let (shape, (b, h)) = (scene.shape, scene.head);
     let kv = shape.kv_head(h);
     let q = head_integers(x[0], b, h, shape.width)?;
     let k = head_integers(x[1], b, kv, shape.width)?;
@@ -209,26 +268,40 @@ fn integers(
         .flat_map(|c| (0..t).map(move |j| j * width + c))
         .map(|i| v.q[i])
         .collect();
+    let prefix = scene.attrs.prefix();
+    let mut steps = vec![0.0; prefix + t];
+    for (step, &j) in steps.iter_mut().zip(&scene.attrs.global) {
+        *step = v.scales[j];
+    }
+    steps[prefix..].copy_from_slice(&v.scales);
     let mut y = vec![0.0; shape.s * width];
-    let mut scores = vec![0.0; t];
-    let mut p = vec![0i8; t];
+    let mut raw = vec![0.0; t];
+    let mut scores = vec![0.0; prefix + t];
+    let mut p = vec![0i8; prefix + t];
     let mut step = [0.0f32];
     for i in 0..shape.s {
         let row = &q.q[i * shape.width..(i + 1) * shape.width];
-        for (score, k) in scores.iter_mut().zip(k.q.chunks_exact(shape.width.max(1))) {
-            *score = dot_i8(row, k) as f32 * q.scales[i];
+        for (j, (score, k)) in raw
+            .iter_mut()
+            .zip(k.q.chunks_exact(shape.width.max(1)))
+            .enumerate()
+        {
+            if scene.sees(i, j) {
+                *score = dot_i8(row, k) as f32 * q.scales[i];
+            }
         }
         let epilogue = Epilogue {
             scale: ColumnScale::Each(&k.scales),
-            alpha: attrs.scale,
+            alpha: scene.attrs.scale,
             ..Epilogue::IDENTITY
         };
-        epilogue.finish_row(&mut scores, None);
-        hide(attrs, shape, i, mask, &mut scores);
-        softmax_scale_quantize_row(&mut scores, Some(&v.scales), t, &mut p, &mut step);
+        epilogue.finish_row(&mut raw, None);
+        scene.scores(i, &raw, &mut scores);
+        softmax_scale_quantize_row(&mut scores, Some(&steps), prefix + t, &mut p, &mut step);
+        let p = scene.spread(&mut p);
         let y = &mut y[i * width..(i + 1) * width];
         for (y, column) in y.iter_mut().zip(columns.chunks_exact(t.max(1))) {
-            *y = dot_i8(&p, column) as f32 * step[0];
+            *y = dot_i8(p, column) as f32 * step[0];
         }
     }
     Ok(y)

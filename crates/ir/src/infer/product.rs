@@ -91,9 +91,26 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
             format!("scale is {:?}", attrs.scale),
         ));
     }
-    if attrs.mask
-        && let Some(mask) = operands.get(3)
-    {
+    for (what, list, end) in [
+        ("global columns", &attrs.global, columns),
+        ("replaced rows", &attrs.replaced, rows),
+    ] {
+        let ascending = list.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending || list.last().is_some_and(|&last| last >= end) {
+            return Err(Diagnostic::error(
+                "attribute-range",
+                format!("{what} {list:?} are not ascending numbers below {end}"),
+            ));
+        }
+    }
+    let masks = [
+        (attrs.mask_operand(), columns),
+        (attrs.row_mask_operand(), 1),
+    ];
+    for (position, columns) in masks {
+        let Some(mask) = position.and_then(|position| operands.get(position)) else {
+            continue;
+        };
         check_float(mask)?;
         let scores = [batch, heads, rows, columns];
         if super::broadcast(&mask.shape, &scores).as_deref() != Some(&scores) {
@@ -104,6 +121,14 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
         }
     }
     let out_width = heads.saturating_mul(width_v);
+    if let Some(rows) = attrs.replaced_operand().and_then(|at| operands.get(at)) {
+        check_float(rows)?;
+        check_shape(
+            "the replaced rows",
+            rows,
+            &[batch, attrs.replaced.len(), out_width],
+        )?;
+    }
     Ok(Type::new(attrs.out, [batch, rows, out_width]))
 }
 

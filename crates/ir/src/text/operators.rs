@@ -217,8 +217,15 @@ fn attention_attributes(attrs: &Attention) -> Vec<String> {
         format!("kv_heads={}", attrs.kv_heads),
         format!("scale={:?}", attrs.scale),
     ];
-    let mut attributes = with_flags(sizes, [("mask", &attrs.mask), ("causal", &attrs.causal)]);
+    let flags = [
+        ("mask", &attrs.mask),
+        ("row_mask", &attrs.row_mask),
+        ("causal", &attrs.causal),
+    ];
+    let mut attributes = with_flags(sizes, flags);
     attributes.extend(attrs.window.map(|window| format!("window={window}")));
+    attributes.extend((!attrs.global.is_empty()).then(|| list("global", &attrs.global)));
+    attributes.extend((!attrs.replaced.is_empty()).then(|| list("replaced", &attrs.replaced)));
     attributes.extend((attrs.out != Elem::F32).then(|| format!("out={}", attrs.out)));
     attributes
 }
@@ -231,9 +238,19 @@ fn attention(attrs: &mut Attributes) -> Result<Attention, Problem> {
         scale: attrs.need("scale")?,
         causal: attrs.flag("causal")?,
         window: attrs.take("window")?,
+        global: optional_list(attrs, "global")?,
+        replaced: optional_list(attrs, "replaced")?,
         mask: attrs.flag("mask")?,
+        row_mask: attrs.flag("row_mask")?,
         out: attrs.take("out")?.unwrap_or(Elem::F32),
     })
+}
+
+fn optional_list(attrs: &mut Attributes, name: &str) -> Result<Vec<usize>, Problem> {
+    match attrs.has(name) {
+        true => attrs.list(name),
+        false => Ok(Vec::new()),
+    }
 }
 
 fn slice(attrs: &mut Attributes) -> Result<Op, Problem> {

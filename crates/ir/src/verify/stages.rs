@@ -108,6 +108,7 @@ fn lowerable(op: &Op) -> bool {
         | Op::Rotary { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
+        | Op::CumSum { .. }
         | Op::Reduce { .. } => true,
         Op::Pad { .. }
         | Op::GatherElements { .. }
@@ -115,7 +116,6 @@ fn lowerable(op: &Op) -> bool {
         | Op::ScatterNd
         | Op::TopK { .. }
         | Op::ArgMax { .. }
-        | Op::CumSum { .. }
         | Op::Trilu { .. }
         | Op::RandomNormal { .. } => false,
     }

@@ -3,7 +3,7 @@
 use super::Scope;
 use super::rule::{
     ELEMENT_SAME, ELEMENT_TYPE, MATMUL_ACC, MATMUL_GROUP, NORM_BETA, QUANTIZE_GROUP, ROTARY_WIDTH,
-    SOFTMAX_SCALE, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
+    SOFTMAX_SCALE, SOFTMAX_WINDOW, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
 };
 use crate::defs::{Command, FLOAT_ELEMS, Matmul, Norm, Quantize, Softmax};
 use crate::field::Visitor;
@@ -15,7 +15,7 @@ const MAX_CONTRACTION: u64 = 1 << 17;
 
 /// Types of a table row: any port, numbers that vector units write, index types.
 const ANY: &[Elem] = &[I8, I32, I64, F16, F32];
-const WRITTEN: &[Elem] = &[I8, I32, F16, F32];
+const WRITTEN: &[Elem] = &[I8, I32, I64, F16, F32];
 const FLOAT: &[Elem] = &FLOAT_ELEMS;
 const FLOAT_OR_I8: &[Elem] = &[I8, F16, F32];
 const INDEX: &[Elem] = &[I32, I64];
@@ -47,7 +47,8 @@ pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
         (Command::Dequantize(_), _) => FLOAT,
         (Command::Rotary(_), "cos" | "sin") => &[F32],
         (Command::Rotary(_), _) => FLOAT,
-        (Command::Reduce(_), "src") => ANY,
+        (Command::Scan(_), "dst") => WRITTEN,
+        (Command::Reduce(_), "src") | (Command::Scan(_), _) => ANY,
         (Command::Reduce(_), _) => FLOAT,
     }
 }
@@ -78,7 +79,8 @@ pub fn check_command(scope: &mut Scope<'_>, command: &Command) {
         | Command::Select(_)
         | Command::Fill(_)
         | Command::Dequantize(_)
-        | Command::Reduce(_) => {}
+        | Command::Reduce(_)
+        | Command::Scan(_) => {}
     }
 }
 
@@ -231,7 +233,7 @@ fn check_quantize(scope: &mut Scope<'_>, c: &Quantize) {
     check_static_scale(scope, "scale", c.scale, c.dst_scale.is_none());
 }
 
-/// A softmax finds scales exactly for an i8 result.
+/// A softmax finds scales exactly for an i8 result, and a window has an end.
 fn check_softmax(scope: &mut Scope<'_>, c: &Softmax) {
     let wanted = c.dst.elem == I8;
     if wanted != c.dst_scale.is_some() {
@@ -240,5 +242,8 @@ fn check_softmax(scope: &mut Scope<'_>, c: &Softmax) {
             &SOFTMAX_SCALE,
             format!("dst is {} {what} dst_scale", c.dst.elem),
         );
+    }
+    if c.window.is_some() && c.causal.is_none() {
+        scope.breach(&SOFTMAX_WINDOW, "causal is missing".to_owned());
     }
 }

@@ -129,6 +129,7 @@ fn by_row(command: &Command, result: &str, operand: &str) -> bool {
         | Command::Fill(_)
         | Command::Dequantize(_)
         | Command::Reduce(_)
+        | Command::Scan(_)
         | Command::Copy(_) => true,
         Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Lookup(_) => false,
     }
@@ -180,6 +181,7 @@ fn pieces(
         | Command::Dequantize(_)
         | Command::Rotary(_)
         | Command::Reduce(_)
+        | Command::Scan(_)
         | Command::Copy(_)
         | Command::Lookup(_) => ([1; 3], [0; 3], write.extent.run),
     }

@@ -91,6 +91,9 @@ rules! {
     SOFTMAX_SCALE "softmax-scale":
         "A softmax finds scales exactly for an i8 result.",
         "give dst_scale with an i8 result only";
+    SOFTMAX_WINDOW "softmax-window":
+        "The window of a softmax ends at the last column that a row sees: it stands with causal only.",
+        "give causal, the last column that row 0 sees";
     NORM_BETA "norm-beta":
         "Only a LayerNorm has a beta.",
         "add the vector with a command of its own";

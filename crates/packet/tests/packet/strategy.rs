@@ -267,21 +267,25 @@ fn by_row() -> BoxedStrategy<Command> {
             shape(),
             view(),
             float(),
-            maybe_view(),
-            option::of(affine()),
+            (maybe_view(), maybe_view()),
+            (option::of(affine()), option::of(affine()), affine()),
             maybe_view(),
             view(),
             maybe_view()
         )
             .prop_map(
-                |((rows, cols), src, scale, mask, causal, col_scale, dst, dst_scale)| {
+                |((rows, cols), src, scale, masks, sight, col_scale, dst, dst_scale)| {
+                    let ((mask, row_mask), (causal, window, always)) = (masks, sight);
                     Command::Softmax(Softmax {
                         rows,
                         cols,
                         src,
                         scale,
                         mask,
+                        row_mask,
                         causal,
+                        window,
+                        always,
                         col_scale,
                         dst,
                         dst_scale,
@@ -348,6 +352,14 @@ fn by_row() -> BoxedStrategy<Command> {
                 dst
             })
         ),
+        (shape(), view(), view()).prop_map(|((rows, cols), src, dst)| {
+            Command::Scan(Scan {
+                rows,
+                cols,
+                src,
+                dst,
+            })
+        }),
     ]
     .boxed()
 }

@@ -10,8 +10,8 @@ use super::error::{Fault, FuncError};
 use super::frame::Frame;
 use super::registers::Registers;
 use super::{
-    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, softmax,
-    transfer, unary,
+    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, scan,
+    softmax, transfer, unary,
 };
 
 /// What a run leaves at an output port.
@@ -125,6 +125,7 @@ fn perform(frame: &mut Frame<'_>, dram: &mut Dram<'_>, command: &Command) -> Res
         Command::Dequantize(command) => quantize::dequantize(frame, command),
         Command::Rotary(command) => rotary::rotary(frame, command),
         Command::Reduce(command) => reduce::reduce(frame, command),
+        Command::Scan(command) => scan::scan(frame, command),
         Command::Copy(command) => copy::copy(frame, command),
         Command::Lookup(command) => lookup::lookup(frame, command),
     }

@@ -40,6 +40,7 @@ mod overlap;
 mod port;
 mod registers;
 mod rows;
+mod scan;
 
 mod gather;
 mod transfer;

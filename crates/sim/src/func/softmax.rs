@@ -5,7 +5,7 @@ use std::ops::Range;
 use packwright_numerics::quant::quantize_dynamic_row;
 use packwright_numerics::softmax::softmax_row;
 use packwright_packet::defs::Softmax;
-use packwright_packet::operand::Elem;
+use packwright_packet::operand::{Affine, Elem};
 
 use super::area::Area;
 use super::error::Fault;
@@ -19,9 +19,20 @@ struct Scores {
     src: Area,
     scale: f32,
     mask: Option<Area>,
+    row_mask: Option<Area>,
+    sight: Sight,
+    col_scale: Option<Area>,
+}
+
+/// Which columns a row sees.
+#[derive(Clone, Copy)]
+struct Sight {
     /// The last column that row 0 sees.
     causal: Option<u64>,
-    col_scale: Option<Area>,
+    /// How many columns up to its last one a row sees.
+    window: Option<u64>,
+    /// Leading columns that every row sees.
+    always: usize,
 }
 
 /// Room for a row.
@@ -34,18 +45,14 @@ struct Room {
 /// Executes a `softmax`.
 pub(super) fn softmax(frame: &mut Frame<'_>, command: &Softmax) -> Result<(), Fault> {
     let [rows, cols] = frame.extents(command.rows, command.cols)?;
-    let causal = command
-        .causal
-        .map(|last| frame.registers.at("causal", last))
-        .transpose()?;
-    let seen = causal.map_or(cols, |first| {
-        seen_columns(first, rows.saturating_sub(1), cols)
-    });
+    let sight = Sight::of(frame, command, cols)?;
+    let seen = sight.end(rows.saturating_sub(1), cols);
     let operands = Scores {
         src: frame.area("src", &command.src, [rows, seen])?,
         scale: command.scale,
         mask: frame.optional("mask", command.mask.as_ref(), [rows, seen])?,
-        causal,
+        row_mask: frame.optional("row_mask", command.row_mask.as_ref(), [rows, 1])?,
+        sight,
         col_scale: frame.optional("col_scale", command.col_scale.as_ref(), [1, seen])?,
     };
     let dst = frame.target("dst", &command.dst, [rows, cols])?;
@@ -102,11 +109,13 @@ impl Scores {
         for operand in [Some(self.src), self.mask].iter().flatten() {
             refuse_overlap(dst, operand, Sharing::Rows)?;
         }
-        if let Some(col_scale) = &self.col_scale {
-            refuse_overlap(dst, col_scale, Sharing::Never)?;
+        for operand in [&self.col_scale, &self.row_mask].into_iter().flatten() {
+            refuse_overlap(dst, operand, Sharing::Never)?;
         }
         if let Some(dst_scale) = dst_scale {
-            let operands = [Some(self.src), self.mask, self.col_scale, Some(*dst)];
+            let masks = [self.mask, self.row_mask];
+            let operands = [Some(self.src), self.col_scale, Some(*dst)];
+            let operands = operands.into_iter().chain(masks).collect::<Vec<_>>();
             for operand in operands.iter().flatten() {
                 refuse_overlap(dst_scale, operand, Sharing::Never)?;
             }
@@ -130,17 +139,69 @@ impl Scores {
                 *s += mask;
             }
         }
-        let seen = self
-            .causal
-            .map_or(known.len(), |first| seen_columns(first, i, known.len()));
-        known[seen..].fill(f32::NEG_INFINITY);
-        softmax_row(scores);
-        if let Some(col_scale) = &self.col_scale {
-            col_scale.read_row(sram, 0, other);
-            for (p, &scale) in scores[..seen].iter_mut().zip(&*other) {
-                *p *= scale;
+        if let Some(mask) = &self.row_mask {
+            mask.read_row(sram, i, &mut other[..1]);
+            let mask = other[0];
+            for s in known.iter_mut() {
+                *s += mask;
             }
         }
+        let [always, window] = self.sight.seen(i, known.len());
+        known[always.end..window.start].fill(f32::NEG_INFINITY);
+        known[window.end..].fill(f32::NEG_INFINITY);
+        softmax_row(scores);
+        let scores = &mut scores[..self.src.cols()];
+        if let Some(col_scale) = &self.col_scale {
+            col_scale.read_row(sram, 0, other);
+            for seen in self.sight.seen(i, scores.len()) {
+                for (p, &scale) in scores[seen.clone()].iter_mut().zip(&other[seen]) {
+                    *p *= scale;
+                }
+            }
+        }
+    }
+}
+
+impl Sight {
+    fn of(frame: &Frame<'_>, command: &Softmax, cols: usize) -> Result<Self, Fault> {
+        let number = |field, value: Option<Affine>| {
+            value
+                .map(|value| frame.registers.at(field, value))
+                .transpose()
+        };
+        let always = frame.registers.at("always", command.always)?;
+        let sight = Self {
+            causal: number("causal", command.causal)?,
+            window: number("window", command.window)?,
+            always: usize::try_from(always).unwrap_or(usize::MAX).min(cols),
+        };
+        if sight.window.is_some() && sight.causal.is_none() {
+            return Err(Fault::MissingField {
+                field: "causal",
+                why: "a window ends at the last column that a row sees",
+            });
+        }
+        Ok(sight)
+    }
+
+    /// The column behind the last one that row `i` sees.
+    fn end(&self, i: usize, cols: usize) -> usize {
+        self.causal.map_or(cols, |first| {
+            seen_columns(first, i, cols).max(self.always)
+        })
+    }
+
+    /// The columns that row `i` sees: those that every row sees, and behind them those of its window.
+    fn seen(&self, i: usize, cols: usize) -> [Range<usize>; 2] {
+        let Some(first) = self.causal else {
+            return [0..0, 0..cols];
+        };
+        let always = self.always.min(cols);
+        let end = first.saturating_add(i as u64).saturating_add(1);
+        let start = self.window.map_or(0, |window| end.saturating_sub(window));
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(cols);
+        let start = start.max(always);
+        [0..always, start..seen_columns(first, i, cols).max(start)]
     }
 }
 

@@ -54,6 +54,7 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
             4 + function(UnaryFn::Exp)
                 + u64::from(c.scale != 1.0)
                 + u64::from(c.mask.is_some())
+                + u64::from(c.row_mask.is_some())
                 + u64::from(c.col_scale.is_some())
                 + if c.dst_scale.is_some() { QUANTIZE } else { 0 }
         ),
@@ -71,6 +72,8 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
         // Two products and a sum for each element of a pair.
         Command::Rotary(c) => sized!(c, 3),
         Command::Reduce(c) => sized!(c, 1),
+        // Four shifted sums within sixteen lanes, and what the lanes before them come to.
+        Command::Scan(c) => sized!(c, 5),
         Command::Copy(c) => sized!(c, 1),
         Command::Lookup(c) => sized!(c, 1),
         Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Matmul(_) => (0, 0, 0),

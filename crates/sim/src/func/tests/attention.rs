@@ -17,7 +17,10 @@ fn plain(s: &mut Scratch, [rows, cols]: [usize; 2]) -> Softmax {
         src: s.data(Elem::F32, [rows, cols], Style::Rows(1)),
         scale: 1.0,
         mask: None,
+        row_mask: None,
         causal: None,
+        window: None,
+        always: Affine::constant(0),
         col_scale: None,
         dst: s.room(Elem::F32, [rows, cols], Style::Rows(0)),
         dst_scale: None,
@@ -141,4 +144,36 @@ fn int8_rows_may_take_the_place_of_their_scores() {
         .run(&[Command::Softmax(c.clone())])
         .expect("a good program");
     assert!(after == expected(&s.image, &c, None));
+}
+
+#[test]
+fn a_window_and_leading_columns_are_what_rows_see() {
+    let mut s = Scratch::new(7);
+    let (rows, cols) = (5, 24);
+    let mut c = plain(&mut s, [rows, cols]);
+    c.causal = Some(Affine::constant(10));
+    c.window = Some(Affine::constant(4));
+    c.always = Affine::constant(2);
+    c.row_mask = Some(s.data(Elem::F32, [rows, 1], Style::Rows(0)));
+    let masks = c.row_mask.expect("there is a mask");
+    put(&mut s.image, &masks, 3, 0, f32::NEG_INFINITY);
+    let after = s
+        .run(&[Command::Softmax(c.clone())])
+        .expect("a good program");
+    for i in 0..rows {
+        let mut p = row(&s.image, &c.src, i, cols);
+        for (j, p) in p.iter_mut().enumerate() {
+            *p += get(&s.image, &masks, i, 0);
+            if j >= 2 && !(7 + i..=10 + i).contains(&j) {
+                *p = f32::NEG_INFINITY;
+            }
+        }
+        softmax_row(&mut p);
+        for (j, p) in p.iter().enumerate() {
+            assert_eq!(get(&after, &c.dst, i, j).to_bits(), p.to_bits(), "{i} {j}");
+        }
+        assert_eq!(p.iter().sum::<f32>() == 0.0, i == 3);
+    }
+    c.causal = None;
+    assert!(s.run(&[Command::Softmax(c)]).is_err());
 }
