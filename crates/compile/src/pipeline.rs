@@ -34,6 +34,8 @@ const FUSE: &[&str] = &[
     "fuse-gelu",
     "fuse-embedding",
     "fuse-attention",
+    "fuse-hash-sort",
+    "fuse-chunk-attention",
     "fuse-bias",
     "fuse-activation",
     "fuse-residual",

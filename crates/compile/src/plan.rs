@@ -9,6 +9,7 @@
 //!        ─order─▶ fragments ─place─▶ buffers ─prefetch─▶ loads between the fragments
 //! ```
 
+pub mod chunk;
 pub mod constants;
 pub mod demand;
 pub mod order;
@@ -165,6 +166,8 @@ pub enum Part {
     },
     /// One head of one batch element.
     Head { head: usize, copy: u8 },
+    /// A step of a sort by hash or of attention among chunks; rows count in the order of the head.
+    Chunk(chunk::ChunkPart),
 }
 
 /// Plans a legal graph for a target.

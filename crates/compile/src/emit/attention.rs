@@ -123,6 +123,7 @@ pub fn attention(
         col_scale: Some(across(v.scales())),
         dst: p,
         dst_scale: Some(p_scale),
+        log_sum: None,
     });
     let out_root = site
         .plan
@@ -161,7 +162,7 @@ pub fn attention(
 }
 
 /// The rows of one head of q, k or v, with its scales.
-fn head_area(
+pub fn head_area(
     site: &Site<'_>,
     at: &At,
     node: NodeId,

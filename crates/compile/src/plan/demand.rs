@@ -4,6 +4,7 @@ use indexmap::{IndexMap, IndexSet};
 use packwright_ir::{Graph, NodeId, Op};
 use packwright_target::Target;
 
+use super::chunk;
 use super::constants::{Form, Layout, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
@@ -260,7 +261,8 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             ]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
-        Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
+        Stage::Whole { node } => chunk::scratch(scene, *node),
+        Stage::Input { .. } => Vec::new(),
     }
 }
 
@@ -444,6 +446,11 @@ pub fn constant_bytes(scene: &Scene<'_>, stage: &Stage) -> (u64, u64) {
                     largest += tile.next_multiple_of(64);
                     all += stored.bytes.next_multiple_of(64);
                 }
+            }
+            Op::HashSort(_) => {
+                let (tile, bytes) = chunk::rotation_bytes(scene, node).unwrap_or_default();
+                largest += tile;
+                all += bytes;
             }
             _ => {
                 let bytes: u64 = ids

@@ -189,7 +189,7 @@ proptest! {
             let chosen = if get(&s.image, &cond, i, j) != 0.0 { a } else { b };
             get(&s.image, &chosen, i, j)
         });
-        let c = Command::Fill(Fill { rows, cols, value: -2.5, dst });
+        let c = Command::Fill(Fill { rows, cols, value: -2.5, dst, step: 0.0 });
         agrees(&s, c, &dst, extents, |_, _| -2.5);
     }
 
