@@ -44,7 +44,6 @@ pub fn chunk(
 struct Head<'a> {
     site: &'a Site<'a>,
     at: &'a At,
-    part: &'a ChunkPart,
     shape: &'a ChunkShape,
     /// Rows of the batch element.
     q: Area,
@@ -87,7 +86,6 @@ impl<'a> Head<'a> {
         Ok(Self {
             site,
             at,
-            part,
             shape,
             q,
             k: match shape.attrs.shared {
