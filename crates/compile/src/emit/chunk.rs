@@ -23,8 +23,8 @@ pub fn chunk(
     node: NodeId,
     part: &ChunkPart,
 ) -> Result<Vec<Command>, Diagnostic> {
-    let shape = ChunkShape::of(site.graph, node)
-        .ok_or_else(|| unsupported(node, "it has no chunks"))?;
+    let shape =
+        ChunkShape::of(site.graph, node).ok_or_else(|| unsupported(node, "it has no chunks"))?;
     let head = Head::of(site, at, node, part, &shape)?;
     match part.step {
         Step::Prepare => Ok(head.prepare()),
@@ -69,9 +69,8 @@ impl<'a> Head<'a> {
         let operands = site.graph.operands(node);
         let places = shape.attrs.operands();
         let first = part.batch * shape.rows;
-        let area = |value: Value, width: usize| {
-            head_area(site, at, node, value, first, part.head, width)
-        };
+        let area =
+            |value: Value, width: usize| head_area(site, at, node, value, first, part.head, width);
         let row = |value: Value, row: usize| {
             site.value_area(value, at.segment, row)
                 .map(|area| View::row(area.elem, area.addr))
@@ -223,12 +222,24 @@ impl<'a> Head<'a> {
             let own = self.at.block.clone();
             let rows = [own.start as u64, own.len() as u64];
             let scales = self.q.scales();
-            self.rows(&mut commands, rows, self.q.view(), self.shape.width, base + place.q);
+            self.rows(
+                &mut commands,
+                rows,
+                self.q.view(),
+                self.shape.width,
+                base + place.q,
+            );
             self.rows(&mut commands, rows, scales, 1, base + place.q_scale);
         } else if self.shape.attrs.shared.is_some() {
             let own = self.at.block.clone();
             let rows = [own.start as u64, own.len() as u64];
-            self.rows(&mut commands, rows, self.q.scales(), 1, base + place.q_scale);
+            self.rows(
+                &mut commands,
+                rows,
+                self.q.scales(),
+                1,
+                base + place.q_scale,
+            );
         }
         commands
     }
@@ -410,8 +421,7 @@ impl<'a> Head<'a> {
             col_scale: Some(across(v.scales())),
             dst: p,
             dst_scale: Some(p_scale),
-            log_sum: (self.shape.rounds() > 1)
-                .then(|| View::rows(Elem::F32, base + place.sum, 4)),
+            log_sum: (self.shape.rounds() > 1).then(|| View::rows(Elem::F32, base + place.sum, 4)),
         }));
         let out = match self.order {
             Some(_) => self.piece(base + place.out),
@@ -472,7 +482,13 @@ impl<'a> Head<'a> {
             })
         };
         if attrs.causal {
-            commands.push(binary(BinaryFn::GreaterOrEqual, size, queries, keys, condition));
+            commands.push(binary(
+                BinaryFn::GreaterOrEqual,
+                size,
+                queries,
+                keys,
+                condition,
+            ));
             commands.push(select(scores, self.cell(Cell::Hidden)));
         } else if self.seen.is_some() {
             let far = self.cell(Cell::Far);
@@ -564,7 +580,13 @@ impl<'a> Head<'a> {
                 View::column(Elem::F32, at, rounds as u32 * 4)
             };
             let times = |round: u64, dst| {
-                binary(BinaryFn::Mul, size, self.round(round, first), weight(round), dst)
+                binary(
+                    BinaryFn::Mul,
+                    size,
+                    self.round(round, first),
+                    weight(round),
+                    dst,
+                )
             };
             commands.push(times(0, sum));
             for round in 1..rounds as u64 {

@@ -82,8 +82,8 @@ fn rotate(
         }),
         rest.quantize(rows, shape.width, lost),
     ];
-    let buckets = site.scratch(at, 0, part.of_head)
-        + 4 * (round * shape.rows + at.block.start) as u64;
+    let buckets =
+        site.scratch(at, 0, part.of_head) + 4 * (round * shape.rows + at.block.start) as u64;
     let bucket = View::rows(Elem::F32, buckets, 4);
     let pitch = 2 * shape.attrs.coordinates() as u32 * 4;
     let (mut first, mut worth) = (0, 1.0f32);
@@ -144,7 +144,14 @@ fn rotate(
             dst: to,
         }));
         if first > 0 {
-            add_digit(&mut commands, rows, worth, digit, bucket, base + place.worth);
+            add_digit(
+                &mut commands,
+                rows,
+                worth,
+                digit,
+                bucket,
+                base + place.worth,
+            );
         }
         first += half;
         worth *= factor as f32;

@@ -188,7 +188,12 @@ fn attributes(
     order: Option<&Order>,
 ) -> Option<(ChunkAttention, Vec<Value>)> {
     let q = order::rows(graph, scores.q, sizes, order)?;
-    let k = order::rows(graph, turned(graph, scores.k, scores.transposed)?, sizes, order)?;
+    let k = order::rows(
+        graph,
+        turned(graph, scores.k, scores.transposed)?,
+        sizes,
+        order,
+    )?;
     let v = order::rows(graph, v, sizes, order)?;
     let (before, after) = order::looks(sizes, &k.slots)?;
     let mut attrs = ChunkAttention {

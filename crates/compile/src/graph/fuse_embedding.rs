@@ -80,12 +80,7 @@ fn collect(
     gathered(graph, value, pairs, inside)
 }
 
-fn gathered(
-    graph: &Graph,
-    value: Value,
-    pairs: &mut Vec<Pair>,
-    inside: &mut Vec<NodeId>,
-) -> bool {
+fn gathered(graph: &Graph, value: Value, pairs: &mut Vec<Pair>, inside: &mut Vec<NodeId>) -> bool {
     // Rows that are reshaped stay rows.
     let (rows, shape) = match graph.op(value.node) {
         Op::Reshape { shape } if shape.len() >= 2 => match graph.operand(value.node, 0) {

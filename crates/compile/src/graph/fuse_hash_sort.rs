@@ -187,12 +187,7 @@ fn offsets(graph: &Graph, constant: &[Value], buckets: f64, sizes: Sizes) -> Opt
 }
 
 /// The product of rows and rotations that all coordinates are parts of.
-fn product(
-    graph: &Graph,
-    coordinates: &[Value],
-    attrs: HashSort,
-    sizes: Sizes,
-) -> Option<Found> {
+fn product(graph: &Graph, coordinates: &[Value], attrs: HashSort, sizes: Sizes) -> Option<Found> {
     let n = attrs.coordinates();
     let mut first = 0;
     let mut source = None;

@@ -132,8 +132,7 @@ impl Way {
         }
         let shape = units(&graph.ty(value).shape, unit);
         let count: usize = shape.iter().product();
-        (count <= MOST)
-            .then(|| Tensor::plain(Data::I32(array(shape, (0..count as i32).collect()))))
+        (count <= MOST).then(|| Tensor::plain(Data::I32(array(shape, (0..count as i32).collect()))))
     }
 }
 

@@ -162,7 +162,12 @@ pub(super) struct Head {
     pub(super) scales: Vec<f32>,
 }
 
-pub(super) fn head_integers(x: &Tensor, b: usize, head: usize, width: usize) -> Result<Head, EvalError> {
+pub(super) fn head_integers(
+    x: &Tensor,
+    b: usize,
+    head: usize,
+    width: usize,
+) -> Result<Head, EvalError> {
     let Data::I8(a) = &x.data else {
         return Err(EvalError::Unsupported("q, k and v are not all i8"));
     };

@@ -21,11 +21,7 @@ use crate::tensor::{Data, Tensor};
 use crate::ty::{Elem, Type};
 
 /// Places of rows in the order of their buckets.
-pub(super) fn hash_sort(
-    attrs: &HashSort,
-    x: &[&Tensor],
-    ty: &Type,
-) -> Result<Tensor, EvalError> {
+pub(super) fn hash_sort(attrs: &HashSort, x: &[&Tensor], ty: &Type) -> Result<Tensor, EvalError> {
     let (batch, rows) = (x[0].shape()[0], x[0].shape()[1]);
     let width = x[0].shape()[2] / attrs.heads;
     let rotations = Rotations::of(x)?;
@@ -41,7 +37,12 @@ pub(super) fn hash_sort(
                 let first = (h * attrs.rounds + round) * attrs.coordinates();
                 let buckets: Vec<usize> = values
                     .chunks_exact(width.max(1))
-                    .map(|row| bucket(attrs, &rotations.coordinates(row, first, attrs.coordinates())))
+                    .map(|row| {
+                        bucket(
+                            attrs,
+                            &rotations.coordinates(row, first, attrs.coordinates()),
+                        )
+                    })
                     .collect();
                 let mut order: Vec<usize> = (0..rows).collect();
                 order.sort_by_key(|&row| buckets[row]);
@@ -115,7 +116,11 @@ impl<'a> Rotations<'a> {
                     .map(|(&x, &q)| x - dequantize(q, main_step))
                     .collect();
                 let (rest, rest_step) = quantized(&lost);
-                let products = [(&main, main_step, 0), (&main, main_step, 1), (&rest, rest_step, 0)];
+                let products = [
+                    (&main, main_step, 0),
+                    (&main, main_step, 1),
+                    (&rest, rest_step, 0),
+                ];
                 let mut sum: Option<Vec<f32>> = None;
                 for (row, step, part) in products {
                     let lines = &parts[part][first * width..(first + count) * width];
@@ -381,7 +386,13 @@ impl Scene<'_> {
                 let sum = logsumexp_row(&scores);
                 let scales: Vec<f32> = keys.iter().map(|&j| v_scale[j]).collect();
                 let (mut p, mut step) = (vec![0i8; keys.len()], [0.0f32]);
-                softmax_scale_quantize_row(&mut scores, Some(&scales), keys.len(), &mut p, &mut step);
+                softmax_scale_quantize_row(
+                    &mut scores,
+                    Some(&scales),
+                    keys.len(),
+                    &mut p,
+                    &mut step,
+                );
                 for (column, y) in y.iter_mut().enumerate() {
                     let products = p.iter().zip(keys);
                     let sum = products.fold(0i32, |sum, (&p, &j)| {

@@ -81,7 +81,11 @@ pub(super) fn chunk_attention(
     check_chunks(attrs, rows)?;
     if let (Some(order), Some(rounds)) = (at.order, attrs.rounds) {
         check_index(operands[order])?;
-        check_shape("order", operands[order], &[batch, attrs.heads, rounds * rows])?;
+        check_shape(
+            "order",
+            operands[order],
+            &[batch, attrs.heads, rounds * rows],
+        )?;
     }
     if let Some(seen) = at.seen {
         if operands[seen].elem != Elem::Bool {

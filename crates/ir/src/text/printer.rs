@@ -112,7 +112,10 @@ fn derived(derivation: &Derivation) -> String {
                 count: count.clone(),
                 step: step.clone(),
             };
-            format!("slice {of} {}", operators::attributes(&op, &[], 1).join(" "))
+            format!(
+                "slice {of} {}",
+                operators::attributes(&op, &[], 1).join(" ")
+            )
         }
         Derivation::Rest { axis, .. } => format!("rest {of} axis={axis}"),
         Derivation::Concat { axis, .. } if of.is_empty() => format!("concat axis={axis}"),

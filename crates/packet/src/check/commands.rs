@@ -25,10 +25,9 @@ pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
     match (command, field) {
         (Command::Load(_) | Command::Store(_), _) => ANY,
         (Command::Gather(_) | Command::Lookup(_) | Command::Scatter(_), "index") => INDEX,
-        (
-            Command::Gather(_) | Command::Lookup(_) | Command::Scatter(_) | Command::Copy(_),
-            _,
-        ) => ANY,
+        (Command::Gather(_) | Command::Lookup(_) | Command::Scatter(_) | Command::Copy(_), _) => {
+            ANY
+        }
         (Command::Sort(_), "dst") => &[I32],
         (Command::Sort(_), _) => ANY,
         (Command::Matmul(_), "a" | "b") => &[I8],

@@ -1,8 +1,6 @@
 //! `reduce`: each row to one element.
 
-use packwright_numerics::reduce::{
-    argmax_row, max_row, mean_row, min_row, sum_lanes, sum_squares,
-};
+use packwright_numerics::reduce::{argmax_row, max_row, mean_row, min_row, sum_lanes, sum_squares};
 use packwright_packet::defs::Reduce;
 use packwright_packet::operand::ReduceKind;
 

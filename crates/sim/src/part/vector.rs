@@ -117,3 +117,14 @@ pub fn function(f: UnaryFn) -> u64 {
         UnaryFn::GeluTanh => FUNCTION + 8,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::network_steps;
+
+    #[test]
+    fn a_network_of_n_elements_has_half_of_log_times_log_plus_one_steps() {
+        let steps = [1, 2, 3, 4, 512, 513].map(network_steps);
+        assert_eq!(steps, [0, 1, 3, 3, 45, 55]);
+    }
+}

@@ -117,8 +117,7 @@ fn kept(graph: &Graph, part: Value, holds: bool, scene: Scene<'_>) -> Option<Kep
             (Binary::GreaterOrEqual, true) | (Binary::Less, false) => return causal(a, b),
             (Binary::LessOrEqual, true) | (Binary::Greater, false) => return causal(b, a),
             (Binary::Equal, false) => {
-                let places =
-                    are_places(graph, a, b, scene) || are_places(graph, b, a, scene);
+                let places = are_places(graph, a, b, scene) || are_places(graph, b, a, scene);
                 return places.then_some(Kept::Others);
             }
             _ => {}
@@ -153,13 +152,7 @@ fn constant(graph: &Graph, part: Value, holds: bool, (sizes, slots, order): Scen
 fn are_places(graph: &Graph, query: Value, key: Value, (sizes, slots, order): Scene<'_>) -> bool {
     let Some(order) = order else { return false };
     let is = |value: Value, last: [usize; 2], slots: &mut dyn Iterator<Item = usize>| {
-        let shape = [
-            sizes.batch,
-            sizes.heads,
-            sizes.chunks(),
-            last[0],
-            last[1],
-        ];
+        let shape = [sizes.batch, sizes.heads, sizes.chunks(), last[0], last[1]];
         graph.ty(value).shape == shape
             && trace(graph, value, Unit::Elements).is_some_and(|found| {
                 same(graph, found.source, order.places) && found.index.into_iter().eq(slots)
@@ -171,13 +164,7 @@ fn are_places(graph: &Graph, query: Value, key: Value, (sizes, slots, order): Sc
 
 /// The rows `[b, s]` that a condition on keys, `[…, 1, window]`, comes from.
 fn seen(graph: &Graph, part: Value, (sizes, slots, order): Scene<'_>) -> Option<Value> {
-    let full = [
-        sizes.batch,
-        sizes.heads,
-        sizes.chunks(),
-        1,
-        sizes.window,
-    ];
+    let full = [sizes.batch, sizes.heads, sizes.chunks(), 1, sizes.window];
     let shape = &graph.ty(part).shape;
     if broadcast(shape, &full).as_deref() != Some(&full[..]) {
         return None;
@@ -208,7 +195,11 @@ fn seen(graph: &Graph, part: Value, (sizes, slots, order): Scene<'_>) -> Option<
             let narrow: Vec<usize> = [shape[0], shape[1]].to_vec();
             let windows = sizes.chunks() * sizes.window;
             let whole = found.index.iter().enumerate().all(|(i, &at)| {
-                let b = if narrow[0] == 1 { 0 } else { i / windows / narrow[1] };
+                let b = if narrow[0] == 1 {
+                    0
+                } else {
+                    i / windows / narrow[1]
+                };
                 at == b * sizes.rows + slots.keys[i % windows]
             });
             whole.then_some(found.source)?

@@ -98,7 +98,8 @@ fn joined(graph: &Graph, weighted: Value, rows: usize) -> Option<Way> {
             let [sums, index] = operands[..] else {
                 return None;
             };
-            let straight = found.in_order(graph, Unit::Elements) && source_of(graph, index)? == undo;
+            let straight =
+                found.in_order(graph, Unit::Elements) && source_of(graph, index)? == undo;
             straight.then_some(Way {
                 product,
                 order: Some(order),

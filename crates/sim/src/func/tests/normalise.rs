@@ -2,7 +2,9 @@
 
 use packwright_numerics::norm::{layer_norm_row, rms_norm_row};
 use packwright_numerics::quant::{Scale, quantize};
-use packwright_numerics::reduce::{argmax_row, amax, max_row, mean_row, min_row, sum_lanes, sum_squares};
+use packwright_numerics::reduce::{
+    amax, argmax_row, max_row, mean_row, min_row, sum_lanes, sum_squares,
+};
 use packwright_packet::defs::{Command, Norm, Quantize, Reduce, Rotary};
 use packwright_packet::operand::{Affine, Elem, NormKind, ReduceKind, RotaryLayout};
 use proptest::prelude::*;
