@@ -6,6 +6,7 @@
 mod time;
 
 use indexmap::IndexMap;
+use packwright_ir::op::ChunkAttention;
 use packwright_ir::order::topological;
 use packwright_ir::{Graph, NodeId, Op, Value};
 use packwright_packet::program::Bound;
@@ -280,6 +281,30 @@ fn least_macs(graph: &Graph, node: NodeId) -> u64 {
             let widths = shape.width + shape.value_width;
             (shape.batch * shape.heads * widths) as u64 * pairs
         }
+        Op::HashSort(_) => packwright_ir::work::macs(graph, node),
+        Op::ChunkAttention(attrs) => chunk_macs(graph, node, attrs),
         _ => 0,
     }
+}
+
+/// Pairs of rows that attention among chunks cannot leave out: where rows stay in place, a causal one
+/// sees nothing of later rows; sorted rows may stand anywhere.
+fn chunk_macs(graph: &Graph, node: NodeId, attrs: &ChunkAttention) -> u64 {
+    let all = packwright_ir::work::macs(graph, node);
+    let rows = graph.operand(node, 0).map_or(1, |v| graph.ty(v).shape[1]);
+    if !attrs.causal || attrs.rounds.is_some() {
+        return all;
+    }
+    let visible: usize = (0..rows / attrs.chunk)
+        .flat_map(|chunk| {
+            let runs = attrs.seen_by(chunk, rows);
+            (chunk * attrs.chunk..(chunk + 1) * attrs.chunk).map(move |row| {
+                runs.iter()
+                    .map(|run| run.end.min(row + 1).saturating_sub(run.start))
+                    .sum::<usize>()
+            })
+        })
+        .sum();
+    let pairs = (rows * attrs.window()).max(1) as u64;
+    all / pairs * visible as u64
 }

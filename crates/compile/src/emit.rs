@@ -7,7 +7,9 @@
 pub mod address;
 pub mod assign_tokens;
 pub mod attention;
+pub mod chunk;
 pub mod constants;
+pub mod hash;
 pub mod matmul;
 pub mod regions;
 pub mod rows;
@@ -24,7 +26,7 @@ use packwright_packet::program::{Bound, Constants, Entry, Facts, Origin, Program
 use packwright_target::Target;
 
 use crate::plan::stage::Stage;
-use crate::plan::{Fragment, Plan};
+use crate::plan::{Fragment, Part, Plan};
 use address::{At, Site, Turn};
 use regions::Regions;
 
@@ -180,7 +182,13 @@ fn commands(
                 }
                 Stage::Attention { node } => attention::attention(site, &at, *node, part, tiles),
                 Stage::Rows { nodes } => rows::rows(site, regions, &at, nodes, tiles),
-                Stage::Whole { node } => whole::whole(site, &at, *node, tiles),
+                Stage::Whole { node } => match (part, site.graph.op(*node)) {
+                    (Part::Chunk(part), Op::HashSort(_)) => {
+                        hash::hash(site, &at, *node, part, tiles)
+                    }
+                    (Part::Chunk(part), _) => chunk::chunk(site, &at, *node, part),
+                    _ => whole::whole(site, &at, *node, tiles),
+                },
                 Stage::Input { .. } => Ok(Vec::new()),
             }
         }
@@ -260,7 +268,11 @@ fn stage_name(graph: &Graph, stage: &Stage) -> &'static str {
         Stage::Matmul { .. } => "matmul",
         Stage::Attention { .. } => "attention",
         Stage::Input { .. } => "input",
-        Stage::Whole { .. } => "elementwise",
+        Stage::Whole { node } => match graph.op(*node) {
+            Op::HashSort(_) => "sort",
+            Op::ChunkAttention(_) => "attention",
+            _ => "elementwise",
+        },
         Stage::Rows { nodes } => match nodes.first().map(|&n| graph.op(n)) {
             Some(Op::Embedding { .. }) => "embedding",
             Some(Op::LayerNorm { .. } | Op::RmsNorm { .. }) => "norm",

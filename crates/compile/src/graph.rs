@@ -5,6 +5,7 @@ pub mod legalize;
 pub mod quantize;
 
 mod matching;
+mod trace;
 
 pub mod eliminate_dead;
 pub mod eliminate_no_ops;
@@ -12,8 +13,10 @@ pub mod fold_constants;
 pub mod fuse_activation;
 pub mod fuse_attention;
 pub mod fuse_bias;
+pub mod fuse_chunk_attention;
 pub mod fuse_embedding;
 pub mod fuse_gelu;
+pub mod fuse_hash_sort;
 pub mod fuse_norm;
 pub mod fuse_replaced_rows;
 pub mod fuse_residual;

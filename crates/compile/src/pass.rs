@@ -130,6 +130,22 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "fuse-hash-sort",
+        what: "Recognises rows sorted by locality-sensitive hashes, whatever factors and rounds.",
+        before: "%1 = matmul %0, @0\n%2 = neg %1\n%3 = concat %1, %2\n%4 = arg_max %3\n%5, %6 = top_k %4",
+        after: "%1 = hash_sort %0, @0 heads=2 rounds=1 factors=[64]\n%2 = cast %1 to=i64",
+        run: graph::fuse_hash_sort::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fuse-chunk-attention",
+        what: "Recognises attention among neighbouring chunks of rows, in place or sorted.",
+        before: "%2 = concat %1.last, %1.others\n%3 = concat %2, %1\n%4 = matmul %0, %3\n%5 = where …\n%6 = matmul …",
+        after: "%2 = chunk_attention %0, %1, %v heads=2 chunk=64 before=1 scale=0.125 causal",
+        run: graph::fuse_chunk_attention::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-bias",
         what: "Takes a row that is added to a product into it.",
         before: "%1 = matmul %0, @0\n%2 = add @1, %1",

@@ -36,6 +36,8 @@ const FUSE: &[&str] = &[
     "fuse-attention",
     "fuse-window-attention",
     "fuse-replaced-rows",
+    "fuse-hash-sort",
+    "fuse-chunk-attention",
     "fuse-bias",
     "fuse-activation",
     "fuse-residual",

@@ -11,6 +11,7 @@
 
 pub mod buffers;
 pub mod classes;
+pub mod chunk;
 pub mod constants;
 pub mod cost;
 pub mod demand;
@@ -238,6 +239,8 @@ pub enum Part {
     },
     /// One head of one batch element.
     Head { head: usize, copy: u8 },
+    /// A step of a sort by hash or of attention among chunks; rows count in the order of the head.
+    Chunk(chunk::ChunkPart),
 }
 
 /// Plans a legal graph for a target.

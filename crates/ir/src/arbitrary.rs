@@ -143,7 +143,7 @@ impl Grower {
     fn source(&mut self, ty: &Type) -> Source {
         let Type { elem, shape, quant } = ty;
         let plain = |elem: Elem, shape: &[usize]| Type::new(elem, shape);
-        match (self.choose(8), quant) {
+        match (self.choose(11), quant) {
             (0..=2, Some(Quant::Channel { .. })) => {
                 let of = self.constant(plain(Elem::F32, shape));
                 Source::Derived(Derivation::Quantize { of })
@@ -168,6 +168,24 @@ impl Grower {
                     of,
                     factor: self.float(),
                 })
+            }
+            (7, None) if elem.is_float() && !shape.is_empty() => {
+                let of = self.constant(ty.clone());
+                Source::Derived(Derivation::Rest { of, axis: 0 })
+            }
+            (8, None) if !shape.is_empty() => {
+                let larger: Vec<usize> = shape.iter().map(|n| n + 1).collect();
+                let of = self.constant(plain(*elem, &larger));
+                Source::Derived(Derivation::Slice {
+                    of,
+                    start: vec![1; shape.len()],
+                    count: shape.clone(),
+                    step: vec![1; shape.len()],
+                })
+            }
+            (9, None) if !shape.is_empty() => {
+                let of = self.constant(plain(*elem, &vec![1; shape.len()]));
+                Source::Derived(Derivation::Expand { of })
             }
             (6, None) if shape.first().is_some_and(|&n| n > 1) => {
                 let mut parts = [shape.clone(), shape.clone()];

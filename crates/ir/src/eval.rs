@@ -12,6 +12,7 @@ pub mod fill;
 pub mod konst;
 
 mod attention;
+mod chunk;
 mod elementwise;
 mod index;
 mod inputs;
@@ -226,6 +227,8 @@ pub fn eval_op(op: &Op, operands: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> 
         Op::RmsNorm { eps, .. } => normalize::rms_norm(x[0], x.get(1).copied(), *eps),
         Op::Matmul(attrs) => matmul::matmul(attrs, x, ty)?,
         Op::Attention(attrs) => attention::attention(attrs, x, ty)?,
+        Op::HashSort(attrs) => chunk::hash_sort(attrs, x, ty)?,
+        Op::ChunkAttention(attrs) => chunk::chunk_attention(attrs, x, ty)?,
         Op::Embedding { .. } => index::embedding(x, ty)?,
         Op::Rotary { heads, interleaved } => {
             normalize::rotary(x[0], x[1], x[2], *heads, *interleaved)

@@ -7,6 +7,7 @@
 //! A rule's complaint has a slug that names the rule that was broken (`inner-dims-agree`); who calls
 //! adds the place.
 
+mod chunk;
 mod elementwise;
 mod index;
 mod layout;
@@ -130,6 +131,9 @@ pub fn operand_count(op: &Op) -> Option<usize> {
         Op::RmsNorm { affine, .. } => Some(if *affine { 2 } else { 1 }),
         Op::Matmul(m) => Some(2 + usize::from(m.bias) + usize::from(m.residual)),
         Op::Attention(a) => Some(a.operands()),
+        // Rotations that are i8 bring their rest along.
+        Op::HashSort(_) => None,
+        Op::ChunkAttention(a) => Some(a.operands().count),
         Op::Embedding { tables } => Some(tables.saturating_mul(2)),
     }
 }
@@ -162,6 +166,8 @@ fn single(op: &Op, x: &[&Type]) -> Result<Type, Diagnostic> {
         Op::LayerNorm { eps, .. } | Op::RmsNorm { eps, .. } => normalize::norm(x[0], &x[1..], *eps),
         Op::Matmul(attrs) => product::matmul(attrs, x),
         Op::Attention(attrs) => product::attention(attrs, x),
+        Op::HashSort(attrs) => chunk::hash_sort(attrs, x),
+        Op::ChunkAttention(attrs) => chunk::chunk_attention(attrs, x),
         Op::Embedding { .. } => product::embedding(x),
         Op::Rotary { heads, .. } => product::rotary(x[0], x[1], x[2], *heads),
         Op::Quantize { quant } => quantize::quantize(x[0], *quant),
@@ -219,6 +225,8 @@ pub(crate) fn float_width_is_free(op: &Op) -> bool {
         | Op::Trilu { .. }
         | Op::Matmul(_)
         | Op::Attention(_)
+        | Op::HashSort(_)
+        | Op::ChunkAttention(_)
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => false,
     }

@@ -33,7 +33,10 @@ impl Derivation {
         match self {
             Derivation::Transpose { of, .. }
             | Derivation::Reshape { of }
+            | Derivation::Expand { of }
+            | Derivation::Slice { of, .. }
             | Derivation::Quantize { of }
+            | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_ref(of),
             Derivation::Concat { of, .. } => of,
         }
@@ -93,10 +96,21 @@ pub enum Derivation {
     Transpose { of: ConstId, perm: Vec<usize> },
     /// Same elements in another shape.
     Reshape { of: ConstId },
+    /// Repeated along axes of length 1 and new leading axes.
+    Expand { of: ConstId },
+    /// `count` elements of each axis from `start` on, `step` apart.
+    Slice {
+        of: ConstId,
+        start: Vec<usize>,
+        count: Vec<usize>,
+        step: Vec<isize>,
+    },
     /// Joined along an axis.
     Concat { of: Vec<ConstId>, axis: usize },
     /// Quantised to i8 with a scale for each index along the axis of the result's `Quant::Channel`.
     Quantize { of: ConstId },
+    /// What quantising with a scale for each index along the axis loses.
+    Rest { of: ConstId, axis: usize },
     /// Every element multiplied by a number.
     Scale { of: ConstId, factor: f32 },
 }

@@ -4,12 +4,15 @@
 //! ([`crate::infer`]), evaluation ([`crate::eval`]) and text form ([`crate::text`]).
 
 pub mod attention;
+mod chunk;
 mod name;
 
 pub use attention::Attention;
 
 use crate::id::ConstId;
 use crate::ty::{Elem, Quant};
+
+pub use chunk::{ChunkAttention, ChunkOperands, HashSort};
 
 /// An operator with its attributes. Operand lists stand in the variants' docs; `?` marks an operand
 /// that is present only where the attribute of that name says so.
@@ -91,6 +94,11 @@ pub enum Op {
     Matmul(Matmul),
     /// Softmax attention over heads. Operands: q, k, v, mask?, row_mask?, replaced?. See [`Attention`].
     Attention(Attention),
+    /// Places of rows in the order of their hashes. Operands: x, rotations, rest?. See [`HashSort`].
+    HashSort(HashSort),
+    /// Attention among neighbouring chunks of rows. Operands: q, k?, v, order?, seen?. See
+    /// [`ChunkAttention`].
+    ChunkAttention(ChunkAttention),
     /// Sum of rows of tables. Operands: ids, table, ids, table, …: `tables` pairs.
     Embedding { tables: usize },
     /// Rotates pairs of elements of each head. Operands: x `[b, s, heads·width]`, cos, sin

@@ -136,7 +136,10 @@ fn keep_const(
         match derivation {
             Derivation::Transpose { of, .. }
             | Derivation::Reshape { of }
+            | Derivation::Expand { of }
+            | Derivation::Slice { of, .. }
             | Derivation::Quantize { of }
+            | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => *of = keep_const(graph, *of, map, kept),
             Derivation::Concat { of, .. } => {
                 for part in of {

@@ -5,8 +5,8 @@ use crate::id::NodeId;
 use crate::op::{Attention, Op};
 use crate::ty::Type;
 
-/// Multiply-adds of a node: those of products and of both products inside attention, for the columns
-/// that a row sees. What masks hide counts. Everything else counts none.
+/// Multiply-adds of a node: those of products, of rotations that hash, and of both products inside
+/// attention, for the columns that a row sees. What masks hide counts. Everything else counts none.
 pub fn macs(graph: &Graph, node: NodeId) -> u64 {
     let operands = graph.operands(node);
     match (graph.op(node), &operands[..]) {
@@ -15,6 +15,15 @@ pub fn macs(graph: &Graph, node: NodeId) -> u64 {
         }
         (Op::Attention(attrs), [q, k, v, ..]) => {
             attention(attrs, graph.ty(*q), graph.ty(*k), graph.ty(*v))
+        }
+        (Op::HashSort(attrs), [x, ..]) => {
+            let ty = graph.ty(*x);
+            product([ty.rows(), ty.columns(), attrs.rounds, attrs.coordinates()])
+        }
+        (Op::ChunkAttention(attrs), [q, ..]) => {
+            let widths = graph.ty(*q).columns() + graph.types(node)[0].columns();
+            let rows = attrs.ordered(graph.ty(*q).rows());
+            product([rows, attrs.window(), widths])
         }
         _ => 0,
     }

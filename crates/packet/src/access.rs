@@ -5,7 +5,7 @@
 
 use crate::defs::{
     Binary, Command, Copy, Dequantize, Fill, Gather, Load, Lookup, Matmul, Norm, Quantize, Reduce,
-    Rotary, Scan, Select, Softmax, Store, Unary,
+    Rotary, Scan, Scatter, Select, Softmax, Sort, Store, Unary,
 };
 use crate::extent::Extent;
 use crate::operand::{Affine, Block, DramRef, Elem, RegionId, View};
@@ -37,7 +37,8 @@ pub struct Access {
     pub place: Place,
     /// The field of the command that describes it.
     pub field: &'static str,
-    /// All bytes that may be touched. For the table of a gather or lookup that is the whole table.
+    /// All bytes that may be touched. For a table whose rows are named by index
+    /// that is the whole table.
     pub extent: Extent,
     /// Bytes that are moved. A view's repeated row or element is moved once; a transfer moves each
     /// run, also where runs repeat; a gather moves the rows asked for.
@@ -90,6 +91,8 @@ pub fn collect_accesses(command: &Command, registers: &[u64], list: &mut Vec<Acc
         Command::Scan(c) => a.scan(c),
         Command::Copy(c) => a.copy(c),
         Command::Lookup(c) => a.lookup(c),
+        Command::Scatter(c) => a.scatter(c),
+        Command::Sort(c) => a.sort(c),
     }
 }
 
@@ -309,6 +312,7 @@ impl Accesses<'_> {
         self.read_optional("col_scale", &c.col_scale, 1, seen);
         self.write("dst", &c.dst, rows, cols);
         self.write_optional("dst_scale", &c.dst_scale, rows, 1);
+        self.write_optional("log_sum", &c.log_sum, rows, 1);
     }
 
     fn quantize(&mut self, c: &Quantize) {
@@ -353,28 +357,38 @@ impl Accesses<'_> {
         self.write("dst", &c.dst, rows, cols);
     }
 
+    fn sort(&mut self, c: &Sort) {
+        let (rows, cols) = (self.at(c.rows), self.at(c.cols));
+        self.read("src", &c.src, rows, cols);
+        self.write("dst", &c.dst, rows, cols);
+    }
+
+    fn scatter(&mut self, c: &Scatter) {
+        let (rows, cols) = (self.at(c.rows), self.at(c.cols));
+        self.read("index", &c.index, 1, rows);
+        self.read("src", &c.src, rows, cols);
+        self.table(Mode::Write, &c.table, c.table_rows, [rows, cols]);
+    }
+
+    /// Rows of a table by index: any of them may be touched, those asked for are moved.
+    fn table(&mut self, mode: Mode, view: &View, table_rows: u32, [rows, cols]: [u64; 2]) {
+        let table_rows = if rows == 0 { 0 } else { u64::from(table_rows) };
+        self.list.push(Access {
+            mode,
+            place: Place::Sram,
+            field: "table",
+            extent: view_extent(view, table_rows, cols, self.registers),
+            bytes: rows
+                .saturating_mul(cols)
+                .saturating_mul(u64::from(view.elem.bytes())),
+            shape: Some((table_rows, cols)),
+        });
+    }
+
     fn lookup(&mut self, c: &Lookup) {
         let (rows, cols) = (self.at(c.rows), self.at(c.cols));
         self.read("index", &c.index, 1, rows);
-        let table_rows = if rows == 0 {
-            0
-        } else {
-            u64::from(c.table_rows)
-        };
-        let extent = view_extent(&c.table, table_rows, cols, self.registers);
-        let bytes = rows
-            .saturating_mul(cols)
-            .saturating_mul(u64::from(c.table.elem.bytes()));
-        let shape = Some((table_rows, cols));
-        let (mode, place) = (Mode::Read, Place::Sram);
-        self.list.push(Access {
-            mode,
-            place,
-            field: "table",
-            extent,
-            bytes,
-            shape,
-        });
+        self.table(Mode::Read, &c.table, c.table_rows, [rows, cols]);
         self.write("dst", &c.dst, rows, cols);
     }
 }

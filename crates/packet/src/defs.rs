@@ -392,16 +392,18 @@ commands! {
         /// The result.
         dst: View,
     }
-    /// `dst = value` on each element.
+    /// `dst = value + j·step` on element j of each row.
     Fill = 0x23 "fill" on Vector {
         /// How many rows.
         rows: Affine,
         /// Elements of a row.
         cols: Affine,
-        /// What every element becomes.
+        /// What the first element of each row becomes.
         value: f32,
         /// The result.
         dst: View,
+        /// Added from one element of a row to the next; the product with j is rounded, then the sum.
+        step: f32 = 0.0,
     }
     /// Normalises each row, with an optional addend before: `dst = norm(src + residual)·gamma + beta`.
     Norm = 0x24 "norm" on Vector {
@@ -451,6 +453,8 @@ commands! {
         dst: View,
         /// Scales found for the rows of an i8 result: one f32 a row.
         dst_scale: Option<View> = None,
+        /// The logarithms of the sums of exponentials of scaled and masked scores: one f32 a row.
+        log_sum: Option<View> = None,
     }
     /// Quantises rows to i8, with one scale found for each group of a row, or with a static scale.
     Quantize = 0x26 "quantize" on Vector {
@@ -550,6 +554,35 @@ commands! {
         /// Rows of the table.
         table_rows: u32,
         /// The result.
+        dst: View,
+    }
+    /// Copies rows to a table that lies in SRAM: row i becomes row `index[i]` of the table, in order of i.
+    /// A negative index counts from the end; an index outside the table is clamped to its last row.
+    Scatter = 0x2c "scatter" on Vector {
+        /// How many rows to copy.
+        rows: Affine,
+        /// Elements of a row.
+        cols: Affine,
+        /// The indices: one row of i32 or i64 elements.
+        index: View,
+        /// The rows.
+        src: View,
+        /// The result: `table_rows` × cols, of which other rows stay as they are.
+        table: View,
+        /// Rows of the table.
+        table_rows: u32,
+    }
+    /// Sorts each row: the indices of its elements, smallest first, equal ones in their order.
+    /// Elements are ordered as f32: -inf < … < -0 < +0 < … < +inf < NaN. The time is that of a bitonic
+    /// network over the next power of two and does not depend on the elements.
+    Sort = 0x2d "sort" on Vector {
+        /// How many rows.
+        rows: Affine,
+        /// Elements of a row.
+        cols: Affine,
+        /// The operand.
+        src: View,
+        /// The indices, i32.
         dst: View,
     }
 }

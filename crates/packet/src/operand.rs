@@ -222,6 +222,10 @@ pub enum ReduceKind {
     Mean,
     Max,
     Min,
+    /// Each square is rounded before it is added.
+    SumSquares,
+    /// The index of the first largest element.
+    ArgMax,
 }
 
 /// How rotary pairs lie in a head.

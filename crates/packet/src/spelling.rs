@@ -67,7 +67,10 @@ spelled!(BinaryFn, "function of two operands", {
     GreaterOrEqual "greater_or_equal", And "and", Or "or",
 });
 spelled!(NormKind, "normalisation", { Layer "layer", Rms "rms", });
-spelled!(ReduceKind, "reduction", { Sum "sum", Mean "mean", Max "max", Min "min", });
+spelled!(ReduceKind, "reduction", {
+    Sum "sum", Mean "mean", Max "max", Min "min",
+    SumSquares "sum_squares", ArgMax "arg_max",
+});
 spelled!(RotaryLayout, "rotary layout", { Half "half", Interleaved "interleaved", });
 spelled!(Hold, "held operand", { B "b", A "a", });
 spelled!(RegionKind, "kind of region", {

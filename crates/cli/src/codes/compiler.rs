@@ -67,6 +67,16 @@ pub const CODES: &[CodeDoc] = &[
         "The message says which. Report the model.",
     ),
     doc(
+        "emit-chunk",
+        "An attention among chunks has a form that has no packets.",
+        "The message says which. Queries, keys and values are quantised head by head.",
+    ),
+    doc(
+        "emit-hash",
+        "A sort by hash has a form that has no packets.",
+        "The message says which. The quantize pass brings rotations into two parts of eight bits.",
+    ),
+    doc(
         "emit-constant",
         "A constant cannot be stored in the form that the machine reads.",
         "Its values are absent or of a type that this use does not take.",

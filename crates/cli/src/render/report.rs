@@ -69,6 +69,7 @@ fn headline(entry: &EntryReport) -> String {
         unit::ratio(entry.bound.dram_ratio),
         unit::ratio(entry.bound.time_ratio),
     ));
+    lines.extend(entry.notes.iter().map(|note| format!("  note: {note}")));
     lines.join("\n") + "\n"
 }
 

@@ -1,6 +1,7 @@
 //! Reports from programs and their simulations.
 
 use indexmap::IndexMap;
+use packwright_packet::defs::Command;
 use packwright_packet::program::{Entry, Program};
 use packwright_sim::report::{Bytes, Energy, Layer, Unit};
 use packwright_sim::{Options, simulate};
@@ -80,7 +81,17 @@ pub fn entry(
             .iter()
             .map(|layer| layer_report(program, layer))
             .collect(),
+        notes: notes(entry),
     })
+}
+
+/// What the numbers of an entry assume.
+fn notes(entry: &Entry) -> Vec<String> {
+    let mut commands = entry.packets.iter().flat_map(|packet| &packet.commands);
+    let sorts = commands.any(|command| matches!(command, Command::Sort(_)));
+    let note = "rows are sorted and gathered by values: the time is that of the worst case, a whole \
+                sorting network and every row moved, and is the same for all values";
+    sorts.then(|| note.to_owned()).into_iter().collect()
 }
 
 /// Traffic by category as the schema names it.

@@ -56,6 +56,8 @@ pub struct EntryReport {
     pub units: Units,
     pub energy: IndexMap<String, f64>,
     pub layers: Vec<LayerReport>,
+    /// What the numbers assume.
+    pub notes: Vec<String>,
 }
 
 /// DRAM traffic by category.

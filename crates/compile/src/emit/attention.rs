@@ -236,6 +236,7 @@ impl<'a> Scene<'a> {
             col_scale: Some(scales),
             dst: self.p,
             dst_scale: Some(self.p_scale),
+            log_sum: None,
         }))
     }
 
@@ -449,7 +450,7 @@ fn along(view: View, column: usize) -> View {
 }
 
 /// The rows of one head of q, k or v, with its scales.
-fn head_area(
+pub fn head_area(
     site: &Site<'_>,
     at: &At,
     node: NodeId,

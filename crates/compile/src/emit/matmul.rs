@@ -81,6 +81,7 @@ pub fn matmul(
                 cols: 1u32.into(),
                 value: scale,
                 dst: View::rows(Elem::F32, addr, 4),
+                step: 0.0,
             }));
             (k, view)
         }

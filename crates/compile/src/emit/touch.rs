@@ -207,8 +207,8 @@ pub fn touches(command: &Command) -> Vec<Touch> {
                 view(false, scale, 1, c.cols.base);
             }
             view(true, &c.dst, c.rows.base, c.cols.base);
-            if let Some(scale) = &c.dst_scale {
-                view(true, scale, c.rows.base, 1);
+            for column in [&c.dst_scale, &c.log_sum].into_iter().flatten() {
+                view(true, column, c.rows.base, 1);
             }
         }
         Command::Quantize(c) => {
@@ -241,6 +241,15 @@ pub fn touches(command: &Command) -> Vec<Touch> {
             view(true, &c.dst, c.rows.base, c.cols.base);
         }
         Command::Copy(c) => {
+            view(false, &c.src, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.base, c.cols.base);
+        }
+        Command::Scatter(c) => {
+            view(false, &c.index, 1, c.rows.base);
+            view(false, &c.src, c.rows.base, c.cols.base);
+            view(true, &c.table, u64::from(c.table_rows), c.cols.base);
+        }
+        Command::Sort(c) => {
             view(false, &c.src, c.rows.base, c.cols.base);
             view(true, &c.dst, c.rows.base, c.cols.base);
         }

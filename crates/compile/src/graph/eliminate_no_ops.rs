@@ -105,6 +105,7 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
         (Op::Expand { shape }, Op::Expand { .. }) => Op::Expand {
             shape: shape.clone(),
         },
+        (Op::Slice { .. }, Op::Concat { .. }) => return part_of(graph, node, inner),
         // A transposition that moves axes of length 1 only is a reshape.
         (Op::Transpose { perm }, _) if moves_nothing(&graph.ty(inner).shape, perm) => {
             let shape = graph.types(node)[0].shape.clone();
@@ -167,6 +168,32 @@ fn around_units(
     let shape = graph.types(node)[0].shape.clone();
     let whole = add(graph, Op::Transpose { perm }, &[x], origin)?;
     Ok(Some(add(graph, Op::Reshape { shape }, &[whole], origin)?))
+}
+
+/// A slice that lies in one of the values that were joined is a slice of that value.
+fn part_of(graph: &mut Graph, node: NodeId, joined: Value) -> Result<Option<Value>, Diagnostics> {
+    let (Op::Slice { start, count, step }, &Op::Concat { axis }) =
+        (graph.op(node), graph.op(joined.node))
+    else {
+        return Ok(None);
+    };
+    if step[axis] != 1 && count[axis] > 1 {
+        return Ok(None);
+    }
+    let (mut start, count, step) = (start.clone(), count.clone(), step.clone());
+    let mut first = 0;
+    for part in graph.operands(joined.node) {
+        let length = graph.ty(part).shape[axis];
+        let inside = start[axis] >= first && start[axis] + count[axis] <= first + length;
+        if inside && graph.ty(part).elem == graph.types(node)[0].elem {
+            start[axis] -= first;
+            let origin = graph.origin_of(node);
+            let slice = Op::Slice { start, count, step };
+            return Ok(Some(add(graph, slice, &[part], origin)?));
+        }
+        first += length;
+    }
+    Ok(None)
 }
 
 /// Whether axes longer than 1 keep their order.

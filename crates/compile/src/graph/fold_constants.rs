@@ -5,9 +5,9 @@ use packwright_ir::eval::{self, konst};
 use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::order::topological;
 use packwright_ir::tensor::Tensor;
-use packwright_ir::{ConstId, Graph, NodeId, Op};
+use packwright_ir::{ConstId, Graph, NodeId, Op, Type};
 
-use super::matching::is_known;
+use super::matching::{is_known, scalar};
 
 /// Elements of the largest result that is stored.
 const LARGEST: usize = 1 << 16;
@@ -44,8 +44,25 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
             perm: perm.clone(),
         }),
         Op::Reshape { .. } => Some(Derivation::Reshape { of: first }),
+        Op::Slice { start, count, step } => Some(Derivation::Slice {
+            of: first,
+            start: start.clone(),
+            count: count.clone(),
+            step: step.clone(),
+        }),
+        Op::Concat { axis } if alike(graph, &ids) => Some(Derivation::Concat {
+            of: ids.clone(),
+            axis: *axis,
+        }),
+        // Whoever repeats elements itself needs no larger constant.
+        Op::Expand { .. } if is_moved(graph, node) => Some(Derivation::Expand { of: first }),
         _ => None,
     };
+    if derivation.is_none()
+        && let Some(row) = one_row(graph, node, &ids)
+    {
+        return Some(row);
+    }
     let known = ids.iter().all(|&id| is_known(graph, id));
     if let Some(derivation) = derivation
         && (!known || ty.elements() > LARGEST)
@@ -74,4 +91,62 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
     let name = format!("{}.folded", graph.konst(first).name);
     let source = Source::Bytes(result.to_le_bytes().into());
     Some(graph.add_const(Const { name, ty, source }))
+}
+
+/// Whether constants have one element type, and no scales.
+fn alike(graph: &Graph, ids: &[ConstId]) -> bool {
+    let first = &graph.konst(ids[0]).ty;
+    ids.iter().all(|&id| {
+        let ty = &graph.konst(id).ty;
+        ty.elem == first.elem && ty.quant.is_none()
+    })
+}
+
+/// Whether all readers of a value only move elements.
+fn is_moved(graph: &Graph, node: NodeId) -> bool {
+    let users = graph.users(node.into());
+    !graph.is_output(node.into())
+        && users.iter().all(|&(user, _)| {
+            matches!(
+                graph.op(user),
+                Op::Concat { .. } | Op::Slice { .. } | Op::Reshape { .. } | Op::Transpose { .. }
+            )
+        })
+}
+
+/// The slice that a gather by one constant index takes from weights.
+fn one_row(graph: &mut Graph, node: NodeId, ids: &[ConstId]) -> Option<ConstId> {
+    let (&Op::Gather { axis }, &[table, index]) = (graph.op(node), ids) else {
+        return None;
+    };
+    let ty = graph.konst(table).ty.clone();
+    let single = graph.konst(index).ty.shape.is_empty() && is_known(graph, index);
+    if is_known(graph, table) || !single || ty.quant.is_some() {
+        return None;
+    }
+    let index = scalar(graph, graph.operand(node, 1)?)?;
+    let length = ty.shape[axis] as f64;
+    let place = if index < 0.0 { index + length } else { index };
+    if !(0.0..length).contains(&place) {
+        return None;
+    }
+    let (mut start, mut count) = (vec![0; ty.rank()], ty.shape.clone());
+    (start[axis], count[axis]) = (place as usize, 1);
+    let name = graph.konst(table).name.clone();
+    let slice = graph.add_const(Const {
+        name: name.clone(),
+        ty: Type::new(ty.elem, count.clone()),
+        source: Source::Derived(Derivation::Slice {
+            of: table,
+            start,
+            step: vec![1; count.len()],
+            count,
+        }),
+    });
+    let ty = graph.types(node)[0].clone();
+    Some(graph.add_const(Const {
+        name,
+        ty,
+        source: Source::Derived(Derivation::Reshape { of: slice }),
+    }))
 }

@@ -23,11 +23,18 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
         if !collect(graph, node.into(), true, &mut pairs, &mut inside) {
             continue;
         }
-        let operands: Vec<Value> = pairs
-            .iter()
-            .flat_map(|&(ids, table)| [ids, table])
-            .collect();
         let origin = graph.origin_of(node);
+        let mut operands = Vec::new();
+        for Pair { ids, table, shape } in &pairs {
+            operands.push(match shape {
+                Some(shape) => {
+                    let shape = shape.clone();
+                    add(graph, Op::Reshape { shape }, &[*ids], origin)?
+                }
+                None => *ids,
+            });
+            operands.push(*table);
+        }
         let op = Op::Embedding {
             tables: pairs.len(),
         };
@@ -44,12 +51,19 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     Ok(count)
 }
 
+/// Ids and a table, and the shape that the ids take where rows are reshaped.
+struct Pair {
+    ids: Value,
+    table: Value,
+    shape: Option<Vec<usize>>,
+}
+
 /// Collects ids and tables in the order in which their rows are added: a sum of gathers, or one.
 fn collect(
     graph: &Graph,
     value: Value,
     root: bool,
-    pairs: &mut Vec<(Value, Value)>,
+    pairs: &mut Vec<Pair>,
     inside: &mut Vec<NodeId>,
 ) -> bool {
     if !root && only_user(graph, value).is_none() {
@@ -60,24 +74,35 @@ fn collect(
         // Only a chain that grows on its left adds in the order of the list.
         return collect(graph, a, false, pairs, inside) && {
             inside.push(b.node);
-            only_user(graph, b).is_some() && gathered(graph, b, pairs)
+            only_user(graph, b).is_some() && gathered(graph, b, pairs, inside)
         };
     }
-    gathered(graph, value, pairs)
+    gathered(graph, value, pairs, inside)
 }
 
-fn gathered(graph: &Graph, value: Value, pairs: &mut Vec<(Value, Value)>) -> bool {
-    let Op::Gather { axis: 0 } = graph.op(value.node) else {
+fn gathered(graph: &Graph, value: Value, pairs: &mut Vec<Pair>, inside: &mut Vec<NodeId>) -> bool {
+    // Rows that are reshaped stay rows.
+    let (rows, shape) = match graph.op(value.node) {
+        Op::Reshape { shape } if shape.len() >= 2 => match graph.operand(value.node, 0) {
+            Some(rows) if graph.ty(rows).shape.last() == shape.last() => {
+                (rows, Some(shape[..shape.len() - 1].to_vec()))
+            }
+            _ => return false,
+        },
+        _ => (value, None),
+    };
+    let Op::Gather { axis: 0 } = graph.op(rows.node) else {
         return false;
     };
-    let operands = graph.operands(value.node);
+    let operands = graph.operands(rows.node);
     let [table, ids] = operands[..] else {
         return false;
     };
     let ty = graph.ty(table);
     let fits = graph.as_const(table).is_some() && ty.elem.is_float() && ty.rank() == 2;
     if fits {
-        pairs.push((ids, table));
+        inside.push(rows.node);
+        pairs.push(Pair { ids, table, shape });
     }
     fits
 }

@@ -18,6 +18,7 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     for node in topological(graph) {
         let rewritten = match graph.op(node) {
             Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Cast { .. } => narrowed(graph, node)?,
+            Op::Slice { .. } => sliced(graph, node)?,
             Op::Attention(attrs) => {
                 let masks = [attrs.mask_operand(), attrs.row_mask_operand()];
                 let mut any = false;
@@ -59,6 +60,36 @@ fn narrowed(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
         add(graph, Op::Expand { shape }, &[inner], origin)?
     };
     graph.replace_uses(node.into(), replacement);
+    Ok(true)
+}
+
+/// Elements are cut out before they are repeated.
+fn sliced(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
+    let (Op::Slice { start, count, step }, Some(x)) =
+        (graph.op(node).clone(), graph.operand(node, 0))
+    else {
+        return Ok(false);
+    };
+    let Some(narrow) = source(graph, x) else {
+        return Ok(false);
+    };
+    let added = start.len() - graph.ty(narrow).rank();
+    let (mut start, mut kept) = (start[added..].to_vec(), count[added..].to_vec());
+    let mut step = step[added..].to_vec();
+    for (axis, &length) in graph.ty(narrow).shape.iter().enumerate() {
+        if length == 1 {
+            (start[axis], kept[axis], step[axis]) = (0, 1, 1);
+        }
+    }
+    let origin = graph.origin_of(node);
+    let slice = Op::Slice {
+        start,
+        count: kept,
+        step,
+    };
+    let cut = add(graph, slice, &[narrow], origin)?;
+    let repeated = add(graph, Op::Expand { shape: count }, &[cut], origin)?;
+    graph.replace_uses(node.into(), repeated);
     Ok(true)
 }
 

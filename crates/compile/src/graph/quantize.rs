@@ -8,6 +8,7 @@
 use indexmap::IndexMap;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::konst::{Const, Derivation, Source};
+use packwright_ir::op::ChunkAttention;
 use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value, infer};
 
@@ -73,6 +74,8 @@ impl Quantizer<'_> {
             let replaced = match self.graph.op(node).clone() {
                 Op::Matmul(attrs) => self.matmul(&operands, attrs.transpose_b)?,
                 Op::Attention(attrs) => self.attention(&operands, attrs.heads, attrs.kv_heads)?,
+                Op::HashSort(_) => self.rotations(&operands),
+                Op::ChunkAttention(attrs) => self.chunks(&operands, &attrs)?,
                 Op::Embedding { .. } => self.embedding(&operands),
                 _ => None,
             };
@@ -156,6 +159,39 @@ impl Quantizer<'_> {
         self.value(value, width, quant)
     }
 
+    /// Rotations in two parts, the second of what quantising the first loses: buckets hang on the
+    /// largest of many coordinates, which one part of eight bits would exchange too often.
+    fn rotations(&mut self, operands: &[Value]) -> Option<Vec<Value>> {
+        let &[x, rotations] = operands else {
+            return None;
+        };
+        let id = self.graph.as_const(rotations)?;
+        let konst = self.graph.konst(id);
+        let rest = Const {
+            name: format!("{}.rest", konst.name),
+            ty: konst.ty.clone(),
+            source: Source::Derived(Derivation::Rest { of: id, axis: 0 }),
+        };
+        let rest = self.graph.add_const(rest);
+        Some(vec![x, self.constant(id, 0), self.constant(rest, 0)])
+    }
+
+    fn chunks(
+        &mut self,
+        operands: &[Value],
+        attrs: &ChunkAttention,
+    ) -> Result<Option<Vec<Value>>, Diagnostics> {
+        if !self.graph.ty(operands[0]).elem.is_float() {
+            return Ok(None);
+        }
+        let mut replaced = operands.to_vec();
+        for operand in &mut replaced[..=attrs.operands().v] {
+            let width = self.graph.ty(*operand).columns() / attrs.heads;
+            *operand = self.head(*operand, width)?;
+        }
+        Ok(Some(replaced))
+    }
+
     fn embedding(&mut self, operands: &[Value]) -> Option<Vec<Value>> {
         let mut replaced = operands.to_vec();
         let mut any = false;
@@ -220,7 +256,9 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
         Op::Input { .. } | Op::Const(_) => return Ok(()),
         Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => true,
         // Products that stay in floats are no part of the stream: angles of rotations, say.
-        Op::Matmul(_) | Op::Attention(_) => graph.ty(operands[0]).quant.is_some(),
+        Op::Matmul(_) | Op::Attention(_) | Op::ChunkAttention(_) => {
+            graph.ty(operands[0]).quant.is_some()
+        }
         _ => operands.iter().any(|&v| graph.ty(v).elem == Elem::F16),
     };
     let elem = if stream && !output {
@@ -232,6 +270,7 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
     match &mut op {
         Op::Matmul(attrs) => attrs.out = elem,
         Op::Attention(attrs) => attrs.out = elem,
+        Op::ChunkAttention(attrs) => attrs.out = elem,
         Op::Dequantize { to } => *to = elem,
         _ => {}
     }

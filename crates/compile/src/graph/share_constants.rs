@@ -79,7 +79,10 @@ fn representative(
             match &mut derivation {
                 Derivation::Transpose { of, .. }
                 | Derivation::Reshape { of }
+                | Derivation::Expand { of }
+                | Derivation::Slice { of, .. }
                 | Derivation::Quantize { of }
+                | Derivation::Rest { of, .. }
                 | Derivation::Scale { of, .. } => *of = representative(graph, *of, kept, first),
                 Derivation::Concat { of, .. } => {
                     for of in of {

@@ -178,6 +178,12 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
                 }
                 None => Vec::new(),
             },
+            Op::HashSort(_) => operands
+                .iter()
+                .skip(1)
+                .flatten()
+                .map(|&part| channels(graph, &mut layout, part, None, false))
+                .collect(),
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => {
                 let parts: Vec<ConstId> = operands.iter().skip(1).copied().flatten().collect();
                 let length = parts.first().map_or(0, |&c| graph.konst(c).ty.elements());

@@ -6,6 +6,7 @@ use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
 use super::Segment;
+use super::chunk;
 use super::constants::{Form, Layout, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
@@ -124,7 +125,8 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             vec![rows * columns * 4, rows * columns + rows * 4 + 8, parts]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
-        Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
+        Stage::Whole { node } => chunk::scratch(scene, *node),
+        Stage::Input { .. } => Vec::new(),
     }
 }
 
@@ -378,6 +380,11 @@ pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u
                     largest += tile.next_multiple_of(64);
                     all += stored.bytes.next_multiple_of(64);
                 }
+            }
+            Op::HashSort(_) => {
+                let (tile, bytes) = chunk::rotation_bytes(scene, node).unwrap_or_default();
+                largest += tile;
+                all += bytes;
             }
             _ => {
                 let bytes: u64 = ids

@@ -5,6 +5,7 @@ use std::ops::Range;
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::{NodeId, Op};
 
+use super::chunk;
 use super::constants::{Form, StoredId, Tile, TileId};
 use super::demand::{self, AttentionShape, Scene, Use};
 use super::stage::Stage;
@@ -206,9 +207,11 @@ fn stage_fragments(
     match &segment.stages[i] {
         Stage::Input { node } => ordered.fragments.push(Fragment::LoadInput { node: *node }),
         Stage::Whole { node } => {
-            let tiles = whole_tiles(scene, &[*node], ordered);
-            let rows = 0..scene.graph.types(*node)[0].rows();
-            ordered.work(at, rows, Part::All, tiles);
+            if !chunk::fragments(scene, at, *node, ordered) {
+                let tiles = whole_tiles(scene, &[*node], ordered);
+                let rows = 0..scene.graph.types(*node)[0].rows();
+                ordered.work(at, rows, Part::All, tiles);
+            }
             store_outputs(scene, &[*node], None, ordered);
         }
         Stage::Rows { nodes } => {
@@ -385,7 +388,7 @@ pub fn chunks(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
 }
 
 impl Ordered {
-    fn tile(&mut self, stored: StoredId, offset: u64, bytes: u64) -> TileId {
+    pub fn tile(&mut self, stored: StoredId, offset: u64, bytes: u64) -> TileId {
         self.tiles.push(Tile {
             stored,
             offset,
@@ -397,7 +400,7 @@ impl Ordered {
         TileId(self.tiles.len() as u32 - 1)
     }
 
-    fn work(&mut self, at: At, rows: Range<usize>, part: Part, tiles: Vec<TileId>) {
+    pub fn work(&mut self, at: At, rows: Range<usize>, part: Part, tiles: Vec<TileId>) {
         let At {
             segment,
             stage,

@@ -3,7 +3,9 @@
 use super::Grower;
 use crate::id::{OriginId, Value};
 use crate::infer;
-use crate::op::{Activation, Attention, Binary, Matmul, Op, Reduce, Unary};
+use crate::op::{
+    Activation, Attention, Binary, ChunkAttention, HashSort, Matmul, Op, Reduce, Unary,
+};
 use crate::ty::{Elem, Quant, Type};
 
 impl Grower {
@@ -209,10 +211,12 @@ impl Grower {
     }
 
     pub(super) fn product(&mut self) -> (Op, Vec<Value>) {
-        match self.choose(4) {
+        match self.choose(6) {
             0 => self.matmul(),
             1 => self.attention(),
-            2 => {
+            2 => self.hash_sort(),
+            3 => self.chunk_attention(),
+            4 => {
                 let tables = 1 + self.choose(3);
                 let mut operands = Vec::new();
                 for _ in 0..tables {
@@ -281,6 +285,63 @@ impl Grower {
             operands.push(self.value(Type::new(Elem::F16, [2, 4, 9])));
         }
         (Op::Matmul(attrs), operands)
+    }
+
+    fn hash_sort(&mut self) -> (Op, Vec<Value>) {
+        let attrs = HashSort {
+            heads: 2,
+            rounds: 1 + self.choose(2),
+            factors: self.one_of(&[&[4][..], &[2, 6]]).to_vec(),
+        };
+        let lines = attrs.heads * attrs.rounds * attrs.coordinates();
+        let elem = self.float_elem();
+        let mut operands = vec![self.value(Type::new(elem, [1, 4, 6]))];
+        if self.coin() {
+            operands.push(self.value(Type::new(Elem::F32, [lines, 3])));
+        } else {
+            let part = Type::quantized([lines, 3], Quant::Channel { axis: 0 });
+            operands.push(self.value(part.clone()));
+            operands.push(self.value(part));
+        }
+        (Op::HashSort(attrs), operands)
+    }
+
+    fn chunk_attention(&mut self) -> (Op, Vec<Value>) {
+        let attrs = ChunkAttention {
+            heads: 2,
+            chunk: 2,
+            before: self.choose(2),
+            after: self.choose(2),
+            scale: self.float(),
+            causal: self.coin(),
+            hidden: self.float(),
+            own: if self.coin() {
+                None
+            } else {
+                Some(self.float())
+            },
+            shared: if self.coin() { None } else { Some(1e-6) },
+            rounds: if self.coin() {
+                None
+            } else {
+                Some(1 + self.choose(2))
+            },
+            seen: self.coin(),
+            out: self.float_elem(),
+        };
+        let part = match self.coin() {
+            true => Type::quantized([1, 6, 8], Quant::Row { group: 4 }),
+            false => Type::new(Elem::F32, [1, 6, 8]),
+        };
+        let rows = if attrs.shared.is_some() { 2 } else { 3 };
+        let mut operands: Vec<Value> = (0..rows).map(|_| self.value(part.clone())).collect();
+        if let Some(rounds) = attrs.rounds {
+            operands.push(self.value(Type::new(Elem::I32, [1, 2, 6 * rounds])));
+        }
+        if attrs.seen {
+            operands.push(self.value(Type::new(Elem::Bool, [1, 6])));
+        }
+        (Op::ChunkAttention(attrs), operands)
     }
 
     fn attention(&mut self) -> (Op, Vec<Value>) {

@@ -195,7 +195,7 @@ fn floats(scene: &Scene<'_>, x: &[&Tensor]) -> Vec<f32> {
     y
 }
 
-fn head_floats(x: &Tensor, b: usize, head: usize, width: usize) -> Vec<f32> {
+pub(super) fn head_floats(x: &Tensor, b: usize, head: usize, width: usize) -> Vec<f32> {
     let (Data::F16(a) | Data::F32(a)) = &x.data else {
         return Vec::new();
     };
@@ -221,12 +221,17 @@ fn head_rows<T: Copy>(
 }
 
 /// A head of q, k or v in i8 with a scale a row.
-struct Head {
-    q: Vec<i8>,
-    scales: Vec<f32>,
+pub(super) struct Head {
+    pub(super) q: Vec<i8>,
+    pub(super) scales: Vec<f32>,
 }
 
-fn head_integers(x: &Tensor, b: usize, head: usize, width: usize) -> Result<Head, EvalError> {
+pub(super) fn head_integers(
+    x: &Tensor,
+    b: usize,
+    head: usize,
+    width: usize,
+) -> Result<Head, EvalError> {
     let Data::I8(a) = &x.data else {
         return Err(EvalError::Unsupported("q, k and v are not all i8"));
     };

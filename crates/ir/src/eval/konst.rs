@@ -31,6 +31,21 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
     Ok(match derivation {
         Derivation::Transpose { of, perm } => movement::transpose(&value(graph, *of)?, perm),
         Derivation::Reshape { of } => movement::reshape(&value(graph, *of)?, &ty.shape),
+        Derivation::Expand { of } => movement::expand(&value(graph, *of)?, &ty.shape),
+        Derivation::Slice {
+            of,
+            start,
+            count,
+            step,
+        } => movement::slice(&value(graph, *of)?, start, count, step),
+        Derivation::Rest { of, axis } => {
+            let whole = value(graph, *of)?;
+            let quantized = quantize::quantize(&whole, Quant::Channel { axis: *axis });
+            let kept = quantize::dequantize_all(&quantized);
+            let lost = lanes::floats(&whole).into_iter().zip(kept);
+            let lost = lost.map(|(x, kept)| x - kept).collect();
+            lanes::store(ty.elem, &ty.shape, Lanes::F32(lost))
+        }
         Derivation::Concat { of, axis } => {
             let parts = of
                 .iter()

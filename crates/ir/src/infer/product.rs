@@ -211,7 +211,7 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
 }
 
 /// `[b, s, heads·width]` taken apart.
-fn head_shape(ty: &Type, heads: usize) -> Result<(usize, usize, usize), Diagnostic> {
+pub(super) fn head_shape(ty: &Type, heads: usize) -> Result<(usize, usize, usize), Diagnostic> {
     match ty.shape[..] {
         [batch, rows, columns] if heads > 0 && columns.is_multiple_of(heads) => {
             Ok((batch, rows, columns / heads))
@@ -224,7 +224,7 @@ fn head_shape(ty: &Type, heads: usize) -> Result<(usize, usize, usize), Diagnost
 }
 
 /// A quantised factor of attention: no group of elements with one scale lies in two heads.
-fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic> {
+pub(super) fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic> {
     match ty.quant {
         Some(Quant::Tensor { .. }) => Ok(()),
         Some(Quant::Row { group }) if width.is_multiple_of(group) => Ok(()),
@@ -240,7 +240,7 @@ fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic> {
     }
 }
 
-fn check_result_elem(out: Elem) -> Result<(), Diagnostic> {
+pub(super) fn check_result_elem(out: Elem) -> Result<(), Diagnostic> {
     if out.is_float() {
         return Ok(());
     }

@@ -116,6 +116,8 @@ impl Op {
             Op::RmsNorm { .. } => "rms_norm",
             Op::Matmul(_) => "matmul",
             Op::Attention(_) => "attention",
+            Op::HashSort(_) => "hash_sort",
+            Op::ChunkAttention(_) => "chunk_attention",
             Op::Embedding { .. } => "embedding",
             Op::Rotary { .. } => "rotary",
             Op::Quantize { .. } => "quantize",

@@ -401,7 +401,10 @@ fn sources_mut(source: &mut Source) -> &mut [ConstId] {
         Source::Derived(derivation) => match derivation {
             Derivation::Transpose { of, .. }
             | Derivation::Reshape { of }
+            | Derivation::Expand { of }
+            | Derivation::Slice { of, .. }
             | Derivation::Quantize { of }
+            | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_mut(of),
             Derivation::Concat { of, .. } => of,
         },

@@ -4,7 +4,7 @@
 
 use super::attributes::Attributes;
 use super::lexer::Problem;
-use crate::op::{Attention, Binary, Matmul, Op, Reduce, Unary};
+use crate::op::{Attention, Binary, ChunkAttention, HashSort, Matmul, Op, Reduce, Unary};
 use crate::ty::{Elem, Quant, Type};
 
 /// The attributes of an operator as they are printed. Types and operands tell some of them.
@@ -66,6 +66,12 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
         }
         Op::Matmul(attrs) => matmul_attributes(attrs),
         Op::Attention(attrs) => attention_attributes(attrs),
+        Op::HashSort(attrs) => vec![
+            format!("heads={}", attrs.heads),
+            format!("rounds={}", attrs.rounds),
+            list("factors", &attrs.factors),
+        ],
+        Op::ChunkAttention(attrs) => chunk_attributes(attrs),
         Op::Embedding { tables } if operands == tables.saturating_mul(2) => vec![],
         Op::Embedding { tables } => vec![format!("tables={tables}")],
         Op::Rotary { heads, interleaved } => with_flags(
@@ -166,6 +172,12 @@ pub(super) fn operator(
         },
         "matmul" => Op::Matmul(matmul(attrs)?),
         "attention" => Op::Attention(attention(attrs)?),
+        "hash_sort" => Op::HashSort(HashSort {
+            heads: attrs.need("heads")?,
+            rounds: attrs.take("rounds")?.unwrap_or(1),
+            factors: attrs.list("factors")?,
+        }),
+        "chunk_attention" => Op::ChunkAttention(chunk_attention(attrs)?),
         "embedding" => Op::Embedding {
             tables: attrs.take("tables")?.unwrap_or(operands / 2),
         },
@@ -251,6 +263,41 @@ fn optional_list(attrs: &mut Attributes, name: &str) -> Result<Vec<usize>, Probl
         true => attrs.list(name),
         false => Ok(Vec::new()),
     }
+}
+
+fn chunk_attributes(attrs: &ChunkAttention) -> Vec<String> {
+    let mut attributes = vec![
+        format!("heads={}", attrs.heads),
+        format!("chunk={}", attrs.chunk),
+        format!("before={}", attrs.before),
+        format!("after={}", attrs.after),
+        format!("scale={:?}", attrs.scale),
+        format!("hidden={:?}", attrs.hidden),
+    ];
+    attributes = with_flags(attributes, [("causal", &attrs.causal)]);
+    attributes.extend(attrs.own.map(|own| format!("own={own:?}")));
+    attributes.extend(attrs.shared.map(|eps| format!("shared={eps:?}")));
+    attributes.extend(attrs.rounds.map(|rounds| format!("rounds={rounds}")));
+    attributes = with_flags(attributes, [("seen", &attrs.seen)]);
+    attributes.extend((attrs.out != Elem::F32).then(|| format!("out={}", attrs.out)));
+    attributes
+}
+
+fn chunk_attention(attrs: &mut Attributes) -> Result<ChunkAttention, Problem> {
+    Ok(ChunkAttention {
+        heads: attrs.need("heads")?,
+        chunk: attrs.need("chunk")?,
+        before: attrs.take("before")?.unwrap_or(0),
+        after: attrs.take("after")?.unwrap_or(0),
+        scale: attrs.need("scale")?,
+        causal: attrs.flag("causal")?,
+        hidden: attrs.need("hidden")?,
+        own: attrs.take("own")?,
+        shared: attrs.take("shared")?,
+        rounds: attrs.take("rounds")?,
+        seen: attrs.flag("seen")?,
+        out: attrs.take("out")?.unwrap_or(Elem::F32),
+    })
 }
 
 fn slice(attrs: &mut Attributes) -> Result<Op, Problem> {

@@ -200,12 +200,29 @@ fn derivation(word: &str, column: usize, cursor: &mut Cursor<'_>) -> Result<Deri
             perm: attrs.list("perm")?,
         },
         ("reshape", &[of]) => Derivation::Reshape { of },
+        ("expand", &[of]) => Derivation::Expand { of },
+        ("slice", &[of]) => {
+            let start: Vec<usize> = attrs.list("start")?;
+            Derivation::Slice {
+                of,
+                count: attrs.list("count")?,
+                step: match attrs.has("step") {
+                    true => attrs.list("step")?,
+                    false => vec![1; start.len()],
+                },
+                start,
+            }
+        }
+        ("rest", &[of]) => Derivation::Rest {
+            of,
+            axis: attrs.need("axis")?,
+        },
         ("quantize", &[of]) => Derivation::Quantize { of },
         ("scale", &[of]) => Derivation::Scale {
             of,
             factor: attrs.need("factor")?,
         },
-        ("transpose" | "reshape" | "quantize" | "scale", _) => {
+        ("transpose" | "reshape" | "expand" | "slice" | "quantize" | "rest" | "scale", _) => {
             let message = format!("`{word}` takes one constant");
             return Err(Problem::new(column, "operand-count", message));
         }

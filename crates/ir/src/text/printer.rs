@@ -103,6 +103,21 @@ fn derived(derivation: &Derivation) -> String {
             format!("transpose {of} perm=[{}]", perm.join(","))
         }
         Derivation::Reshape { .. } => format!("reshape {of}"),
+        Derivation::Expand { .. } => format!("expand {of}"),
+        Derivation::Slice {
+            start, count, step, ..
+        } => {
+            let op = Op::Slice {
+                start: start.clone(),
+                count: count.clone(),
+                step: step.clone(),
+            };
+            format!(
+                "slice {of} {}",
+                operators::attributes(&op, &[], 1).join(" ")
+            )
+        }
+        Derivation::Rest { axis, .. } => format!("rest {of} axis={axis}"),
         Derivation::Concat { axis, .. } if of.is_empty() => format!("concat axis={axis}"),
         Derivation::Concat { axis, .. } => format!("concat {of} axis={axis}"),
         Derivation::Quantize { .. } => format!("quantize {of}"),

@@ -97,6 +97,31 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
             },
             vec![source(of)?],
         ),
+        Derivation::Expand { of } => (
+            Op::Expand {
+                shape: ty.shape.clone(),
+            },
+            vec![source(of)?],
+        ),
+        Derivation::Slice {
+            of,
+            start,
+            count,
+            step,
+        } => (
+            Op::Slice {
+                start: start.clone(),
+                count: count.clone(),
+                step: step.clone(),
+            },
+            vec![source(of)?],
+        ),
+        Derivation::Rest { of, axis } => {
+            let of = source(of)?;
+            let quant = Quant::Channel { axis: *axis };
+            infer::infer(&Op::Quantize { quant }, &[of])?;
+            return Ok(of.clone());
+        }
         Derivation::Concat { of, axis } => (
             Op::Concat { axis: *axis },
             of.iter().map(source).collect::<Result<_, _>>()?,

@@ -41,6 +41,7 @@ fn wide_weights(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
     let factors = match graph.op(node) {
         Op::Matmul(_) => 2,
         Op::Attention(_) => 3,
+        Op::HashSort(_) => 2,
         _ => return None,
     };
     let operands = graph.operands(node);
@@ -105,6 +106,8 @@ fn lowerable(op: &Op) -> bool {
         | Op::Softmax { .. }
         | Op::Matmul(_)
         | Op::Attention(_)
+        | Op::HashSort(_)
+        | Op::ChunkAttention(_)
         | Op::Rotary { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }

@@ -24,8 +24,12 @@ const INDEX: &[Elem] = &[I32, I64];
 pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
     match (command, field) {
         (Command::Load(_) | Command::Store(_), _) => ANY,
-        (Command::Gather(_) | Command::Lookup(_), "index") => INDEX,
-        (Command::Gather(_) | Command::Lookup(_) | Command::Copy(_), _) => ANY,
+        (Command::Gather(_) | Command::Lookup(_) | Command::Scatter(_), "index") => INDEX,
+        (Command::Gather(_) | Command::Lookup(_) | Command::Scatter(_) | Command::Copy(_), _) => {
+            ANY
+        }
+        (Command::Sort(_), "dst") => &[I32],
+        (Command::Sort(_), _) => ANY,
         (Command::Matmul(_), "a" | "b") => &[I8],
         (Command::Matmul(_), "residual") => FLOAT,
         (Command::Matmul(_), "acc") => &[I32, F32],
@@ -36,7 +40,7 @@ pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
         }
         (Command::Unary(_) | Command::Binary(_) | Command::Select(_) | Command::Fill(_), _) => ANY,
         (Command::Norm(_), _) => FLOAT,
-        (Command::Softmax(_), "col_scale" | "dst_scale") => &[F32],
+        (Command::Softmax(_), "col_scale" | "dst_scale" | "log_sum") => &[F32],
         (Command::Softmax(_), "dst") => FLOAT_OR_I8,
         (Command::Softmax(_), _) => FLOAT,
         (Command::Quantize(_), "dst") => &[I8],
@@ -70,6 +74,10 @@ pub fn check_command(scope: &mut Scope<'_>, command: &Command) {
             check_same(scope, &c.table, &c.dst);
             check_table(scope, u64::from(c.table_rows), c.rows);
         }
+        Command::Scatter(c) => {
+            check_same(scope, &c.src, &c.table);
+            check_table(scope, u64::from(c.table_rows), c.rows);
+        }
         Command::Gather(c) => check_table(scope, c.table_rows, c.count),
         Command::Norm(c) => check_norm(scope, c),
         Command::Load(_)
@@ -79,6 +87,7 @@ pub fn check_command(scope: &mut Scope<'_>, command: &Command) {
         | Command::Select(_)
         | Command::Fill(_)
         | Command::Dequantize(_)
+        | Command::Sort(_)
         | Command::Reduce(_)
         | Command::Scan(_) => {}
     }

@@ -131,7 +131,12 @@ fn by_row(command: &Command, result: &str, operand: &str) -> bool {
         | Command::Reduce(_)
         | Command::Scan(_)
         | Command::Copy(_) => true,
-        Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Lookup(_) => false,
+        Command::Load(_)
+        | Command::Store(_)
+        | Command::Gather(_)
+        | Command::Lookup(_)
+        | Command::Scatter(_)
+        | Command::Sort(_) => false,
     }
 }
 
@@ -183,7 +188,9 @@ fn pieces(
         | Command::Reduce(_)
         | Command::Scan(_)
         | Command::Copy(_)
-        | Command::Lookup(_) => ([1; 3], [0; 3], write.extent.run),
+        | Command::Lookup(_)
+        | Command::Scatter(_)
+        | Command::Sort(_) => ([1; 3], [0; 3], write.extent.run),
     }
 }
 

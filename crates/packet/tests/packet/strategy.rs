@@ -211,12 +211,33 @@ fn elementwise() -> BoxedStrategy<Command> {
                 dst,
             })
         }),
-        (shape(), float(), view()).prop_map(|((rows, cols), value, dst)| Command::Fill(Fill {
+        (shape(), float(), view(), float()).prop_map(|((rows, cols), value, dst, step)| {
+            Command::Fill(Fill {
+                rows,
+                cols,
+                value,
+                dst,
+                step,
+            })
+        }),
+        (shape(), view(), view()).prop_map(|((rows, cols), src, dst)| Command::Sort(Sort {
             rows,
             cols,
-            value,
+            src,
             dst
         })),
+        (shape(), view(), view(), view(), number32()).prop_map(
+            |((rows, cols), index, src, table, table_rows)| {
+                Command::Scatter(Scatter {
+                    rows,
+                    cols,
+                    index,
+                    src,
+                    table,
+                    table_rows,
+                })
+            }
+        ),
         (shape(), view(), view()).prop_map(|((rows, cols), src, dst)| Command::Copy(Copy {
             rows,
             cols,
@@ -271,10 +292,11 @@ fn by_row() -> BoxedStrategy<Command> {
             (option::of(affine()), option::of(affine()), affine()),
             maybe_view(),
             view(),
+            maybe_view(),
             maybe_view()
         )
             .prop_map(
-                |((rows, cols), src, scale, masks, sight, col_scale, dst, dst_scale)| {
+                |((rows, cols), src, scale, masks, sight, col_scale, dst, dst_scale, log_sum)| {
                     let ((mask, row_mask), (causal, window, always)) = (masks, sight);
                     Command::Softmax(Softmax {
                         rows,
@@ -289,6 +311,7 @@ fn by_row() -> BoxedStrategy<Command> {
                         col_scale,
                         dst,
                         dst_scale,
+                        log_sum,
                     })
                 }
             ),

@@ -41,7 +41,12 @@ pub(super) fn fill(frame: &mut Frame<'_>, command: &Fill) -> Result<(), Fault> {
     let extents = frame.extents(command.rows, command.cols)?;
     let dst = frame.target("dst", &command.dst, extents)?;
     compute_f32_rows::<0>(frame, dst.cols(), &dst, 1.0, |_, [], _, row| {
-        row.fill(command.value)
+        row.fill(command.value);
+        if command.step != 0.0 {
+            for (j, y) in row.iter_mut().enumerate() {
+                *y += j as f32 * command.step;
+            }
+        }
     });
     Ok(())
 }

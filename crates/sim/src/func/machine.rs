@@ -10,8 +10,8 @@ use super::error::{Fault, FuncError};
 use super::frame::Frame;
 use super::registers::Registers;
 use super::{
-    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, scan,
-    softmax, transfer, unary,
+    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, scan, scatter,
+    softmax, sort, transfer, unary,
 };
 
 /// What a run leaves at an output port.
@@ -128,6 +128,8 @@ fn perform(frame: &mut Frame<'_>, dram: &mut Dram<'_>, command: &Command) -> Res
         Command::Scan(command) => scan::scan(frame, command),
         Command::Copy(command) => copy::copy(frame, command),
         Command::Lookup(command) => lookup::lookup(frame, command),
+        Command::Scatter(command) => scatter::scatter(frame, command),
+        Command::Sort(command) => sort::sort(frame, command),
     }
 }
 

@@ -57,7 +57,9 @@ mod norm;
 mod quantize;
 mod reduce;
 mod rotary;
+mod scatter;
 mod softmax;
+mod sort;
 mod unary;
 
 #[cfg(test)]

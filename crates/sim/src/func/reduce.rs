@@ -1,6 +1,6 @@
 //! `reduce`: each row to one element.
 
-use packwright_numerics::reduce::{max_row, mean_row, min_row, sum_lanes};
+use packwright_numerics::reduce::{argmax_row, max_row, mean_row, min_row, sum_lanes, sum_squares};
 use packwright_packet::defs::Reduce;
 use packwright_packet::operand::ReduceKind;
 
@@ -25,6 +25,8 @@ pub(super) fn reduce(frame: &mut Frame<'_>, command: &Reduce) -> Result<(), Faul
             ReduceKind::Mean => mean_row(x),
             ReduceKind::Max => max_row(x),
             ReduceKind::Min => min_row(x),
+            ReduceKind::SumSquares => sum_squares(x),
+            ReduceKind::ArgMax => argmax_row(x).unwrap_or(0) as f32,
         });
     });
     Ok(())

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use packwright_numerics::quant::quantize_dynamic_row;
+use packwright_numerics::reduce::logsumexp_row;
 use packwright_numerics::softmax::softmax_row;
 use packwright_packet::defs::Softmax;
 use packwright_packet::operand::{Affine, Elem};
@@ -58,9 +59,11 @@ pub(super) fn softmax(frame: &mut Frame<'_>, command: &Softmax) -> Result<(), Fa
     let dst = frame.target("dst", &command.dst, [rows, cols])?;
     let dst = dst.of_type(&[Elem::I8, Elem::F16, Elem::F32])?;
     let dst_scale = dst_scale(frame, command, &dst)?;
-    operands.refuse_overlaps(&dst, dst_scale.as_ref())?;
+    let log_sum = log_sum(frame, command, &dst)?;
+    operands.refuse_overlaps(&dst, &[dst_scale, log_sum])?;
     let packed = 0..dst.row_bytes();
     let steps = packed.end..packed.end + 4;
+    let sums = steps.end..steps.end + 4;
     let room = || Room {
         scores: vec![0.0; cols],
         other: vec![0.0; cols],
@@ -68,14 +71,18 @@ pub(super) fn softmax(frame: &mut Frame<'_>, command: &Softmax) -> Result<(), Fa
     };
     let mut targets: Vec<(&Area, Range<usize>)> = vec![(&dst, packed.clone())];
     targets.extend(dst_scale.as_ref().map(|area| (area, steps)));
+    targets.extend(log_sum.as_ref().map(|area| (area, sums)));
     compute_rows(frame, [rows, cols], &targets, room, |sram, room, i, out| {
-        operands.probabilities(sram, i, room);
-        let (out, step_out) = out.split_at_mut(packed.end);
+        let sum = operands.probabilities(sram, i, room, log_sum.is_some());
+        let (out, rest) = out.split_at_mut(packed.end);
+        if let Some(sum_out) = rest.get_mut(4..8) {
+            encode(&[sum], sum_out, f32::to_le_bytes);
+        }
         if dst.elem() == Elem::I8 {
             let mut step = [0.0];
             quantize_dynamic_row(&room.scores, cols, &mut room.quantized, &mut step);
             encode(&room.quantized, out, i8::to_le_bytes);
-            encode(&step, step_out, f32::to_le_bytes);
+            encode(&step, &mut rest[..4], f32::to_le_bytes);
         } else {
             encode_row(dst.elem(), &room.scores, 1.0, out);
         }
@@ -103,28 +110,41 @@ fn dst_scale(frame: &Frame<'_>, command: &Softmax, dst: &Area) -> Result<Option<
     }
 }
 
+/// Where the logarithms of sums go.
+fn log_sum(frame: &Frame<'_>, command: &Softmax, dst: &Area) -> Result<Option<Area>, Fault> {
+    let Some(view) = &command.log_sum else {
+        return Ok(None);
+    };
+    let area = frame.target("log_sum", view, [dst.rows(), dst.cols().min(1)])?;
+    Ok(Some(area.of_type(&[Elem::F32])?))
+}
+
 impl Scores {
     /// Refuses results that would be written over operands still to be read.
-    fn refuse_overlaps(&self, dst: &Area, dst_scale: Option<&Area>) -> Result<(), Fault> {
+    fn refuse_overlaps(&self, dst: &Area, beside: &[Option<Area>; 2]) -> Result<(), Fault> {
         for operand in [Some(self.src), self.mask].iter().flatten() {
             refuse_overlap(dst, operand, Sharing::Rows)?;
         }
         for operand in [&self.col_scale, &self.row_mask].into_iter().flatten() {
             refuse_overlap(dst, operand, Sharing::Never)?;
         }
-        if let Some(dst_scale) = dst_scale {
+        for area in beside.iter().flatten() {
             let masks = [self.mask, self.row_mask];
             let operands = [Some(self.src), self.col_scale, Some(*dst)];
             let operands = operands.into_iter().chain(masks).collect::<Vec<_>>();
             for operand in operands.iter().flatten() {
-                refuse_overlap(dst_scale, operand, Sharing::Never)?;
+                refuse_overlap(area, operand, Sharing::Never)?;
             }
+        }
+        if let [Some(scale), Some(sum)] = beside {
+            refuse_overlap(scale, sum, Sharing::Never)?;
         }
         Ok(())
     }
 
-    /// Leaves row `i` of the probabilities, times the column scales, in `room.scores`.
-    fn probabilities(&self, sram: &[u8], i: usize, room: &mut Room) {
+    /// Leaves row `i` of the probabilities, times the column scales, in `room.scores`; returns the
+    /// logarithm of the sum of exponentials where it is asked for.
+    fn probabilities(&self, sram: &[u8], i: usize, room: &mut Room, summed: bool) -> f32 {
         let Room { scores, other, .. } = room;
         let (known, hidden) = scores.split_at_mut(self.src.cols());
         let other = &mut other[..known.len()];
@@ -149,6 +169,7 @@ impl Scores {
         let [always, window] = self.sight.seen(i, known.len());
         known[always.end..window.start].fill(f32::NEG_INFINITY);
         known[window.end..].fill(f32::NEG_INFINITY);
+        let sum = if summed { logsumexp_row(scores) } else { 0.0 };
         softmax_row(scores);
         let scores = &mut scores[..self.src.cols()];
         if let Some(col_scale) = &self.col_scale {
@@ -159,6 +180,7 @@ impl Scores {
                 }
             }
         }
+        sum
     }
 }
 

@@ -25,6 +25,12 @@ pub fn cost(target: &Target, command: &Command, registers: &[u64]) -> Cost {
     Cost { cycles, operations }
 }
 
+/// Steps of a bitonic network that sorts a row of `n` elements; in each, every element meets another.
+fn network_steps(n: u64) -> u64 {
+    let levels = u64::from(n.next_power_of_two().trailing_zeros());
+    levels * (levels + 1) / 2
+}
+
 /// Operations of quantising one element with a scale that is found first: maximum of magnitudes,
 /// product, conversion with saturation.
 const QUANTIZE: u64 = 3;
@@ -71,11 +77,21 @@ fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
         Command::Dequantize(c) => sized!(c, 1 + u64::from(c.addend.is_some())),
         // Two products and a sum for each element of a pair.
         Command::Rotary(c) => sized!(c, 3),
-        Command::Reduce(c) => sized!(c, 1),
+        Command::Reduce(c) => sized!(
+            c,
+            1 + u64::from(c.kind == packwright_packet::operand::ReduceKind::SumSquares)
+        ),
         // Four shifted sums within sixteen lanes, and what the lanes before them come to.
         Command::Scan(c) => sized!(c, 5),
         Command::Copy(c) => sized!(c, 1),
         Command::Lookup(c) => sized!(c, 1),
+        Command::Scatter(c) => sized!(c, 1),
+        // A step compares the keys of each pair and moves keys with their indices.
+        Command::Sort(c) => {
+            let cols = c.cols.at(registers);
+            let network = cols.max(1).next_power_of_two();
+            (c.rows.at(registers), network, network_steps(cols.max(1)))
+        }
         Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Matmul(_) => (0, 0, 0),
     }
 }
@@ -102,5 +118,16 @@ pub fn function(f: UnaryFn) -> u64 {
         UnaryFn::GeluErf => FUNCTION + 4,
         // Cube, scale, sum, scale, function, sum, product, half.
         UnaryFn::GeluTanh => FUNCTION + 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network_steps;
+
+    #[test]
+    fn a_network_of_n_elements_has_half_of_log_times_log_plus_one_steps() {
+        let steps = [1, 2, 3, 4, 512, 513].map(network_steps);
+        assert_eq!(steps, [0, 1, 3, 3, 45, 55]);
     }
 }

@@ -24,6 +24,7 @@ fn plain(s: &mut Scratch, [rows, cols]: [usize; 2]) -> Softmax {
         col_scale: None,
         dst: s.room(Elem::F32, [rows, cols], Style::Rows(0)),
         dst_scale: None,
+        log_sum: None,
     }
 }
 

@@ -39,6 +39,11 @@ const COMMANDS: &[&str] = &[
     "rotary rows={m} cols={n} layout=half src={f32,f16 n} cos={f32 n} sin={f32 n} dst={f32,f16 n}",
     "reduce rows={m} cols={n} kind=max src={any n} dst={f32,f16 n}",
     "copy rows={m} cols={n} src={any n} dst={any n}",
+    "softmax rows={m} cols={n} src={f32,f16 n} mask={f32 n} dst={i8,f32 n} dst_scale={f32 n} log_sum={f32 n}",
+    "fill rows={m} cols={n} value=1.5 dst={f32,f16,i8,i32 n} step=0.5",
+    "reduce rows={m} cols={n} kind=arg_max src={any n} dst={f32,f16 n}",
+    "sort rows={m} cols={n} src={any n} dst={i32,f32 n}",
+    "scatter rows={m} cols={n} index={i32,i64 m} src={i8,f32 n} table={i8,f32 n} table_rows={k}",
     "lookup rows={m} cols={n} index={i32,i64 m} table={i8,f32 n} table_rows={k} dst={i8,f32 n}",
 ];
 

@@ -2,7 +2,9 @@
 
 use packwright_numerics::activation::{gelu_erf, gelu_tanh, relu, silu};
 use packwright_numerics::elementary::{cos, erf, exp, ln, pow, rsqrt, sigmoid, sin, tanh};
-use packwright_packet::defs::{Binary, Command, Copy, Dequantize, Fill, Lookup, Select, Unary};
+use packwright_packet::defs::{
+    Binary, Command, Copy, Dequantize, Fill, Lookup, Scatter, Select, Sort, Unary,
+};
 use packwright_packet::operand::{Affine, BinaryFn, Elem, UnaryFn, View};
 use proptest::prelude::*;
 
@@ -189,7 +191,7 @@ proptest! {
             let chosen = if get(&s.image, &cond, i, j) != 0.0 { a } else { b };
             get(&s.image, &chosen, i, j)
         });
-        let c = Command::Fill(Fill { rows, cols, value: -2.5, dst });
+        let c = Command::Fill(Fill { rows, cols, value: -2.5, dst, step: 0.0 });
         agrees(&s, c, &dst, extents, |_, _| -2.5);
     }
 
@@ -288,4 +290,66 @@ fn lookup_wraps_and_clamps() {
     agrees(&s, c, &dst, [6, 9], |i, j| {
         get(&s.image, &table, [0, 4, 4, 0, 4, 4][i], j)
     });
+}
+
+#[test]
+fn scatter_leaves_other_rows_and_the_last_one_stays() {
+    let mut s = Scratch::new(6);
+    let src = s.data(Elem::F16, [4, 3], Style::Rows(1));
+    let index = s.room(Elem::I32, [1, 4], Style::Rows(0));
+    for (j, x) in [2.0, -1.0, 2.0, 9.0].into_iter().enumerate() {
+        put(&mut s.image, &index, 0, j, x);
+    }
+    let table = s.data(Elem::F16, [6, 3], Style::Rows(2));
+    let c = Command::Scatter(Scatter {
+        rows: affine(4),
+        cols: affine(3),
+        index,
+        src,
+        table,
+        table_rows: 6,
+    });
+    agrees(&s, c, &table, [6, 3], |i, j| match i {
+        2 => get(&s.image, &src, 2, j),
+        5 => get(&s.image, &src, 3, j),
+        _ => get(&s.image, &table, i, j),
+    });
+}
+
+#[test]
+fn sort_is_stable_and_knows_an_order_of_all_numbers() {
+    let mut s = Scratch::new(7);
+    let src = s.room(Elem::F32, [2, 5], Style::Rows(1));
+    let rows = [
+        [3.0, -1.0, 3.0, f32::NEG_INFINITY, -1.0],
+        [f32::NAN, 0.0, -0.0, f32::INFINITY, -2.0],
+    ];
+    for (i, row) in rows.iter().enumerate() {
+        for (j, &x) in row.iter().enumerate() {
+            put(&mut s.image, &src, i, j, x);
+        }
+    }
+    let dst = s.room(Elem::I32, [2, 5], Style::Rows(0));
+    let c = Command::Sort(Sort {
+        rows: affine(2),
+        cols: affine(5),
+        src,
+        dst,
+    });
+    let order = [[3.0, 1.0, 4.0, 0.0, 2.0], [4.0, 2.0, 1.0, 3.0, 0.0]];
+    agrees(&s, c, &dst, [2, 5], |i, j| order[i][j]);
+}
+
+#[test]
+fn fill_counts_up_by_its_step() {
+    let mut s = Scratch::new(8);
+    let dst = s.room(Elem::F32, [2, 4], Style::Rows(1));
+    let c = Command::Fill(Fill {
+        rows: affine(2),
+        cols: affine(4),
+        value: -1.0,
+        dst,
+        step: 0.5,
+    });
+    agrees(&s, c, &dst, [2, 4], |_, j| -1.0 + j as f32 * 0.5);
 }

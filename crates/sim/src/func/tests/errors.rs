@@ -178,6 +178,7 @@ fn numbers_have_to_make_sense() {
             cols: 2u64.into(),
             value: 1.0,
             dst,
+            step: 0.0,
         })])
     };
     let of = |reg, scale| Affine {
@@ -200,6 +201,7 @@ fn numbers_have_to_make_sense() {
         cols,
         value: 1.0,
         dst,
+        step: 0.0,
     });
     program.entries[0].packets[0].commands = vec![fill];
     assert_eq!(
@@ -278,6 +280,7 @@ fn scales_go_with_int8_results() {
         col_scale: None,
         dst,
         dst_scale: None,
+        log_sum: None,
     };
     let slug = |command| slug(s.run(&[command]).map(|_| ()));
     let int8 = View::rows(Elem::I8, 1024u64, 8);

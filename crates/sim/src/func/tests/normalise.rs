@@ -2,7 +2,9 @@
 
 use packwright_numerics::norm::{layer_norm_row, rms_norm_row};
 use packwright_numerics::quant::{Scale, quantize};
-use packwright_numerics::reduce::{amax, max_row, mean_row, min_row, sum_lanes};
+use packwright_numerics::reduce::{
+    amax, argmax_row, max_row, mean_row, min_row, sum_lanes, sum_squares,
+};
 use packwright_packet::defs::{Command, Norm, Quantize, Reduce, Rotary};
 use packwright_packet::operand::{Affine, Elem, NormKind, ReduceKind, RotaryLayout};
 use proptest::prelude::*;
@@ -113,7 +115,7 @@ proptest! {
         let mut s = Scratch::new(seed);
         let src = s.data(Elem::F32, [rows, cols], styles[0]);
         let dst = s.room(Elem::F32, [rows, 1], styles[1]);
-        for kind in [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min] {
+        for kind in [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min, ReduceKind::SumSquares, ReduceKind::ArgMax] {
             let c = Reduce { rows: affine(rows), cols: affine(cols), kind, src, dst };
             let mut expected = s.image.clone();
             for i in 0..rows {
@@ -123,6 +125,8 @@ proptest! {
                     ReduceKind::Mean => mean_row(&x),
                     ReduceKind::Max => max_row(&x),
                     ReduceKind::Min => min_row(&x),
+                    ReduceKind::SumSquares => sum_squares(&x),
+                    ReduceKind::ArgMax => argmax_row(&x).unwrap_or(0) as f32,
                 });
             }
             prop_assert!(s.run(&[Command::Reduce(c)]).expect("a good program") == expected);
