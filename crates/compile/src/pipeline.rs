@@ -33,7 +33,11 @@ const FUSE: &[&str] = &[
     "fuse-norm",
     "fuse-gelu",
     "fuse-embedding",
+    "fuse-rotary",
     "fuse-attention",
+    // Attention gives rows again: reshapes behind it can move on.
+    "lift-reshape",
+    "fold-scale",
     "fuse-bias",
     "fuse-activation",
     "fuse-residual",

@@ -50,6 +50,14 @@ impl Area {
         View::rows(Elem::F32, self.scale_addr, self.scale_pitch as u32)
     }
 
+    /// The same area from a later row on.
+    #[must_use]
+    pub fn down(mut self, rows: usize) -> Self {
+        self.addr += rows as u64 * self.pitch;
+        self.scale_addr += rows as u64 * self.scale_pitch;
+        self
+    }
+
     /// The same area from a later column on; `group` is that of the scales.
     #[must_use]
     pub fn column(mut self, column: usize, group: Option<usize>) -> Self {

@@ -1,11 +1,13 @@
 //! `eliminate-no-ops`: nodes that change nothing go; chains that move elements become one node.
 
 use packwright_ir::diag::Diagnostics;
+use packwright_ir::eval::konst;
 use packwright_ir::op::{Binary, Unary};
 use packwright_ir::order::topological;
+use packwright_ir::tensor::Data;
 use packwright_ir::{Graph, NodeId, Op, Value};
 
-use super::matching::{add, scalar};
+use super::matching::{add, is_known, scalar};
 
 /// Removes nodes without effect.
 ///
@@ -85,6 +87,12 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
         (Op::Expand { shape }, Op::Expand { .. }) => Op::Expand {
             shape: shape.clone(),
         },
+        // Picking everything in order is a reshape.
+        (Op::Gather { axis }, _) if picks_all(graph, node, *axis) => {
+            let shape = graph.types(node)[0].shape.clone();
+            let origin = graph.origin_of(node);
+            return Ok(Some(add(graph, Op::Reshape { shape }, &[inner], origin)?));
+        }
         // A transposition that moves axes of length 1 only is a reshape.
         (Op::Transpose { perm }, _) if moves_nothing(&graph.ty(inner).shape, perm) => {
             let shape = graph.types(node)[0].shape.clone();
@@ -102,6 +110,26 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
     }
     let origin = graph.origin_of(node);
     Ok(Some(add(graph, op, &[x], origin)?))
+}
+
+/// Whether the indices of a gather are 0, 1, 2, … up to the end of the axis.
+fn picks_all(graph: &Graph, node: NodeId, axis: usize) -> bool {
+    let operands = graph.operands(node);
+    let [x, indices] = operands[..] else {
+        return false;
+    };
+    let ty = graph.ty(x);
+    if ty.shape[axis] != graph.ty(indices).elements() || ty.quant.is_some() {
+        return false;
+    }
+    let Some(list) = graph.as_const(indices).filter(|&id| is_known(graph, id)) else {
+        return false;
+    };
+    match konst::value(graph, list).map(|tensor| tensor.data) {
+        Ok(Data::I64(a)) => a.iter().enumerate().all(|(i, &index)| index == i as i64),
+        Ok(Data::I32(a)) => a.iter().enumerate().all(|(i, &index)| index == i as i32),
+        _ => false,
+    }
 }
 
 /// Whether axes longer than 1 keep their order.

@@ -7,7 +7,7 @@ use packwright_ir::order::topological;
 use packwright_ir::tensor::Tensor;
 use packwright_ir::{ConstId, Graph, NodeId, Op};
 
-use super::matching::is_known;
+use super::matching::{LARGEST_KNOWN, is_known};
 
 /// Elements of the largest result that is stored.
 const LARGEST: usize = 1 << 16;
@@ -58,6 +58,11 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
         }));
     }
     if !known || ty.elements() > LARGEST || ty.quant.is_some() {
+        return None;
+    }
+    // Numbers repeated or chosen between say more as they are: passes do not look into large floats.
+    let spread = matches!(graph.op(node), Op::Expand { .. } | Op::Where);
+    if spread && ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN {
         return None;
     }
     let tensors: Vec<Tensor> = ids

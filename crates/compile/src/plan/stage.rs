@@ -111,6 +111,10 @@ fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
 fn is_row_wise(op: &Op) -> bool {
     matches!(
         op,
-        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. }
+        Op::Embedding { .. }
+            | Op::LayerNorm { .. }
+            | Op::RmsNorm { .. }
+            | Op::Quantize { .. }
+            | Op::Rotary { .. }
     )
 }
