@@ -101,7 +101,7 @@ pub fn roles(graph: &Graph) -> BTreeMap<NodeId, Role> {
                 (Op::Reshape { .. } | Op::Slice { .. }, _) => {
                     read_for.get(&user).copied().unwrap_or(Role::Loose)
                 }
-                (op, _) if is_whole(op) => Role::Loose,
+                (op, _) if is_whole(op) && !is_outer_product(graph, user) => Role::Loose,
                 _ => roles.get(&user).copied().unwrap_or(Role::Loose),
             };
             own = Some(own.map_or(role, |own| own.min(role)));
@@ -111,7 +111,8 @@ pub fn roles(graph: &Graph) -> BTreeMap<NodeId, Role> {
             read_for.insert(node, role);
             continue;
         }
-        if is_whole(graph.op(node)) && !is_position_bias(graph, node, role) {
+        let whole = is_whole(graph.op(node)) && !is_outer_product(graph, node);
+        if whole && !is_position_bias(graph, node, role) {
             continue;
         }
         if role == Role::Mask && above_bias(graph, node) {
@@ -126,6 +127,12 @@ pub fn roles(graph: &Graph) -> BTreeMap<NodeId, Role> {
         roles.insert(node, role);
     }
     roles
+}
+
+/// A product over one element, which is a multiplication: positions times frequencies.
+fn is_outer_product(graph: &Graph, node: NodeId) -> bool {
+    let first = graph.operand(node, 0);
+    matches!(graph.op(node), Op::Matmul(_)) && first.is_some_and(|v| graph.ty(v).columns() == 1)
 }
 
 /// Rows of a table that end up in a mask.

@@ -94,7 +94,9 @@ fn table(line: impl Fn(&Row) -> String + Sync) -> String {
     let lines: Vec<String> = rows()
         .par_iter()
         .map(|row| {
+            let t0 = std::time::Instant::now();
             let text = catch_unwind(AssertUnwindSafe(|| line(row)));
+            eprintln!("TIME {:?} {} {}", t0.elapsed(), row.file.file, row.name);
             let text = text.unwrap_or_else(|_| "PANIC".to_owned());
             format!("{:<52} {:<22} {text}\n", row.file.file, row.name)
         })

@@ -69,11 +69,33 @@ fn without(graph: &Graph, node: NodeId) -> Option<Value> {
     }
 }
 
+/// A join without its empty parts, if it has any: a cache may hold no rows yet.
+fn filled(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics> {
+    let Op::Concat { axis } = *graph.op(node) else {
+        return Ok(None);
+    };
+    let parts = graph.operands(node);
+    let is_filled = |v: &Value| graph.ty(*v).shape[axis] > 0;
+    let kept: Vec<Value> = parts.iter().copied().filter(is_filled).collect();
+    Ok(match kept[..] {
+        [] => None,
+        [x] => Some(x),
+        _ if kept.len() == parts.len() => None,
+        _ => {
+            let origin = graph.origin_of(node);
+            Some(add(graph, Op::Concat { axis }, &kept, origin)?)
+        }
+    })
+}
+
 /// Two nodes that move elements, one after the other, as one.
 fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics> {
     let Some(inner) = graph.operand(node, 0) else {
         return Ok(None);
     };
+    if let Op::Concat { .. } = graph.op(node) {
+        return filled(graph, node);
+    }
     let Some(x) = graph.operand(inner.node, 0) else {
         return Ok(None);
     };

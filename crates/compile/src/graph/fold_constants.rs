@@ -60,9 +60,10 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
     if !known || ty.elements() > LARGEST || ty.quant.is_some() {
         return None;
     }
-    // Numbers repeated or chosen between say more as they are: passes do not look into large floats.
-    let spread = matches!(graph.op(node), Op::Expand { .. } | Op::Where);
-    if spread && ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN {
+    // Floats that are many more than what they follow from (numbers repeated or chosen between, rows of
+    // a small table) would only be more to read.
+    let before: usize = ids.iter().map(|&id| graph.konst(id).ty.bytes()).sum();
+    if ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN.max(before) {
         return None;
     }
     let tensors: Vec<Tensor> = ids
