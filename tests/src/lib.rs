@@ -3,4 +3,5 @@
 
 pub mod case;
 pub mod reference;
+pub mod roles;
 pub mod way;

@@ -106,6 +106,14 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "fuse-rotary",
+        what: "Recognises rotary position embedding; angles that stand twice in a row are computed once.",
+        before: "%4 = concat %neg_upper, %lower\n%5 = mul %4, %sin\n%6 = mul %x, %cos\n%7 = add %6, %5",
+        after: "%1 = rotary %x, %cos, %sin heads=9",
+        run: graph::fuse_rotary::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-attention",
         what: "Recognises softmax attention with scales, masks, grouped heads and any order of axes.",
         before: "%3 = matmul %q, %k\n%4 = add %3, %mask\n%5 = softmax %4\n%6 = matmul %5, %v",
@@ -143,6 +151,14 @@ pub const PASSES: &[Pass] = &[
         before: "%2 = concat %1.last, %1.others\n%3 = concat %2, %1\n%4 = matmul %0, %3\n%5 = where …\n%6 = matmul …",
         after: "%2 = chunk_attention %0, %1, %v heads=2 chunk=64 before=1 scale=0.125 causal",
         run: graph::fuse_chunk_attention::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fold-scale",
+        what: "Takes a number that multiplies a product's operand or result into the product.",
+        before: "%1 = mul %0, 0.044\n%2 = matmul %1, @0",
+        after: "%1 = matmul %0, @0 alpha=0.044",
+        run: graph::fold_scale::run,
         stage: Stage::Imported,
     },
     Pass {

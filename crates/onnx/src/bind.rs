@@ -77,9 +77,12 @@ fn by_name(
 ) -> IndexMap<String, u64> {
     let mut bound = IndexMap::new();
     for (name, &length) in &binding.names {
-        if !axes.iter().any(|a| a.name == *name) {
+        let axis = axes.iter().find(|a| a.name == *name);
+        // Nothing may be cached yet; any other length begins at 1.
+        let may_be_empty = axis.is_some_and(|axis| axis.role == Role::Past);
+        if axis.is_none() {
             errors.push(codes::axis_unknown(name, axes));
-        } else if length == 0 {
+        } else if length == 0 && !may_be_empty {
             errors.push(codes::axis_zero(name));
         } else {
             bound.insert(name.clone(), length);
@@ -111,7 +114,7 @@ fn by_role(
             }
             continue;
         };
-        if length == 0 {
+        if length == 0 && role != Role::Past {
             errors.push(codes::axis_zero(option));
             continue;
         }

@@ -16,7 +16,7 @@ use packwright_ir::{ConstId, Elem, Graph, Op, OriginId, Type, Value, infer};
 
 use crate::codes;
 use crate::lazy::{self, Form, Lazy};
-use crate::values;
+use crate::values::{self, Few};
 
 /// Elements of the largest tensor that is computed while importing.
 pub(crate) const FOLD_LIMIT: usize = 1 << 20;
@@ -176,10 +176,7 @@ impl Builder {
     pub(crate) fn value(&mut self, arg: &Arg) -> Result<Value, Diagnostic> {
         match arg {
             Arg::Graph(value) => Ok(*value),
-            Arg::Known(known) => {
-                let id = self.store(&known.tensor, &known.name);
-                Ok(self.graph.const_value(id))
-            }
+            Arg::Known(known) => Ok(self.known_value(known)),
             Arg::Lazy(lazy) => match lazy.node.get() {
                 Some(value) => Ok(value),
                 None => {
@@ -193,6 +190,30 @@ impl Builder {
                 Err(codes::form("an operand is no tensor"))
             }
         }
+    }
+
+    /// A constant; large tables of one or two numbers (masks) as the numbers, repeated or chosen between.
+    fn known_value(&mut self, known: &Known) -> Value {
+        let ty = known.tensor.ty();
+        let (op, parts) = match values::few_numbers(&known.tensor) {
+            None => {
+                let id = self.store(&known.tensor, &known.name);
+                return self.graph.const_value(id);
+            }
+            Some(Few::One(number)) => {
+                let shape = ty.shape.clone();
+                (Op::Expand { shape }, vec![number])
+            }
+            Some(Few::Two(choice)) => (Op::Where, choice.to_vec()),
+        };
+        let operands: Vec<Value> = parts
+            .iter()
+            .map(|part| {
+                let id = self.store(part, &known.name);
+                self.graph.const_value(id)
+            })
+            .collect();
+        self.graph.add(op, &operands, vec![ty], self.origin).into()
     }
 
     /// A formula as a node: computed at run time rather than stored.

@@ -144,3 +144,39 @@ pub fn floats(tensor: &Tensor) -> Vec<f64> {
         Data::F64(a) => a.iter().copied().collect(),
     }
 }
+
+/// A tensor that holds few different numbers.
+pub(crate) enum Few {
+    /// One number everywhere.
+    One(Tensor),
+    /// A condition, the number where it holds, and the number where it does not.
+    Two([Tensor; 3]),
+}
+
+/// Bytes from which on a table of floats is looked through for equal numbers.
+const LARGE_TABLE: usize = 1 << 10;
+
+/// The numbers of a large matrix of floats that holds only one or two, such as a mask. Vectors are
+/// left alone: they may be weights.
+pub(crate) fn few_numbers(tensor: &Tensor) -> Option<Few> {
+    let ty = tensor.ty();
+    let Data::F32(values) = &tensor.data else {
+        return None;
+    };
+    if ty.rank() < 2 || ty.bytes() <= LARGE_TABLE {
+        return None;
+    }
+    let first = *values.first()?;
+    let is_first = |x: &f32| x.to_bits() == first.to_bits();
+    let number = |x: f32| Tensor::f32(&[], vec![x]);
+    let Some(&second) = values.iter().find(|x| !is_first(x)) else {
+        return Some(Few::One(number(first)));
+    };
+    let mut others = values.iter().filter(|x| !is_first(x));
+    if others.any(|x| x.to_bits() != second.to_bits()) {
+        return None;
+    }
+    let condition = values.iter().map(is_first).collect();
+    let condition = Tensor::plain(Data::Bool(array(&ty.shape, condition)));
+    Some(Few::Two([condition, number(first), number(second)]))
+}

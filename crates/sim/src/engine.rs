@@ -360,6 +360,7 @@ impl<'a> Engine<'a> {
             Command::Matmul(product) => {
                 let cost = matrix::cost(self.target, product, registers, moved);
                 self.tally.macs += cost.macs;
+                self.tally.padding_macs += cost.padding_macs;
                 layer.macs += cost.macs;
                 moved = cost.sram_bytes;
                 cost.cycles

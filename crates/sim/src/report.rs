@@ -16,6 +16,7 @@ pub struct Report {
     pub macs: u64,
     /// f32 operations of the vector units.
     pub lane_operations: u64,
+    pub padding: Padding,
     pub dram: DramReport,
     pub sram_bytes: u64,
     /// Behind the highest byte of SRAM that a command touches.
@@ -28,6 +29,15 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// What units did when, if it was asked for; in order of starts.
     pub spans: Vec<Span>,
+}
+
+/// What was paid for and not asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padding {
+    /// Bytes of DRAM bursts that no transfer asked for.
+    pub dram_bytes: u64,
+    /// Multiply-adds that matrix arrays could have done in folds whose rows or columns were not full.
+    pub macs: u64,
 }
 
 /// DRAM traffic.

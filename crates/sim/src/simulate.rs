@@ -6,7 +6,7 @@ use packwright_target::Target;
 
 use crate::engine::Engine;
 use crate::error::SimError;
-use crate::report::{Layer, Report};
+use crate::report::{Layer, Padding, Report};
 
 /// What a simulation may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub fn simulate(
     let (tally, counters) = engine.finish();
     let packets = entry.packets.len() as u64;
     let dram = tally.dram(target, counters, seconds);
+    let padding = Padding {
+        dram_bytes: counters.burst_bytes.saturating_sub(dram.bytes.total()),
+        macs: tally.padding_macs,
+    };
     let units = tally.units(cycles);
     let energy = tally.energy(target, &counters, packets, seconds);
     let limited_by = tally.limit(target, &dram, cycles);
@@ -56,6 +60,7 @@ pub fn simulate(
         commands: tally.commands,
         macs: tally.macs,
         lane_operations: tally.lane_operations,
+        padding,
         dram,
         sram_bytes: tally.sram_bytes,
         sram_peak: tally.sram_peak,

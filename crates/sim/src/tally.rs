@@ -28,6 +28,7 @@ pub(crate) struct Tally {
     pub sram_bytes: u64,
     pub sram_peak: u64,
     pub macs: u64,
+    pub padding_macs: u64,
     pub lane_operations: u64,
     pub commands: u64,
     /// By kind of unit.
@@ -49,6 +50,7 @@ impl Tally {
             sram_bytes: 0,
             sram_peak: 0,
             macs: 0,
+            padding_macs: 0,
             lane_operations: 0,
             commands: 0,
             units: [

@@ -12,8 +12,9 @@ use crate::render::slms;
 /// Estimate every embedded model and print one table.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each row is the first part of a model: the encoder, or the prefill of a prompt. Exports of a
-fixed sequence keep theirs. Other parts: `packwright estimate zoo:NAME:PHASE`.
+Each part of a model has a row: an encoder; prefill of --seq positions and decode of the last of
+them; for T5 the encoder, the decoder's first step and a later one. Exports of a fixed sequence
+keep theirs. One part alone: `packwright estimate zoo:NAME:PHASE`.
 
 Examples:
   packwright slms
@@ -39,8 +40,8 @@ pub struct Slms {
 pub fn run(args: &Slms, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let choices = args.choices.resolve()?;
-    let count = survey::chosen(&args.models)?.len() as u64;
-    let progress = Progress::steps(output, count, "models");
+    let count = survey::part_count(&args.models)? as u64;
+    let progress = Progress::steps(output, count, "parts");
     let table = survey::survey(&args.models, &target, &choices, args.seq, &|| {
         progress.step()
     })?;

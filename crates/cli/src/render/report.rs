@@ -69,6 +69,14 @@ fn headline(entry: &EntryReport) -> String {
         unit::ratio(entry.bound.dram_ratio),
         unit::ratio(entry.bound.time_ratio),
     ));
+    lines.push(format!(
+        "  padding {} of bursts and {} of the array's multiply-adds",
+        unit::bytes(entry.padding.dram_bytes),
+        unit::share(
+            entry.padding.macs,
+            entry.padding.macs + entry.macs_executed
+        ),
+    ));
     lines.extend(entry.notes.iter().map(|note| format!("  note: {note}")));
     lines.join("\n") + "\n"
 }

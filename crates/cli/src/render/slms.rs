@@ -25,7 +25,7 @@ pub fn draw(slms: &Slms, target: &Target, width: Option<u16>) -> String {
     let rows: Vec<_> = slms
         .rows
         .iter()
-        .filter_map(|row| Some((row, entry(row)?)))
+        .flat_map(|row| entries(row).iter().map(move |entry| (row, entry)))
         .collect();
     if !rows.is_empty() {
         match width {
@@ -40,7 +40,7 @@ pub fn draw(slms: &Slms, target: &Target, width: Option<u16>) -> String {
     let missing: Vec<_> = slms
         .rows
         .iter()
-        .filter(|row| entry(row).is_none())
+        .filter(|row| row.reason.is_some() || entries(row).is_empty())
         .collect();
     if !missing.is_empty() && !rows.is_empty() {
         text.push('\n');
@@ -51,21 +51,23 @@ pub fn draw(slms: &Slms, target: &Target, width: Option<u16>) -> String {
             0 | 1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        text.push_str(&format!("{}  {}: {reason}{more}\n", name(row), row.status));
+        text.push_str(&format!("{}  {}: {reason}{more}\n", row.name, row.status));
     }
     text
 }
 
-/// The entry of a row that stands for it.
-fn entry(row: &SlmRow) -> Option<&EntryReport> {
-    row.report.as_ref()?.entries.first()
+/// The parts of a model that have figures.
+fn entries(row: &SlmRow) -> &[EntryReport] {
+    row.report
+        .as_ref()
+        .map_or(&[], |report| report.entries.as_slice())
 }
 
 /// A column: its title and the text of a row.
 type Column = (&'static str, fn(&SlmRow, &EntryReport) -> String);
 
 const MODEL: [Column; 5] = [
-    ("<model", |row, _| name(row)),
+    ("<model", name),
     ("params M", |_, e| unit::megabytes(e.parameters)),
     ("seq", |_, e| sequence(e)),
     ("GMAC", |_, e| unit::digits(e.macs as f64 / 1e9)),
@@ -107,21 +109,23 @@ fn grid(rows: &[(&SlmRow, &EntryReport)], groups: &[&[Column]], width: Option<u1
     table::text(&list)
 }
 
-/// The model, and its part where it has several of equal standing.
-fn name(row: &SlmRow) -> String {
-    let two_parts = row.name.starts_with("T5");
-    if two_parts {
-        format!("{} {}", row.name, row.phase)
+/// The model, and its part where it has several.
+fn name(row: &SlmRow, entry: &EntryReport) -> String {
+    if entries(row).len() > 1 {
+        format!("{} {}", row.name, entry.name)
     } else {
         row.name.clone()
     }
 }
 
-/// The sequence length of an entry, whatever its axis is called.
+/// The positions of an entry, whatever its axis is called, and those that are cached before them.
 fn sequence(entry: &EntryReport) -> String {
-    match entry.sequence_length {
-        0 => "–".to_owned(),
-        n => n.to_string(),
+    let mut axes = entry.binding.iter();
+    let past = axes.find(|(name, _)| name.starts_with("past") && !name.contains('+'));
+    match (entry.sequence_length, past) {
+        (0, _) => "–".to_owned(),
+        (n, None) => n.to_string(),
+        (n, Some((_, past))) => format!("{past}+{n}"),
     }
 }
 

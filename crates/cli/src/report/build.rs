@@ -9,7 +9,7 @@ use packwright_target::Target;
 
 use crate::errors::{Failure, Problem};
 use crate::report::json::{
-    BoundReport, DramBytes, EntryReport, LayerReport, REPORT_SCHEMA, Report, UnitReport, Units,
+    BoundReport, DramBytes, EntryReport, LayerReport, PaddingReport, REPORT_SCHEMA, Report, UnitReport, Units,
 };
 
 /// The head of a report, without entries.
@@ -57,6 +57,10 @@ pub fn entry(
         parameters: entry.facts.parameters,
         macs: entry.facts.macs,
         macs_executed: report.macs,
+        padding: PaddingReport {
+            dram_bytes: report.padding.dram_bytes,
+            macs: report.padding.macs,
+        },
         weight_bytes: entry.facts.weight_bytes,
         packets: report.packets,
         commands: report.commands,

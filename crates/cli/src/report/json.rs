@@ -37,6 +37,7 @@ pub struct EntryReport {
     pub macs: u64,
     /// Multiply-adds that the packets carry out.
     pub macs_executed: u64,
+    pub padding: PaddingReport,
     /// Bytes of the constants as stored.
     pub weight_bytes: u64,
     pub packets: u64,
@@ -58,6 +59,16 @@ pub struct EntryReport {
     pub layers: Vec<LayerReport>,
     /// What the numbers assume.
     pub notes: Vec<String>,
+}
+
+/// What was paid for and not asked for: parts of bursts, of rows and columns of the array.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PaddingReport {
+    /// Bytes of DRAM bursts that no transfer asked for.
+    pub dram_bytes: u64,
+    /// Multiply-adds of array folds whose rows or columns were not full.
+    pub macs: u64,
 }
 
 /// DRAM traffic by category.

@@ -1,9 +1,9 @@
-//! Chains of row-wise nodes on a chunk of rows: embeddings, norms, quantisation.
+//! Chains of row-wise nodes on a chunk of rows: embeddings, norms, rotations, quantisation.
 
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::{NodeId, Op, Value};
 use packwright_packet::defs::{self, Command};
-use packwright_packet::operand::{Block, Elem, View};
+use packwright_packet::operand::{Block, Elem, RotaryLayout, View};
 
 use super::address::{Area, At, Site};
 use super::regions::Regions;
@@ -58,6 +58,7 @@ impl Chain<'_> {
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
             Op::Quantize { .. } => self.quantize(node, last),
             Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => self.elementwise(node, last),
+            Op::Rotary { heads, interleaved } => self.rotary(node, *heads, *interleaved, last),
             op => Err(
                 Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
                     .at(node.to_string()),
@@ -252,6 +253,62 @@ impl Chain<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Rotates head by head; a chunk that reaches into the next batch element starts at position 0 there.
+    fn rotary(
+        &mut self,
+        node: NodeId,
+        heads: usize,
+        interleaved: bool,
+        last: bool,
+    ) -> Result<(), Diagnostic> {
+        let graph = self.site.graph;
+        let operands = graph.operands(node);
+        let source = self.source(node)?;
+        let [cos, sin] = [self.angles(operands[1])?, self.angles(operands[2])?];
+        let target = self.result(node, last);
+        let width = graph.types(node)[0].columns() / heads;
+        let positions = graph.ty(operands[1]).rows();
+        let layout = match interleaved {
+            true => RotaryLayout::Interleaved,
+            false => RotaryLayout::Half,
+        };
+        let mut row = self.at.block.start;
+        while row < self.at.block.end {
+            let position = row % positions;
+            let rows = (positions - position).min(self.at.block.end - row);
+            let done = row - self.at.block.start;
+            for head in 0..heads {
+                let of = |area: Area| area.row(done).column(head * width, None).view();
+                self.commands.push(Command::Rotary(defs::Rotary {
+                    rows: (rows as u64).into(),
+                    cols: (width as u64).into(),
+                    layout,
+                    src: of(source),
+                    cos: cos.row(position).view(),
+                    sin: sin.row(position).view(),
+                    dst: of(target),
+                }));
+            }
+            row += rows;
+        }
+        Ok(())
+    }
+
+    /// Where cosines or sines of all positions lie.
+    fn angles(&self, value: Value) -> Result<Area, Diagnostic> {
+        let found = whole::Operand::of(self.site, self.at, value, self.tiles);
+        let operand = found.ok_or_else(|| {
+            Diagnostic::unsupported("emit-rows", "the angles have no place").at(value.to_string())
+        })?;
+        Ok(Area {
+            elem: operand.elem,
+            addr: operand.addr,
+            pitch: operand.strides[0],
+            scale_addr: 0,
+            scale_pitch: 0,
+        })
     }
 
     fn embedding(&mut self, node: NodeId, tables: usize, last: bool) -> Result<(), Diagnostic> {

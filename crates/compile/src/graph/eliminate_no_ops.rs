@@ -7,7 +7,7 @@ use packwright_ir::order::topological;
 use packwright_ir::tensor::Data;
 use packwright_ir::{Elem, Graph, NodeId, Op, Value};
 
-use super::matching::{add, scalar};
+use super::matching::{add, is_known, scalar};
 
 /// Removes nodes without effect.
 ///
@@ -87,11 +87,33 @@ fn uniform(graph: &Graph, condition: Value) -> Option<bool> {
     values.iter().all(|&value| value == first).then_some(first)
 }
 
+/// A join without its empty parts, if it has any: a cache may hold no rows yet.
+fn filled(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics> {
+    let Op::Concat { axis } = *graph.op(node) else {
+        return Ok(None);
+    };
+    let parts = graph.operands(node);
+    let is_filled = |v: &Value| graph.ty(*v).shape[axis] > 0;
+    let kept: Vec<Value> = parts.iter().copied().filter(is_filled).collect();
+    Ok(match kept[..] {
+        [] => None,
+        [x] => Some(x),
+        _ if kept.len() == parts.len() => None,
+        _ => {
+            let origin = graph.origin_of(node);
+            Some(add(graph, Op::Concat { axis }, &kept, origin)?)
+        }
+    })
+}
+
 /// Two nodes that move elements, one after the other, as one.
 fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics> {
     let Some(inner) = graph.operand(node, 0) else {
         return Ok(None);
     };
+    if let Op::Concat { .. } = graph.op(node) {
+        return filled(graph, node);
+    }
     let Some(x) = graph.operand(inner.node, 0) else {
         return Ok(None);
     };
@@ -106,6 +128,12 @@ fn joined(graph: &mut Graph, node: NodeId) -> Result<Option<Value>, Diagnostics>
             shape: shape.clone(),
         },
         (Op::Slice { .. }, Op::Concat { .. }) => return part_of(graph, node, inner),
+        // Picking everything in order is a reshape.
+        (Op::Gather { axis }, _) if picks_all(graph, node, *axis) => {
+            let shape = graph.types(node)[0].shape.clone();
+            let origin = graph.origin_of(node);
+            return Ok(Some(add(graph, Op::Reshape { shape }, &[inner], origin)?));
+        }
         // A transposition that moves axes of length 1 only is a reshape.
         (Op::Transpose { perm }, _) if moves_nothing(&graph.ty(inner).shape, perm) => {
             let shape = graph.types(node)[0].shape.clone();
@@ -194,6 +222,26 @@ fn part_of(graph: &mut Graph, node: NodeId, joined: Value) -> Result<Option<Valu
         first += length;
     }
     Ok(None)
+}
+
+/// Whether the indices of a gather are 0, 1, 2, … up to the end of the axis.
+fn picks_all(graph: &Graph, node: NodeId, axis: usize) -> bool {
+    let operands = graph.operands(node);
+    let [x, indices] = operands[..] else {
+        return false;
+    };
+    let ty = graph.ty(x);
+    if ty.shape[axis] != graph.ty(indices).elements() || ty.quant.is_some() {
+        return false;
+    }
+    let Some(list) = graph.as_const(indices).filter(|&id| is_known(graph, id)) else {
+        return false;
+    };
+    match konst::value(graph, list).map(|tensor| tensor.data) {
+        Ok(Data::I64(a)) => a.iter().enumerate().all(|(i, &index)| index == i as i64),
+        Ok(Data::I32(a)) => a.iter().enumerate().all(|(i, &index)| index == i as i32),
+        _ => false,
+    }
 }
 
 /// Whether axes longer than 1 keep their order.

@@ -7,7 +7,7 @@ use packwright_ir::order::topological;
 use packwright_ir::tensor::Tensor;
 use packwright_ir::{ConstId, Graph, NodeId, Op, Type};
 
-use super::matching::{is_known, scalar};
+use super::matching::{LARGEST_KNOWN, is_known, scalar};
 
 /// Elements of the largest result that is stored.
 const LARGEST: usize = 1 << 16;
@@ -75,6 +75,12 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
         }));
     }
     if !known || ty.elements() > LARGEST || ty.quant.is_some() {
+        return None;
+    }
+    // Floats that are many more than what they follow from (numbers repeated or chosen between, rows of
+    // a small table) would only be more to read.
+    let before: usize = ids.iter().map(|&id| graph.konst(id).ty.bytes()).sum();
+    if ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN.max(before) {
         return None;
     }
     let tensors: Vec<Tensor> = ids

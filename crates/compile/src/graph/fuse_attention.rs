@@ -6,14 +6,15 @@
 //! heads become grouped heads. What cannot be traced is transposed explicitly.
 
 mod layout;
+mod mask;
 
 use packwright_ir::diag::Diagnostics;
-use packwright_ir::konst::{Const, Source};
 use packwright_ir::op::{Attention, Binary, Matmul, Unary};
 use packwright_ir::order::topological;
-use packwright_ir::{Elem, Graph, NodeId, Op, OriginId, Type, Value};
+use packwright_ir::{Elem, Graph, NodeId, Op, OriginId, Value};
 
 use self::layout::{Heads, below, heads};
+use self::mask::{HIDDEN, Mask, Patterns};
 use super::matching::{add, binary, either, scalar, scaled};
 
 /// Recognises attention.
@@ -22,9 +23,10 @@ use super::matching::{add, binary, either, scalar, scaled};
 /// Shape rules that a result breaks.
 pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     let mut count = 0;
+    let mut patterns = Patterns::default();
     for node in topological(graph) {
         if let Some(found) = find(graph, node) {
-            rewrite(graph, &found)?;
+            rewrite(graph, &found, &mut patterns)?;
             count += 1;
         }
     }
@@ -47,17 +49,6 @@ struct Operand {
     value: Value,
     /// Whether the last two axes are exchanged.
     transposed: bool,
-}
-
-enum Mask {
-    /// Added to the scores.
-    Added(Value),
-    /// Scores become the number where the condition holds, or where it does not.
-    Filled {
-        condition: Value,
-        holds: bool,
-        number: f64,
-    },
 }
 
 /// Looks for an attention whose second product is the node.
@@ -112,9 +103,6 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
         scores = next;
     }
 }
-
-/// The largest number that hides a score when it is added.
-const HIDDEN: f64 = -1e4;
 
 enum Step {
     Scale(f64),
@@ -216,36 +204,46 @@ fn unscaled(graph: &Graph, value: Value) -> (Value, f64) {
     (value, factor)
 }
 
-fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
+fn rewrite(
+    graph: &mut Graph,
+    found: &Found,
+    patterns: &mut Patterns,
+) -> Result<(), Diagnostics> {
     let result = Value::from(found.result);
     let origin = graph.origin_of(found.result);
     let shape = graph.ty(result).shape.clone();
-    let [.., head_count, _, _] = shape[..] else {
+    let [.., head_count, rows, _] = shape[..] else {
         return Ok(());
     };
 
     let q = match heads(graph, found.q.value, found.q.transposed, true) {
-        Some(q) if q.groups == head_count => q,
+        Some(q) if q.groups == head_count => side_by_side(graph, q, origin)?,
         _ => spread(graph, &found.q, origin)?,
     };
     let k = heads(graph, found.k.value, found.k.transposed, true);
     let v = heads(graph, found.v.value, found.v.transposed, false);
     let (k, v) = match (k, v) {
-        (Some(k), Some(v)) if k.groups == v.groups => (k, v),
+        (Some(k), Some(v)) if k.groups == v.groups => (
+            side_by_side(graph, k, origin)?,
+            side_by_side(graph, v, origin)?,
+        ),
         // Moved by hand, keys and values have all heads.
         _ => (
             spread(graph, &found.k, origin)?,
             spread(graph, &found.v, origin)?,
         ),
     };
-    let mask = mask(graph, &found.masks, origin)?;
+    let columns = graph.ty(k.value).shape[1];
+    let mask = patterns.combine(graph, &found.masks, (rows, columns), origin)?;
     let scale = (found.scale * q.scale * k.scale) as f32;
     let attrs = Attention {
-        mask: mask.is_some(),
+        causal: mask.causal,
+        window: mask.window,
+        mask: mask.added.is_some(),
         ..Attention::new(head_count, k.groups, scale)
     };
     let mut operands = vec![q.value, k.value, v.value];
-    operands.extend(mask);
+    operands.extend(mask.added);
     let fused = add(graph, Op::Attention(attrs), &operands, origin)?;
     // The reader that puts heads side by side again is replaced with the rows.
     if let Some(reader) = below(graph, result)
@@ -272,6 +270,25 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<(), Diagnostics> {
     Ok(())
 }
 
+/// Rows with the heads of a factor side by side; axes in another order are exchanged.
+fn side_by_side(graph: &mut Graph, heads: Heads, origin: OriginId) -> Result<Heads, Diagnostics> {
+    let Some(perm) = heads.perm else {
+        return Ok(heads);
+    };
+    let perm = perm.to_vec();
+    let turned = add(graph, Op::Transpose { perm }, &[heads.value], origin)?;
+    let [batch, rows, groups, width] = graph.ty(turned).shape[..] else {
+        return Ok(heads);
+    };
+    let shape = vec![batch, rows, groups * width];
+    let value = add(graph, Op::Reshape { shape }, &[turned], origin)?;
+    Ok(Heads {
+        value,
+        perm: None,
+        ..heads
+    })
+}
+
 /// Rows with the heads of a factor side by side, moved there by hand. Three axes are one batch.
 fn spread(graph: &mut Graph, operand: &Operand, origin: OriginId) -> Result<Heads, Diagnostics> {
     let mut value = operand.value;
@@ -288,56 +305,15 @@ fn spread(graph: &mut Graph, operand: &Operand, origin: OriginId) -> Result<Head
         )?;
     }
     let perm = if operand.transposed {
-        vec![0, 3, 1, 2]
+        [0, 3, 1, 2]
     } else {
-        vec![0, 2, 1, 3]
+        [0, 2, 1, 3]
     };
-    value = add(graph, Op::Transpose { perm }, &[value], origin)?;
-    let turned = &graph.ty(value).shape;
-    let joined = vec![turned[0], turned[1], turned[2] * turned[3]];
-    value = add(graph, Op::Reshape { shape: joined }, &[value], origin)?;
-    Ok(Heads {
+    let heads = Heads {
         value,
         groups: shape[1],
         scale: 1.0,
-    })
-}
-
-/// All masks as one that is added.
-fn mask(graph: &mut Graph, masks: &[Mask], origin: OriginId) -> Result<Option<Value>, Diagnostics> {
-    let mut sum: Option<Value> = None;
-    for mask in masks.iter().rev() {
-        let added = match mask {
-            Mask::Added(value) => *value,
-            Mask::Filled {
-                condition,
-                holds,
-                number,
-            } => {
-                let (number, zero) = (constant(graph, *number), constant(graph, 0.0));
-                let (yes, no) = if *holds {
-                    (number, zero)
-                } else {
-                    (zero, number)
-                };
-                add(graph, Op::Where, &[*condition, yes, no], origin)?
-            }
-        };
-        sum = Some(match sum {
-            None => added,
-            Some(sum) => add(graph, Op::Binary(Binary::Add), &[sum, added], origin)?,
-        });
-    }
-    Ok(sum)
-}
-
-/// A number as a constant.
-fn constant(graph: &mut Graph, number: f64) -> Value {
-    let bytes = (number as f32).to_le_bytes().to_vec();
-    let id = graph.add_const(Const {
-        name: format!("{number}"),
-        ty: Type::new(Elem::F32, Vec::new()),
-        source: Source::Bytes(bytes.into()),
-    });
-    graph.const_value(id)
+        perm: Some(perm),
+    };
+    side_by_side(graph, heads, origin)
 }

@@ -149,7 +149,7 @@ impl Quantizer<'_> {
             let between_heads = [start[last], count[last], ty.columns()]
                 .iter()
                 .all(|n| n.is_multiple_of(width));
-            if columns_only && between_heads && step[last] == 1 {
+            if columns_only && between_heads && step[last] == 1 && !self.turns(whole) {
                 let quantized = self.value(whole, width, quant)?;
                 let slice = Op::Slice { start, count, step };
                 let origin = self.graph.origin_of(value.node);
@@ -190,6 +190,14 @@ impl Quantizer<'_> {
             *operand = self.head(*operand, width)?;
         }
         Ok(Some(replaced))
+    }
+
+    /// Whether columns of a value are rotated before they are quantised, so that its other columns are
+    /// better quantised alone.
+    fn turns(&self, whole: Value) -> bool {
+        let readers = |value: Value| self.graph.users(value).into_iter().map(|(user, _)| user);
+        let turned = |user: NodeId| matches!(self.graph.op(user), Op::Rotary { .. });
+        readers(whole).any(|user| turned(user) || readers(user.into()).any(turned))
     }
 
     fn embedding(&mut self, operands: &[Value]) -> Option<Vec<Value>> {

@@ -141,9 +141,11 @@ fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
 /// Whether each row of a node's result follows from the same row of its operands.
 fn is_row_wise(graph: &Graph, node: NodeId) -> bool {
     match graph.op(node) {
-        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. } => {
-            true
-        }
+        Op::Embedding { .. }
+        | Op::LayerNorm { .. }
+        | Op::RmsNorm { .. }
+        | Op::Quantize { .. }
+        | Op::Rotary { .. } => true,
         op @ (Op::Unary(_) | Op::Binary(_) | Op::Cast { .. }) => {
             let ty = &graph.types(node)[0];
             let streams = |value: &packwright_ir::Value| {

@@ -11,6 +11,8 @@ use packwright_target::limits::matmul_cycles;
 pub struct Cost {
     pub cycles: u64,
     pub macs: u64,
+    /// Multiply-adds that the array could have done in the folds that were not full.
+    pub padding_macs: u64,
     /// Bytes through the SRAM ports: the streamed operand once for each fold across, the held one once,
     /// partial sums and results once.
     pub sram_bytes: u64,
@@ -40,9 +42,20 @@ pub fn cost(target: &Target, command: &Matmul, registers: &[u64], moved: u64) ->
             across.saturating_add(passes(m, array.rows).saturating_mul(held))
         }
     };
+    let whole = |extent: u64, lanes: u32| {
+        let lanes = u64::from(lanes);
+        extent.div_ceil(lanes).saturating_mul(lanes)
+    };
+    let macs = streamed.saturating_mul(n);
+    let filled = match array.dataflow {
+        Dataflow::WeightStationary => whole(k, array.rows).saturating_mul(m),
+        Dataflow::OutputStationary => whole(m, array.rows).saturating_mul(k),
+    };
+    let slots = filled.saturating_mul(whole(n, array.columns));
     Cost {
         cycles: matmul_cycles(array, m, n, k),
-        macs: streamed.saturating_mul(n),
+        macs,
+        padding_macs: slots.saturating_sub(macs),
         sram_bytes: moved.saturating_add(again),
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct Heads {
     pub groups: usize,
     /// Factor that the way to the value multiplied with.
     pub scale: f64,
+    /// Order of the four axes that makes the value `[b, rows, groups, width]`, where it is not yet in rows.
+    pub perm: Option<[usize; 4]>,
 }
 
 /// What an axis means.
@@ -111,19 +113,61 @@ impl Layout {
             && only(width, Role::Width, 1);
         fits.then(|| heads.iter().map(|atom| atom.size).product())
     }
+
+    /// Order of four axes, one for each role, that gives `[b, rows, heads, width]`, and the number of
+    /// heads; each stands for `repeated` of the others.
+    fn apart(&self, repeated: usize) -> Option<([usize; 4], usize)> {
+        if self.0.len() != 4 {
+            return None;
+        }
+        let mut places = [None; 4];
+        let order = [Role::Batch, Role::Row, Role::Head, Role::Width];
+        for (axis, atoms) in self.0.iter().enumerate() {
+            let [atom] = atoms[..] else {
+                if atoms.is_empty() {
+                    continue;
+                }
+                return None;
+            };
+            let least = if atom.role == Role::Head { repeated } else { 1 };
+            let place = order.iter().position(|&role| role == atom.role)?;
+            if atom.stride != least || places[place].replace(axis).is_some() {
+                return None;
+            }
+        }
+        // Axes of length 1 fill the places that are left, in order.
+        let mut single = (0..4).filter(|&axis| self.0[axis].is_empty());
+        let mut perm = [0; 4];
+        for (place, axis) in perm.iter_mut().zip(places) {
+            *place = axis.or_else(|| single.next())?;
+        }
+        let heads = self.0[perm[2]].iter().map(|atom| atom.size).product();
+        Some((perm, heads))
+    }
 }
 
-/// Goes up from a factor to the rows that it was made from.
+/// Goes up from a factor to the rows that it was made from. Where it was not made from rows, the last
+/// value on the way whose axes only have to be exchanged will do: a cache of heads, say.
 pub(super) fn heads(graph: &Graph, value: Value, transposed: bool, scales: bool) -> Option<Heads> {
     let mut value = value;
     let mut layout = Layout::of_heads(&graph.ty(value).shape, transposed)?;
     let (mut repeated, mut scale) = (1, 1.0);
+    let mut last = None;
     loop {
         if let Some(groups) = layout.groups(repeated) {
             return Some(Heads {
                 value,
                 groups,
                 scale,
+                perm: None,
+            });
+        }
+        if let Some((perm, groups)) = layout.apart(repeated) {
+            last = Some(Heads {
+                value,
+                groups,
+                scale,
+                perm: Some(perm),
             });
         }
         if let Some((x, factor)) = scaled(graph, value)
@@ -132,38 +176,53 @@ pub(super) fn heads(graph: &Graph, value: Value, transposed: bool, scales: bool)
             (value, scale) = (x, scale * factor);
             continue;
         }
-        let x = graph.operand(value.node, 0)?;
-        let from = &graph.ty(x).shape;
-        layout = match graph.op(value.node) {
-            Op::Transpose { perm } => {
-                let mut axes = vec![Vec::new(); perm.len()];
-                for (axis, &p) in layout.0.into_iter().zip(perm) {
-                    axes[p] = axis;
-                }
-                Layout(axes)
-            }
-            Op::Reshape { .. } => layout.regroup(from)?,
-            Op::Expand { shape } => {
-                let added = shape.len() - from.len();
-                let mut axes = Vec::new();
-                for (i, axis) in layout.0.into_iter().enumerate() {
-                    let kept = i >= added && from[i - added] == shape[i];
-                    if !kept && axis.iter().any(|atom| atom.role != Role::Head) {
-                        return None;
-                    }
-                    if !kept {
-                        repeated *= axis.iter().map(|atom| atom.size).product::<usize>();
-                    }
-                    if i >= added {
-                        axes.push(if kept { axis } else { Vec::new() });
-                    }
-                }
-                Layout(axes)
-            }
-            _ => return None,
+        let Some(above) = up(graph, value, &layout, &mut repeated) else {
+            return last;
         };
-        value = x;
+        (value, layout) = above;
     }
+}
+
+/// What a value was made from by moving or repeating elements, and where the axes lie there.
+fn up(
+    graph: &Graph,
+    value: Value,
+    layout: &Layout,
+    repeated: &mut usize,
+) -> Option<(Value, Layout)> {
+    let x = graph.operand(value.node, 0)?;
+    let from = &graph.ty(x).shape;
+    let layout = match graph.op(value.node) {
+        Op::Transpose { perm } => {
+            let mut axes = vec![Vec::new(); perm.len()];
+            for (axis, &p) in layout.0.iter().zip(perm) {
+                axes[p].clone_from(axis);
+            }
+            Layout(axes)
+        }
+        Op::Reshape { .. } => layout.regroup(from)?,
+        Op::Expand { shape } => {
+            let added = shape.len() - from.len();
+            let mut axes = Vec::new();
+            let mut times = 1;
+            for (i, axis) in layout.0.iter().enumerate() {
+                let kept = i >= added && from[i - added] == shape[i];
+                if !kept && axis.iter().any(|atom| atom.role != Role::Head) {
+                    return None;
+                }
+                if !kept {
+                    times *= axis.iter().map(|atom| atom.size).product::<usize>();
+                }
+                if i >= added {
+                    axes.push(if kept { axis.clone() } else { Vec::new() });
+                }
+            }
+            *repeated *= times;
+            Layout(axes)
+        }
+        _ => return None,
+    };
+    Some((x, layout))
 }
 
 /// Goes down from a result `[b, h, rows, width]` to the value that puts its heads side by side, if
