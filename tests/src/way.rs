@@ -4,6 +4,7 @@ use packwright_compile::compile::{Compiled, compile, with_constants};
 use packwright_compile::options::CompileOptions;
 use packwright_ir::Graph;
 use packwright_ir::eval;
+use packwright_ir::tensor::Tensor;
 use packwright_sim::func;
 use packwright_target::Target;
 use packwright_zoo::{ModelFile, Zoo};
@@ -62,10 +63,22 @@ pub fn both(
     target: &Target,
     seed: u64,
 ) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+    let inputs = eval::random_inputs(&compiled.graph, seed);
+    both_for(compiled, target, &inputs)
+}
+
+/// The same for inputs by name.
+///
+/// # Panics
+/// When either does not run.
+pub fn both_for(
+    compiled: &mut Compiled,
+    target: &Target,
+    inputs: &[(String, Tensor)],
+) -> Vec<(String, Vec<u8>, Vec<u8>)> {
     let present = with_constants(compiled).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(present, "the weights have values");
-    let inputs = eval::random_inputs(&compiled.graph, seed);
-    let expected = eval::run(&compiled.graph, &inputs).unwrap_or_else(|error| panic!("{error}"));
+    let expected = eval::run(&compiled.graph, inputs).unwrap_or_else(|error| panic!("{error}"));
     let bytes: Vec<(String, Vec<u8>)> = inputs
         .iter()
         .map(|(n, t)| (n.clone(), t.to_le_bytes()))

@@ -80,7 +80,7 @@ fn by_name(
         if !axes.iter().any(|a| a.name == *name) {
             errors.push(codes::axis_unknown(name, axes));
         } else if length == 0 {
-            errors.push(codes::axis_zero(name));
+            errors.push(codes::axis_zero(name, axes));
         } else {
             bound.insert(name.clone(), length);
         }
@@ -112,7 +112,7 @@ fn by_role(
             continue;
         };
         if length == 0 {
-            errors.push(codes::axis_zero(option));
+            errors.push(codes::axis_zero(option, axes));
             continue;
         }
         let fixed = fixed_lengths(inputs, role);
@@ -121,13 +121,14 @@ fn by_role(
         }
         for (place, fixed) in fixed {
             if fixed != length {
-                errors.push(codes::axis_fixed(option, length, &place, fixed));
+                errors.push(codes::axis_fixed(option, length, &place, fixed, axes));
             }
         }
         for axis in named {
             match bound.insert(axis.name.clone(), length) {
                 Some(other) if other != length => {
-                    errors.push(codes::axis_conflict(&axis.name, other, option, length));
+                    let name = &axis.name;
+                    errors.push(codes::axis_conflict(name, other, option, length, axes));
                 }
                 _ => {}
             }

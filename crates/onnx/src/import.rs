@@ -66,9 +66,10 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Diagno
         mut graph,
         macs,
         warnings,
+        unpacked,
         ..
     } = builder;
-    graph.facts.parameters = stored.parameters;
+    graph.facts.parameters = stored.parameters.saturating_add(unpacked);
     graph.facts.macs = macs;
     graph.facts.binding = bound.axes.into_iter().collect();
     drop_dead(&mut graph);
@@ -157,8 +158,8 @@ impl<'m> Walk<'m> {
         });
         let warned = builder.warnings.len();
         let results = match registry::find(self.model, proto) {
-            // What follows from an error is not reported again.
-            Ok(_) if lost => None,
+            // What follows from an error is not reported again; what is refused in any case is.
+            Ok((row, _)) if lost && !row.is_refused() => None,
             Ok((row, _)) if row.is_branch() => {
                 let results = self.branch(builder, proto, &args, &layer);
                 self.checked(proto, &place, results)
@@ -243,26 +244,21 @@ impl<'m> Walk<'m> {
         args
     }
 
-    /// Results in the number that the node asks for; an error is noted with its place.
+    /// Results, among them all that somebody reads; an error is noted with its place.
     fn checked(
         &mut self,
         proto: &NodeProto,
         place: &str,
         results: Result<Vec<Arg>, Diagnostic>,
     ) -> Option<Vec<Arg>> {
-        let asked = proto
-            .output
-            .iter()
-            .rposition(|o| !o.is_empty())
-            .map_or(0, |at| at + 1);
+        let read = |name: &String| self.uses.contains_key(name.as_str());
         let results = results.and_then(|results| {
-            if results.len() >= asked {
-                return Ok(results);
+            let missing = |at: &usize| matches!(results.get(*at), None | Some(Arg::Lost));
+            let asked = (0..proto.output.len()).filter(|&at| read(&proto.output[at]));
+            match asked.filter(missing).min() {
+                Some(at) => Err(codes::form(format!("result {at} is not supported"))),
+                None => Ok(results),
             }
-            Err(codes::form(format!(
-                "result {} is not supported",
-                results.len()
-            )))
         });
         match results {
             Ok(results) => Some(results),

@@ -11,7 +11,7 @@ use crate::proto::TensorProto;
 use crate::proto::tensor_proto::DataType;
 
 /// Bytes of the largest tensor that is accepted, at eight bytes an element.
-const LARGEST: usize = 1 << 48;
+const LARGEST: usize = 1 << 41;
 
 /// The element type behind an ONNX data type, where the graph has one.
 pub fn elem(data_type: i32) -> Option<Elem> {

@@ -1,0 +1,155 @@
+//! Models with the results that ONNX Runtime gives for them; `tests/scripts` made both.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use packwright_ir::tensor::Tensor;
+use packwright_ir::{Elem, Graph, Op, Type};
+use packwright_onnx::axis::Dim;
+use packwright_onnx::proto::{GraphProto, TensorProto};
+use packwright_onnx::{Binding, ImportOptions, Imported, Model, values};
+use prost::Message;
+use ruzstd::decoding::StreamingDecoder;
+
+/// A model, what goes in and what has to come out.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    pub name: String,
+    pub model: Model,
+    pub inputs: Vec<(String, Tensor)>,
+    pub outputs: Vec<(String, Tensor)>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("files/onnx")
+}
+
+/// The names of all stored models, in order.
+///
+/// # Panics
+/// When the folder cannot be read.
+pub fn names() -> Vec<String> {
+    let entries = fs::read_dir(folder()).unwrap_or_else(|error| panic!("{error}"));
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".onnx.zst")?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// A stored model by its name.
+///
+/// # Panics
+/// When it or its arrays cannot be read.
+pub fn load(name: &str) -> Reference {
+    let model = unpack(&format!("{name}.onnx.zst"));
+    let model = Model::from_bytes(model, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let arrays = arrays(&format!("{name}.arrays.zst"));
+    let named = |prefix: &str| {
+        let of = |t: &TensorProto| Some((t.name().strip_prefix(prefix)?.to_owned(), tensor(t)));
+        arrays.iter().filter_map(of).collect()
+    };
+    Reference {
+        name: name.to_owned(),
+        model,
+        inputs: named("in."),
+        outputs: named("out."),
+    }
+}
+
+/// Models of one node each, in order.
+///
+/// # Panics
+/// When the file cannot be read.
+pub fn operators() -> Vec<Reference> {
+    let mut cases: Vec<Reference> = Vec::new();
+    for array in arrays("operators.zst") {
+        let (name, rest) = array.name().split_once('.').expect("CASE.what");
+        if rest == "model" {
+            let bytes = array.raw_data.clone().expect("holds the bytes");
+            let model = Model::from_bytes(bytes, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+            cases.push(Reference {
+                name: name.to_owned(),
+                model,
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+            });
+            continue;
+        }
+        let case = cases.last_mut().expect("the model comes first");
+        match rest.split_once('.').expect("in.NAME or out.NAME") {
+            ("in", input) => case.inputs.push((input.to_owned(), tensor(&array))),
+            (_, output) => case.outputs.push((output.to_owned(), tensor(&array))),
+        }
+    }
+    cases
+}
+
+impl Reference {
+    /// How to import it at the lengths of its inputs.
+    pub fn options(&self) -> ImportOptions {
+        let mut binding = Binding::default();
+        for port in self.model.inputs() {
+            let Some((_, given)) = self.inputs.iter().find(|(name, _)| *name == port.name) else {
+                continue;
+            };
+            for (dim, &length) in port.dims.iter().flatten().zip(given.shape()) {
+                if let Dim::Named(name) = dim {
+                    binding.names.insert(name.clone(), length as u64);
+                }
+            }
+        }
+        // Flags choose branches: they are known when a model is imported.
+        let flags = self.inputs.iter().filter(|(_, t)| t.elem() == Elem::Bool && t.shape() == [1]);
+        ImportOptions {
+            binding,
+            fixed: flags.cloned().collect(),
+            ..ImportOptions::default()
+        }
+    }
+
+    /// The inputs that a graph of the model has.
+    pub fn inputs_of(&self, graph: &Graph) -> Vec<(String, Tensor)> {
+        let has = |name: &str| {
+            let mut inputs = graph.inputs().iter();
+            inputs.any(|n| matches!(graph.op(*n), Op::Input { name: own } if own == name))
+        };
+        let given = self.inputs.iter().filter(|(name, _)| has(name));
+        given.cloned().collect()
+    }
+
+    /// The graph at the lengths of the inputs.
+    ///
+    /// # Panics
+    /// When something stands in the way.
+    pub fn import(&self) -> Imported {
+        packwright_onnx::import(&self.model, &self.options())
+            .unwrap_or_else(|e| panic!("{}:\n{e}", self.name))
+    }
+}
+
+fn arrays(file: &str) -> Vec<TensorProto> {
+    let graph = GraphProto::decode(unpack(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    graph.initializer
+}
+
+fn unpack(file: &str) -> Bytes {
+    let packed = fs::read(folder().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let mut bytes = Vec::new();
+    StreamingDecoder::new(packed.as_slice())
+        .unwrap_or_else(|e| panic!("{file}: {e}"))
+        .read_to_end(&mut bytes)
+        .unwrap_or_else(|e| panic!("{file}: {e}"));
+    bytes.into()
+}
+
+fn tensor(stored: &TensorProto) -> Tensor {
+    let elem = values::elem(stored.data_type()).expect("an element type of graphs");
+    let shape: Vec<usize> = stored.dims.iter().map(|&n| n as usize).collect();
+    let bytes = stored.raw_data.clone().unwrap_or_default();
+    Tensor::from_le_bytes(&Type::new(elem, shape), &bytes)
+        .unwrap_or_else(|| panic!("{}: the bytes fill the shape", stored.name()))
+}
