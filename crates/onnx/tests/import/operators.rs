@@ -415,8 +415,8 @@ fn functions_of_the_model_are_put_in_place() {
             .to_string()
     };
     let endless = function("Outer", vec![node("Outer", "mine", &["a"], "b")], 17);
-    insta::assert_snapshot!(refused(vec![endless]), @"");
-    insta::assert_snapshot!(refused(vec![function("Outer", vec![leaky], 13)]), @"");
+    insta::assert_snapshot!(refused(vec![endless]), @r#"the function "Outer" calls itself [onnx-function]"#);
+    insta::assert_snapshot!(refused(vec![function("Outer", vec![leaky], 13)]), @r#"the function "Outer" is of operator set 13, the model of 17 [onnx-function]"#);
 }
 
 #[test]
