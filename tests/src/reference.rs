@@ -34,7 +34,14 @@ pub fn names() -> Vec<String> {
     let entries = fs::read_dir(folder()).unwrap_or_else(|error| panic!("{error}"));
     let mut names: Vec<String> = entries
         .flatten()
-        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".onnx.zst")?.to_owned()))
+        .filter_map(|e| {
+            Some(
+                e.file_name()
+                    .to_str()?
+                    .strip_suffix(".onnx.zst")?
+                    .to_owned(),
+            )
+        })
         .collect();
     names.sort();
     names
@@ -103,7 +110,10 @@ impl Reference {
             }
         }
         // Flags choose branches: they are known when a model is imported.
-        let flags = self.inputs.iter().filter(|(_, t)| t.elem() == Elem::Bool && t.shape() == [1]);
+        let flags = self
+            .inputs
+            .iter()
+            .filter(|(_, t)| t.elem() == Elem::Bool && t.shape() == [1]);
         ImportOptions {
             binding,
             fixed: flags.cloned().collect(),

@@ -194,7 +194,11 @@ fn change_tensor(tensor: &mut TensorProto, random: &mut Random) {
         _ => {
             if let Some(raw) = &tensor.raw_data {
                 let number = random.nasty().to_le_bytes();
-                let changed: Vec<u8> = raw.iter().zip(number.iter().cycle()).map(|(_, b)| *b).collect();
+                let changed: Vec<u8> = raw
+                    .iter()
+                    .zip(number.iter().cycle())
+                    .map(|(_, b)| *b)
+                    .collect();
                 tensor.raw_data = Some(changed.into());
             }
         }

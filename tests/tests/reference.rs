@@ -79,7 +79,10 @@ fn packets_compute_what_the_quantised_graph_means() {
     let e1 = target("e1", &[]);
     let complaints = reference::names().into_par_iter().filter_map(|name| {
         let found = through_packets(&reference::load(&name), &e1);
-        let expected = NOT_YET.iter().find(|(n, _)| *n == name).map(|(_, code)| *code);
+        let expected = NOT_YET
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, code)| *code);
         (found.as_deref() != expected).then(|| format!("{name}: {found:?}, not {expected:?}"))
     });
     report(complaints.collect());
@@ -98,7 +101,9 @@ fn through_packets(case: &Reference, target: &Target) -> Option<String> {
     }
     let inputs = case.inputs_of(&compiled.graph);
     let results = both_for(&mut compiled, target, &inputs);
-    let differs = results.into_iter().find(|(_, expected, found)| expected != found);
+    let differs = results
+        .into_iter()
+        .find(|(_, expected, found)| expected != found);
     differs.map(|(name, ..)| format!("{name} differs"))
 }
 
@@ -111,10 +116,14 @@ fn through_passes(case: &Reference) -> Vec<String> {
     };
     let mut complaints = Vec::new();
     let mut check = |graph: &Graph, pass: &str| {
-        complaints.extend(complaint(graph, case).map(|c| format!("{} after {pass}: {c}", case.name)));
+        complaints
+            .extend(complaint(graph, case).map(|c| format!("{} after {pass}: {c}", case.name)));
     };
     check(&graph, "the import");
-    for pass in pass::PASSES.iter().filter(|p| p.name != "quantize" && p.name != "legalize") {
+    for pass in pass::PASSES
+        .iter()
+        .filter(|p| p.name != "quantize" && p.name != "legalize")
+    {
         if let Err(problems) = pipeline::run_pass(pass.name, &mut graph) {
             check(&graph, &format!("{}: {problems}", pass.name));
             break;
@@ -122,7 +131,8 @@ fn through_passes(case: &Reference) -> Vec<String> {
         check(&graph, pass.name);
     }
     let mut fused = case.import().graph;
-    if let Err(problems) = pipeline::fuse(&mut fused).and_then(|_| eliminate_dead::run(&mut fused)) {
+    if let Err(problems) = pipeline::fuse(&mut fused).and_then(|_| eliminate_dead::run(&mut fused))
+    {
         complaints.push(format!("{}: {problems}", case.name));
         return complaints;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use packwright::errors::Failure;
-use packwright::model::Binding;
+use packwright::model::{Binding, Given};
 use packwright::options::{self, Activations, CompileChoices};
 use packwright::target::Target;
 
@@ -151,6 +151,25 @@ pub struct BindArgs {
     /// Length of an axis by the model's own name; repeatable or comma-separated.
     #[arg(help_heading = "Axes", long, value_name = "NAME=N", value_delimiter = ',', value_parser = axis_binding)]
     pub bind: Vec<(String, u64)>,
+    /// An input that is a constant: a whole number, true or false everywhere, or `first` for 1 at the
+    /// first place of each row; repeatable.
+    #[arg(help_heading = "Axes", long = "const", value_name = "NAME=VALUE", value_parser = constant)]
+    pub constants: Vec<(String, Given)>,
+}
+
+fn constant(text: &str) -> Result<(String, Given), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("a constant is given as NAME=VALUE")?;
+    let given = match value.trim() {
+        "true" | "ones" => Given::All(1),
+        "false" | "zeros" => Given::All(0),
+        "first" => Given::First,
+        number => Given::All(number.parse().map_err(|_| {
+            format!("`{number}` is neither a whole number nor true, false, ones, zeros or first")
+        })?),
+    };
+    Ok((name.trim().to_owned(), given))
 }
 
 fn axis_binding(text: &str) -> Result<(String, u64), String> {
@@ -173,6 +192,7 @@ impl BindArgs {
             seq: self.seq,
             past: self.past,
             encoder: self.encoder,
+            consts: self.constants.iter().cloned().collect(),
         }
     }
 }

@@ -207,7 +207,9 @@ pub fn model(spec: &str, binding: &Binding) -> Result<ModelFacts, Failure> {
 fn ahead(graph: &mut Graph) -> Result<Vec<Problem>, Failure> {
     pipeline::fuse(graph)?;
     let found = pipeline::run_graph_pipeline(&mut graph.clone(), &GraphOptions::default());
-    Ok(found.err().map_or_else(Vec::new, |all| Failure::from(all).0))
+    Ok(found
+        .err()
+        .map_or_else(Vec::new, |all| Failure::from(all).0))
 }
 
 /// How often each operator stands in a graph, in the words of the text form.

@@ -15,7 +15,7 @@ use packwright_zoo::{ModelFile, Phase, Zoo};
 use crate::errors::{Failure, Problem};
 use crate::file;
 
-pub use packwright_onnx::Binding;
+pub use packwright_onnx::{Binding, Given};
 
 /// What embedded models are called on the command line.
 const ZOO: &str = "zoo:";
@@ -152,7 +152,12 @@ pub fn import_embedded(file: &ModelFile, binding: &Binding) -> Result<Imported, 
         seq: pick(binding.seq, default.seq, Role::Sequence),
         past: pick(binding.past, default.past, Role::Past),
         encoder: pick(binding.encoder, default.encoder, Role::Encoder),
+        consts: binding.consts.clone(),
     };
+    // What the user says takes the place of the default.
+    options
+        .fixed
+        .retain(|name, _| !binding.consts.contains_key(name));
     let name = file.file.strip_suffix(".onnx").unwrap_or(file.file);
     import_model(&model, &options, name).map_err(|failure| failure.at(file.file))
 }

@@ -1,13 +1,16 @@
 //! Lengths for the axes that have names instead.
 
 use indexmap::IndexMap;
+use packwright_ir::Type;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::tensor::Tensor;
 
 use crate::axis::{Axis, Dim, Role, role_of_place};
 use crate::codes;
 use crate::load::{Model, Port};
+use crate::values;
 
-/// What the user says about axes.
+/// What the user says about inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
     /// Lengths by the model's own names.
@@ -20,6 +23,32 @@ pub struct Binding {
     pub past: Option<u64>,
     /// Every axis of encoder positions that a decoder looks at.
     pub encoder: Option<u64>,
+    /// Inputs that are constants, by name.
+    pub consts: IndexMap<String, Given>,
+}
+
+/// The values of an input that is a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// One number everywhere; flags are 0 or 1.
+    All(i64),
+    /// 1 at the first place of each row, 0 elsewhere.
+    First,
+}
+
+impl Given {
+    /// The values in a type.
+    pub(crate) fn tensor(self, ty: &Type) -> Tensor {
+        match self {
+            Given::All(number) => values::filled(ty.elem, &ty.shape, number as f64),
+            Given::First => {
+                let columns = ty.columns().max(1);
+                let first = |i: usize| i64::from(i.is_multiple_of(columns));
+                let numbers = Tensor::i64(&ty.shape, (0..ty.elements()).map(first).collect());
+                values::converted(&numbers, ty.elem)
+            }
+        }
+    }
 }
 
 /// The lengths of all axes.

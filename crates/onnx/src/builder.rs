@@ -295,8 +295,11 @@ impl Builder {
     }
 }
 
-/// Whether a value has more elements than any machine holds; a product that overflows has.
+/// Whether a value has more elements than any machine holds; axes of length 0 do not make others small.
 fn too_large(ty: &Type) -> bool {
-    let elements = ty.shape.iter().try_fold(1usize, |p, &n| p.checked_mul(n));
+    let elements = ty
+        .shape
+        .iter()
+        .try_fold(1usize, |p, &n| p.checked_mul(n.max(1)));
     elements.is_none_or(|n| n > LARGEST_VALUE)
 }

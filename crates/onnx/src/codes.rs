@@ -361,7 +361,17 @@ pub(crate) fn data_dependent(what: &str) -> Diagnostic {
         "onnx-data-dependent-shape",
         format!("{what} depends on values that are known only at run time"),
     )
-    .help("bind the axes, or fix the input that it depends on to constant values")
+    .help("bind the axes, or make the input that it depends on a constant: --const NAME=VALUE")
+}
+
+pub(crate) fn branch(flag: &str) -> Diagnostic {
+    Diagnostic::unsupported(
+        "onnx-data-dependent-shape",
+        "which branch is taken depends on values that are known only at run time",
+    )
+    .help(format!(
+        "where {flag:?} is an input, make it a constant: --const {flag}=true"
+    ))
 }
 
 pub(crate) fn axis_range(axis: i64, rank: usize) -> Diagnostic {

@@ -133,7 +133,11 @@ impl Call {
             name => format!("{name}_{number}"),
         };
         let mut names = HashMap::new();
-        let given = node.input.iter().map(String::as_str).chain(std::iter::repeat(""));
+        let given = node
+            .input
+            .iter()
+            .map(String::as_str)
+            .chain(std::iter::repeat(""));
         for (name, given) in function.input.iter().zip(given) {
             names.insert(name.clone(), given.to_owned());
         }
@@ -173,7 +177,11 @@ impl Call {
         for name in node.input.iter_mut().chain(&mut node.output) {
             *name = self.name(name);
         }
-        node.attribute = inner.attribute.iter().filter_map(|a| self.attribute(a)).collect();
+        node.attribute = inner
+            .attribute
+            .iter()
+            .filter_map(|a| self.attribute(a))
+            .collect();
         node
     }
 
@@ -205,9 +213,8 @@ impl Call {
     /// Results that the function passes on from its operands.
     fn missing_results(&self, node: &NodeProto, function: &FunctionProto) -> Vec<NodeProto> {
         let passed = function.output.iter().zip(&node.output);
-        let passed = passed.filter(|(name, given)| {
-            !given.is_empty() && function.input.contains(*name)
-        });
+        let passed =
+            passed.filter(|(name, given)| !given.is_empty() && function.input.contains(*name));
         passed
             .map(|(name, given)| NodeProto {
                 op_type: Some("Identity".to_owned()),

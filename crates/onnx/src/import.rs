@@ -10,7 +10,7 @@ use packwright_ir::{Graph, NodeId, Op, Type, order};
 
 use crate::attr::Attrs;
 use crate::bind::{Binding, Bound, bind};
-use crate::builder::{Arg, Builder};
+use crate::builder::{Arg, Builder, FOLD_LIMIT};
 use crate::codes;
 use crate::layer::layers;
 use crate::load::Model;
@@ -89,7 +89,8 @@ struct Walk<'m> {
 impl<'m> Walk<'m> {
     fn add_inputs(&mut self, builder: &mut Builder, bound: &Bound, options: &ImportOptions) {
         let ports = self.model.inputs();
-        for name in options.fixed.keys() {
+        let constants = options.binding.consts.keys();
+        for name in options.fixed.keys().chain(constants) {
             if !ports.iter().any(|p| p.name == *name) {
                 self.errors
                     .push(codes::fixed_input(name, "is no input of the model"));
@@ -104,9 +105,19 @@ impl<'m> Walk<'m> {
                 }
                 Some(elem) => {
                     let ty = Type::new(elem, shape.clone());
-                    match options.fixed.get(&port.name) {
-                        Some(tensor) => self.fixed(builder, &port.name, &ty, tensor),
-                        None => Arg::Graph(builder.graph.add_input(port.name.clone(), ty)),
+                    let given = options.binding.consts.get(&port.name);
+                    match (options.fixed.get(&port.name), given) {
+                        (Some(tensor), _) => self.fixed(builder, &port.name, &ty, tensor),
+                        (None, Some(_)) if ty.elements() > FOLD_LIMIT => {
+                            let problem = format!("is {ty}: too large for a constant");
+                            self.errors.push(codes::fixed_input(&port.name, &problem));
+                            Arg::Lost
+                        }
+                        (None, Some(given)) => {
+                            let tensor = given.tensor(&ty);
+                            self.fixed(builder, &port.name, &ty, &tensor)
+                        }
+                        (None, None) => Arg::Graph(builder.graph.add_input(port.name.clone(), ty)),
                     }
                 }
             };
@@ -201,7 +212,10 @@ impl<'m> Walk<'m> {
         let condition = args.first().and_then(Option::as_ref).and_then(Arg::tensor);
         let taken = match condition.map(values::floats).as_deref() {
             Some([flag]) => *flag != 0.0,
-            _ => return Err(codes::data_dependent("which branch is taken")),
+            _ => {
+                let flag = proto.input.first().map_or("", String::as_str);
+                return Err(codes::branch(flag));
+            }
         };
         let name = if taken { "then_branch" } else { "else_branch" };
         let graph = proto

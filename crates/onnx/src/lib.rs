@@ -34,6 +34,6 @@ mod node;
 mod op;
 mod weights;
 
-pub use bind::Binding;
+pub use bind::{Binding, Given};
 pub use import::{ImportOptions, Imported, import};
 pub use load::Model;

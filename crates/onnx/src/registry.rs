@@ -11,8 +11,8 @@ use crate::codes;
 use crate::load::Model;
 use crate::node::Node;
 use crate::op::{
-    attention, constant, elementwise, index, layout, norm,
-    product, random, reduce, rotary, sequence,
+    attention, constant, elementwise, index, layout, norm, product, random, reduce, rotary,
+    sequence,
 };
 use crate::proto::NodeProto;
 
@@ -167,21 +167,17 @@ static ROWS: &[Row] = &[
         "to the element types of the graph",
     )
     .to("cast"),
-    row("CastLike", 15, By(layout::cast_like), "")
-    .to("cast"),
+    row("CastLike", 15, By(layout::cast_like), "").to("cast"),
     row("Ceil", 6, Import::Unary(Unary::Ceil), ""),
-    row("Clip", 11, By(elementwise::clip), "")
-    .to("max, min"),
+    row("Clip", 11, By(elementwise::clip), "").to("max, min"),
     row(
         "Compress",
         1,
         Refused("the number of results depends on values", REWRITE),
         "",
     ),
-    row("Concat", 4, By(layout::concat), "")
-    .to("concat"),
-    row("ConcatFromSequence", 11, By(sequence::concat), "")
-    .to("concat"),
+    row("Concat", 4, By(layout::concat), "").to("concat"),
+    row("ConcatFromSequence", 11, By(sequence::concat), "").to("concat"),
     row(
         "Constant",
         1,
@@ -206,8 +202,7 @@ static ROWS: &[Row] = &[
         "",
     ),
     row("Cos", 7, Import::Unary(Unary::Cos), ""),
-    row("CumSum", 11, By(index::cum_sum), STATIC)
-    .to("cum_sum"),
+    row("CumSum", 11, By(index::cum_sum), STATIC).to("cum_sum"),
     row(
         "DequantizeLinear",
         10,
@@ -218,8 +213,7 @@ static ROWS: &[Row] = &[
         "",
     ),
     row("Div", 7, Import::Binary(Binary::Div), ""),
-    row("Dropout", 1, By(layout::dropout), "inference only; no mask")
-    .to("nothing"),
+    row("Dropout", 1, By(layout::dropout), "inference only; no mask").to("nothing"),
     row(
         "DynamicQuantizeLinear",
         11,
@@ -239,21 +233,16 @@ static ROWS: &[Row] = &[
     row("Equal", 7, Import::Binary(Binary::Equal), ""),
     row("Erf", 9, Import::Unary(Unary::Erf), ""),
     row("Exp", 6, Import::Unary(Unary::Exp), ""),
-    row("Expand", 8, By(layout::expand), STATIC)
-    .to("expand"),
+    row("Expand", 8, By(layout::expand), STATIC).to("expand"),
     row("EyeLike", 9, By(constant::eye_like), "").to("a constant"),
-    row("Flatten", 1, By(layout::flatten), "")
-    .to("reshape"),
+    row("Flatten", 1, By(layout::flatten), "").to("reshape"),
     row("Floor", 6, Import::Unary(Unary::Floor), ""),
-    row("Gather", 1, By(index::gather), INDEX)
-    .to("gather; embedding of a table"),
-    row("GatherElements", 11, By(index::gather_elements), INDEX)
-    .to("gather_elements"),
+    row("Gather", 1, By(index::gather), INDEX).to("gather; embedding of a table"),
+    row("GatherElements", 11, By(index::gather_elements), INDEX).to("gather_elements"),
     row("GatherND", 11, By(index::gather_nd), "no batch axes").to("reshape, gather"),
     row("Gelu", 20, By(elementwise::gelu), "")
-    .to("gelu_erf or gelu_tanh; an activation of a product"),
-    row("Gemm", 7, By(product::gemm), "")
-    .to("matmul"),
+        .to("gelu_erf or gelu_tanh; an activation of a product"),
+    row("Gemm", 7, By(product::gemm), "").to("matmul"),
     row("Greater", 7, Import::Binary(Binary::Greater), ""),
     row(
         "GreaterOrEqual",
@@ -274,8 +263,7 @@ static ROWS: &[Row] = &[
         "",
     ),
     row("HardSwish", 14, By(elementwise::hard_swish), "").to("add, max, min, mul"),
-    row("Identity", 1, By(layout::identity), "")
-    .to("nothing"),
+    row("Identity", 1, By(layout::identity), "").to("nothing"),
     row(
         "If",
         1,
@@ -302,8 +290,7 @@ static ROWS: &[Row] = &[
     row("Less", 7, Import::Binary(Binary::Less), ""),
     row("LessOrEqual", 12, Import::Binary(Binary::LessOrEqual), ""),
     row("Log", 6, Import::Unary(Unary::Log), ""),
-    row("LogSoftmax", 1, By(norm::log_softmax), "")
-    .to("softmax, log"),
+    row("LogSoftmax", 1, By(norm::log_softmax), "").to("softmax, log"),
     row(
         "Loop",
         1,
@@ -342,8 +329,7 @@ static ROWS: &[Row] = &[
         Refused("pictures are not supported", REWRITE),
         "",
     ),
-    row("Mean", 6, By(elementwise::mean), "")
-    .to("add, div"),
+    row("Mean", 6, By(elementwise::mean), "").to("add, div"),
     row("Min", 6, Fold(Binary::Min), ""),
     row(
         "Mod",
@@ -383,8 +369,7 @@ static ROWS: &[Row] = &[
         "constant mode; amounts known when the model is imported",
     )
     .to("slice, pad"),
-    row("Pow", 7, By(elementwise::pow), "")
-    .to("pow"),
+    row("Pow", 7, By(elementwise::pow), "").to("pow"),
     row(
         "QuantizeLinear",
         10,
@@ -409,13 +394,11 @@ static ROWS: &[Row] = &[
         Refused("is not supported", REWRITE),
         "",
     ),
-    row("Range", 11, By(constant::range), STATIC)
-    .to("a constant"),
+    row("Range", 11, By(constant::range), STATIC).to("a constant"),
     row("Reciprocal", 6, Import::Unary(Unary::Reciprocal), ""),
     row("ReduceL1", 1, By(reduce::l1), STATIC).to("abs, reduce_sum"),
     row("ReduceL2", 1, By(reduce::l2), STATIC).to("reduce_sum_square, sqrt"),
-    row("ReduceLogSum", 1, By(reduce::log_sum), STATIC)
-    .to("reduce_sum, log"),
+    row("ReduceLogSum", 1, By(reduce::log_sum), STATIC).to("reduce_sum, log"),
     row(
         "ReduceLogSumExp",
         1,
@@ -434,8 +417,7 @@ static ROWS: &[Row] = &[
         STATIC,
     ),
     row("Relu", 6, Import::Unary(Unary::Relu), ""),
-    row("Reshape", 5, By(layout::reshape), STATIC)
-    .to("reshape"),
+    row("Reshape", 5, By(layout::reshape), STATIC).to("reshape"),
     row(
         "Resize",
         1,
@@ -484,10 +466,8 @@ static ROWS: &[Row] = &[
         "position known when the model is imported",
     )
     .to("nothing"),
-    row("SequenceConstruct", 11, By(sequence::construct), "")
-    .to("nothing"),
-    row("Shape", 1, By(constant::shape), "")
-    .to("a constant"),
+    row("SequenceConstruct", 11, By(sequence::construct), "").to("nothing"),
+    row("Shape", 1, By(constant::shape), "").to("a constant"),
     row("Sigmoid", 6, Import::Unary(Unary::Sigmoid), ""),
     row("Sign", 9, By(elementwise::sign), "").to("greater, less, cast, sub"),
     row(
@@ -498,20 +478,14 @@ static ROWS: &[Row] = &[
     )
     .to("rms_norm"),
     row("Sin", 7, Import::Unary(Unary::Sin), ""),
-    row("Size", 1, By(constant::size), "")
-    .to("a constant"),
-    row("Slice", 10, By(layout::slice), STATIC)
-    .to("slice"),
-    row("Softmax", 1, By(norm::softmax), "")
-    .to("softmax; attention"),
+    row("Size", 1, By(constant::size), "").to("a constant"),
+    row("Slice", 10, By(layout::slice), STATIC).to("slice"),
+    row("Softmax", 1, By(norm::softmax), "").to("softmax; attention"),
     row("Softplus", 1, By(elementwise::softplus), "").to("max, abs, exp, log, add"),
-    row("Split", 2, By(layout::split), STATIC)
-    .to("slice"),
-    row("SplitToSequence", 11, By(sequence::split), STATIC)
-    .to("slice"),
+    row("Split", 2, By(layout::split), STATIC).to("slice"),
+    row("SplitToSequence", 11, By(sequence::split), STATIC).to("slice"),
     row("Sqrt", 6, Import::Unary(Unary::Sqrt), ""),
-    row("Squeeze", 1, By(layout::squeeze), STATIC)
-    .to("reshape"),
+    row("Squeeze", 1, By(layout::squeeze), STATIC).to("reshape"),
     row(
         "StringNormalizer",
         1,
@@ -521,8 +495,7 @@ static ROWS: &[Row] = &[
     row("Sub", 7, Import::Binary(Binary::Sub), ""),
     row("Sum", 6, Fold(Binary::Add), ""),
     row("Tanh", 6, Import::Unary(Unary::Tanh), ""),
-    row("Tile", 6, By(layout::tile), STATIC)
-    .to("expand"),
+    row("Tile", 6, By(layout::tile), STATIC).to("expand"),
     row(
         "TopK",
         10,
@@ -530,8 +503,7 @@ static ROWS: &[Row] = &[
         "count known when the model is imported",
     )
     .to("top_k"),
-    row("Transpose", 1, By(layout::transpose), "")
-    .to("transpose"),
+    row("Transpose", 1, By(layout::transpose), "").to("transpose"),
     row(
         "Trilu",
         14,
@@ -545,10 +517,8 @@ static ROWS: &[Row] = &[
         Refused("the number of results depends on values", REWRITE),
         "",
     ),
-    row("Unsqueeze", 1, By(layout::unsqueeze), STATIC)
-    .to("reshape"),
-    row("Where", 9, By(elementwise::select), "")
-    .to("where"),
+    row("Unsqueeze", 1, By(layout::unsqueeze), STATIC).to("reshape"),
+    row("Where", 9, By(elementwise::select), "").to("where"),
     row("Xor", 7, Import::Binary(Binary::Xor), ""),
 ];
 

@@ -121,6 +121,22 @@ pub(crate) fn filled(elem: Elem, shape: &[usize], value: f64) -> Tensor {
     Tensor::plain(data)
 }
 
+/// The elements in another type; numbers that it does not have are cut to what it has.
+pub(crate) fn converted(tensor: &Tensor, elem: Elem) -> Tensor {
+    let (shape, v) = (tensor.shape(), floats(tensor));
+    let data = match elem {
+        Elem::Bool => Data::Bool(array(shape, v.iter().map(|x| *x != 0.0).collect())),
+        Elem::U8 => Data::U8(array(shape, v.iter().map(|x| *x as u8).collect())),
+        Elem::I8 => Data::I8(array(shape, v.iter().map(|x| *x as i8).collect())),
+        Elem::I32 => Data::I32(array(shape, v.iter().map(|x| *x as i32).collect())),
+        Elem::I64 => Data::I64(array(shape, v.iter().map(|x| *x as i64).collect())),
+        Elem::F16 => Data::F16(array(shape, v.iter().map(|x| *x as f32).collect())),
+        Elem::F32 => Data::F32(array(shape, v.iter().map(|x| *x as f32).collect())),
+        Elem::F64 => Data::F64(array(shape, v)),
+    };
+    Tensor::plain(data)
+}
+
 /// The elements as integers, where they are integers.
 pub fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
     match &tensor.data {

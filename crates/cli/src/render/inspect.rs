@@ -95,7 +95,9 @@ pub fn model(facts: &ModelFacts, width: Option<u16>) -> String {
     }
     text.push('\n');
     if facts.problems.is_empty() {
-        text.push_str("nothing stands in the way of compiling it for a machine that is large enough\n");
+        text.push_str(
+            "nothing stands in the way of compiling it for a machine that is large enough\n",
+        );
     } else {
         text.push_str(&match facts.problems.len() {
             1 => "one problem stands in the way:\n".to_owned(),

@@ -138,7 +138,9 @@ pub(crate) fn attention(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Di
         )));
     }
     if node.opt(6).is_some() {
-        return Err(codes::form("lengths of the cache as an operand are not supported"));
+        return Err(codes::form(
+            "lengths of the cache as an operand are not supported",
+        ));
     }
     let past = past_length(b, node.opt(4))?;
     let k = append(b, node.opt(4), &k, kv_heads)?;
@@ -195,12 +197,7 @@ fn side_by_side(
 }
 
 /// A mask as numbers for all columns; those that it does not reach are hidden.
-fn whole_mask(
-    b: &mut Builder,
-    mask: &Arg,
-    columns: usize,
-    elem: Elem,
-) -> Result<Arg, Diagnostic> {
+fn whole_mask(b: &mut Builder, mask: &Arg, columns: usize, elem: Elem) -> Result<Arg, Diagnostic> {
     let mask = if b.ty(mask)?.elem == Elem::Bool {
         mask::unless(b, mask, elem, f64::NEG_INFINITY)?
     } else {

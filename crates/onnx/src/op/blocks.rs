@@ -78,7 +78,7 @@ fn stored(b: &mut Builder, node: &Node<'_>, at: usize) -> Result<Packed, Diagnos
 impl Packing {
     fn check(&self) -> Result<(), Diagnostic> {
         let bits = matches!(self.bits, 2 | 4 | 8);
-        let block = self.block >= 16 && self.block.is_power_of_two();
+        let block = (16..=1 << 16).contains(&self.block) && self.block.is_power_of_two();
         if bits && block && self.rows > 0 && self.columns > 0 {
             values::need_shape(&[self.rows as i64, self.columns as i64], "the weights")?;
             return Ok(());

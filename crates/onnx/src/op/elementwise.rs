@@ -132,8 +132,7 @@ pub(crate) fn leaky_relu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, D
 pub(crate) fn hard_swish(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
     let x = node.arg(0)?;
     let elem = b.ty(x)?.elem;
-    let [sixth, half, zero, one] =
-        [1.0 / 6.0, 0.5, 0.0, 1.0].map(|value| b.scalar(elem, value));
+    let [sixth, half, zero, one] = [1.0 / 6.0, 0.5, 0.0, 1.0].map(|value| b.scalar(elem, value));
     let mut gate = b.emit(Op::Binary(Binary::Mul), &[x, &sixth])?;
     gate = b.emit(Op::Binary(Binary::Add), &[&gate, &half])?;
     gate = b.emit(Op::Binary(Binary::Max), &[&gate, &zero])?;

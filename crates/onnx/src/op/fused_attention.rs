@@ -146,16 +146,14 @@ fn part(b: &mut Builder, x: &Arg, at: usize, parts: usize) -> Result<Arg, Diagno
             let x = b.cut(x, 3, at, 1)?;
             b.reshape(&x, &[batch, rows, heads.saturating_mul(width)])
         }
-        _ => Err(codes::form(format!("{shape:?} does not hold {parts} parts"))),
+        _ => Err(codes::form(format!(
+            "{shape:?} does not hold {parts} parts"
+        ))),
     }
 }
 
 /// Rows with their pieces of a common bias.
-fn biased(
-    b: &mut Builder,
-    rows: [Arg; 3],
-    bias: Option<&Arg>,
-) -> Result<[Arg; 3], Diagnostic> {
+fn biased(b: &mut Builder, rows: [Arg; 3], bias: Option<&Arg>) -> Result<[Arg; 3], Diagnostic> {
     let Some(bias) = bias else {
         return Ok(rows);
     };
@@ -165,7 +163,9 @@ fn biased(
     for x in &rows {
         let [_, _, columns] = row_shape(b, x)?;
         if b.shape(bias)?.len() != 1 || columns > length - start {
-            return Err(codes::form("the bias does not fit queries, keys and values"));
+            return Err(codes::form(
+                "the bias does not fit queries, keys and values",
+            ));
         }
         let piece = b.cut(bias, 0, start, columns)?;
         sums.push(b.emit(Op::Binary(Binary::Add), &[x, &piece])?);
@@ -196,10 +196,7 @@ pub(crate) fn group_query(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, 
         .ok_or_else(|| codes::form("the cache is too long"))?;
     whole_cache(b, node, total)?;
     if attrs.flag("do_rotary", false)? {
-        let at = match node.opt(9) {
-            Some(positions) => Some(positions.clone()),
-            None => None,
-        };
+        let at = node.opt(9).cloned();
         let interleaved = attrs.flag("rotary_interleaved", false)?;
         let cos = rows_of_table(b, node.arg(7)?, at.as_ref(), past, rows)?;
         let sin = rows_of_table(b, node.arg(8)?, at.as_ref(), past, rows)?;
@@ -221,7 +218,10 @@ pub(crate) fn group_query(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, 
         scale: scale(node)?,
         softcap: attrs.float("softcap", 0.0)?,
         causal: true,
-        window: usize::try_from(attrs.int("local_window_size", -1)?).ok(),
+        // The operator counts the row itself.
+        window: usize::try_from(attrs.int("local_window_size", -1)?)
+            .ok()
+            .and_then(|n| n.checked_sub(1)),
     };
     let y = attend(b, [&q, &k.rows, &v.rows], bias.as_ref(), &how)?;
     Ok(vec![y, k.present, v.present])
@@ -270,7 +270,10 @@ fn whole_cache(b: &mut Builder, node: &Node<'_>, total: usize) -> Result<(), Dia
         return Err(differs(wrong));
     }
     match node.opt(5).and_then(Arg::ints) {
-        Some(last) => match last.iter().find(|n| usize::try_from(**n) != Ok(total - 1)) {
+        Some(last) => match last
+            .iter()
+            .find(|n| usize::try_from(**n).map(|n| n + 1) != Ok(total))
+        {
             Some(&wrong) => Err(differs(wrong.saturating_add(1))),
             None => Ok(()),
         },

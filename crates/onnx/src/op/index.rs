@@ -164,10 +164,17 @@ pub(crate) fn one_hot(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diag
     numbers[axis] = depth;
     let classes = b.known(Tensor::i64(&numbers, (0..depth as i64).collect()));
     let classes = b.cast(&classes, ty.elem)?;
-    let indices = from_front(b, indices, |_| depth)?;
-    let indices = b.reshape(&indices, &place)?;
-    let same = b.emit(Op::Binary(Binary::Equal), &[&indices, &classes])?;
+    let indices = b.reshape(indices, &place)?;
+    let front = b.emit(Op::Binary(Binary::Equal), &[&indices, &classes])?;
+    // Negative indices count from the end.
+    let length = b.scalar(ty.elem, depth as f64);
+    let classes = b.emit(Op::Binary(Binary::Sub), &[&classes, &length])?;
+    let back = b.emit(Op::Binary(Binary::Equal), &[&indices, &classes])?;
+    let same = b.emit(Op::Binary(Binary::Or), &[&front, &back])?;
     let pair = node.arg(2)?;
+    if b.shape(pair)? != [2] {
+        return Err(codes::form("there are not two values"));
+    }
     let off = b.cut(pair, 0, 0, 1)?;
     let on = b.cut(pair, 0, 1, 1)?;
     let (on, off) = (b.reshape(&on, &[])?, b.reshape(&off, &[])?);

@@ -72,7 +72,9 @@ pub(crate) fn batch_norm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, D
     let factor = b.emit(Op::Binary(Binary::Mul), &[&parts[0], &inverse])?;
     let centred = b.emit(Op::Binary(Binary::Sub), &[x, &parts[2]])?;
     let scaled = b.emit(Op::Binary(Binary::Mul), &[&centred, &factor])?;
-    Ok(vec![b.emit(Op::Binary(Binary::Add), &[&scaled, &parts[1]])?])
+    Ok(vec![
+        b.emit(Op::Binary(Binary::Add), &[&scaled, &parts[1]])?,
+    ])
 }
 
 /// `LayerNormalization`.

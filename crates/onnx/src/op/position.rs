@@ -1,9 +1,9 @@
 //! The bias of T5 that depends on how far apart two positions are.
 
+use packwright_ir::Op;
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::op::Unary;
 use packwright_ir::tensor::Tensor;
-use packwright_ir::Op;
 
 use crate::builder::{Arg, Builder, FOLD_LIMIT};
 use crate::node::Node;
@@ -24,11 +24,15 @@ pub(crate) fn relative_bias(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>
     let most = node.attrs.count("max_distance")?;
     let both_ways = node.attrs.flag("is_bidirectional", false)?;
     if rows.checked_mul(columns).is_none_or(|n| n > FOLD_LIMIT) {
-        return Err(codes::form(format!("{rows} times {columns} distances are too many")));
+        return Err(codes::form(format!(
+            "{rows} times {columns} distances are too many"
+        )));
     }
     let side = if both_ways { buckets / 2 } else { buckets };
     if side < 2 || most <= side / 2 {
-        return Err(codes::form(format!("{buckets} buckets do not reach to {most}")));
+        return Err(codes::form(format!(
+            "{buckets} buckets do not reach to {most}"
+        )));
     }
     let near = bucket_of_distance(b, side, most, rows.max(columns))?;
     let bucket = |i: usize, j: usize| match (j > i, both_ways) {
@@ -39,8 +43,9 @@ pub(crate) fn relative_bias(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>
     let indices = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j)));
     let indices = indices.map(|(i, j)| bucket(i, j) as i64).collect();
     let indices = b.known(Tensor::i64(&[rows, columns], indices));
-    let bias = b.emit(Op::Gather { axis: 0 }, &[table, &indices])?;
-    let bias = b.transpose(&bias, &[2, 0, 1])?;
+    // The operator takes the table column by column, whatever its shape says.
+    let table = b.reshape(table, &[heads, buckets])?;
+    let bias = b.emit(Op::Gather { axis: 1 }, &[&table, &indices])?;
     Ok(vec![b.reshape(&bias, &[1, heads, rows, columns])?])
 }
 
@@ -58,7 +63,12 @@ fn bucket_of_distance(
         let y = b.emit(Op::Unary(Unary::Log), &[&x])?;
         Ok(y.tensor().map(values::floats).unwrap_or_default())
     };
-    let mut far = logarithms((exact..exact.max(count)).map(part).chain([part(most)]).collect())?;
+    let mut far = logarithms(
+        (exact..exact.max(count))
+            .map(part)
+            .chain([part(most)])
+            .collect(),
+    )?;
     let whole = far.pop().unwrap_or(1.0) as f32;
     let of_far = |log: f64| {
         let step = log as f32 / whole * (side - exact) as f32;

@@ -33,7 +33,11 @@ pub(crate) fn fused_gemm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, D
         "Relu" => Unary::Relu,
         "Tanh" => Unary::Tanh,
         "Sigmoid" => Unary::Sigmoid,
-        other => return Err(codes::form(format!("the function {other:?} is not supported"))),
+        other => {
+            return Err(codes::form(format!(
+                "the function {other:?} is not supported"
+            )));
+        }
     };
     let product = gemm(b, node)?;
     Ok(vec![b.emit(Op::Unary(f), &[&product[0]])?])

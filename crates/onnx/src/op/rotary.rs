@@ -23,10 +23,7 @@ pub(crate) fn rotary(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagn
 }
 
 /// `com.microsoft.RotaryEmbedding`: positions are given for each row, or one for the first.
-pub(crate) fn rotary_with_offset(
-    b: &mut Builder,
-    node: &Node<'_>,
-) -> Result<Vec<Arg>, Diagnostic> {
+pub(crate) fn rotary_with_offset(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
     if node.attrs.float("scale", 1.0)? != 1.0 {
         return Err(codes::form("a scale is not supported"));
     }
@@ -112,7 +109,9 @@ pub(crate) fn rotate(
     let half = b.ty(tables[0])?.columns();
     let turned = half.checked_mul(2).filter(|n| *n <= width);
     let turned = turned.ok_or_else(|| {
-        codes::form(format!("heads of {width} are rotated by tables for {half} pairs"))
+        codes::form(format!(
+            "heads of {width} are rotated by tables for {half} pairs"
+        ))
     })?;
     if turned == width {
         return turn(b, x, heads, tables, interleaved);

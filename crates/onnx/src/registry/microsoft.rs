@@ -30,7 +30,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     microsoft("BiasAdd", By(elementwise::bias_add), "").to("add, add"),
     microsoft("BiasGelu", By(elementwise::bias_gelu), "")
-    .to("add, gelu_erf; an activation of a product"),
+        .to("add, gelu_erf; an activation of a product"),
     microsoft(
         "BiasSoftmax",
         By(norm::bias_softmax),
@@ -47,10 +47,14 @@ pub(super) static ROWS: &[Row] = &[
         Refused("a cache in a shared buffer is not supported", UNFUSED),
         "",
     ),
-    microsoft("EmbedLayerNormalization", By(embedding::embed_layer_norm), "")
-        .to("embedding, layer_norm"),
+    microsoft(
+        "EmbedLayerNormalization",
+        By(embedding::embed_layer_norm),
+        "",
+    )
+    .to("embedding, layer_norm"),
     microsoft("FastGelu", By(elementwise::fast_gelu), "")
-    .to("gelu_tanh; an activation of a product"),
+        .to("gelu_tanh; an activation of a product"),
     microsoft(
         "FusedGemm",
         By(product::fused_gemm),
@@ -69,7 +73,7 @@ pub(super) static ROWS: &[Row] = &[
         "",
     ),
     microsoft("Gelu", By(elementwise::gelu), "")
-    .to("gelu_erf or gelu_tanh; an activation of a product"),
+        .to("gelu_erf or gelu_tanh; an activation of a product"),
     microsoft(
         "GemmFastGelu",
         Refused("is made for one kind of GPU", UNFUSED),
@@ -123,14 +127,13 @@ pub(super) static ROWS: &[Row] = &[
         Refused("mixtures of experts are not supported", UNFUSED),
         "",
     ),
-    microsoft("QuickGelu", By(elementwise::quick_gelu), "")
-    .to("mul, sigmoid, mul"),
+    microsoft("QuickGelu", By(elementwise::quick_gelu), "").to("mul, sigmoid, mul"),
     microsoft(
         "RelativePositionBias",
         By(position::relative_bias),
         "lengths known when the model is imported",
     )
-    .to("gather, transpose"),
+    .to("gather"),
     microsoft(
         "RotaryEmbedding",
         By(rotary::rotary_with_offset),

@@ -13,7 +13,9 @@ pub fn supported_ops_md() -> String {
         OPSETS.end()
     );
     for (domain, title) in [("", "ai.onnx"), (MS, MS)] {
-        page += &format!("\n## {title}\n\n| operator | opsets | limits | in the graph |\n|---|---|---|---|\n");
+        page += &format!(
+            "\n## {title}\n\n| operator | opsets | limits | in the graph |\n|---|---|---|---|\n"
+        );
         for row in sorted(domain, false) {
             let opsets = opsets(row);
             page += &format!(

@@ -158,7 +158,11 @@ fn every_wrong_binding_names_the_axes_that_there_are() {
     ];
     for binding in wrong {
         let problems = bind(&decoder().model(), &binding).unwrap_err();
-        let said = format!("{} {}", problems.0[0].message, problems.0[0].help.clone().unwrap_or_default());
+        let said = format!(
+            "{} {}",
+            problems.0[0].message,
+            problems.0[0].help.clone().unwrap_or_default()
+        );
         for axis in ["batch_size", "sequence_length", "past_sequence_length"] {
             assert!(said.contains(&format!("`{axis}`")), "{axis}: {said}");
         }

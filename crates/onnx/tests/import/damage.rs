@@ -70,10 +70,7 @@ fn bomb(op: &str, operands: &[Tensor]) -> String {
     for (name, tensor) in names.iter().zip(operands) {
         small = small.weight(name, tensor);
     }
-    small
-        .node(op, &names.join(","), "y")
-        .output("y")
-        .problems()
+    small.node(op, &names.join(","), "y").output("y").problems()
 }
 
 #[test]

@@ -323,9 +323,11 @@ fn ten_unsupported_things_are_ten_entries() {
     let mut last = "x".to_owned();
     for (i, op) in chain.iter().enumerate() {
         // What stands between them is fine and follows from an error.
-        small = small
-            .node(op, &last, &format!("v{i}"))
-            .node("Relu", &format!("v{i}"), &format!("r{i}"));
+        small = small.node(op, &last, &format!("v{i}")).node(
+            "Relu",
+            &format!("v{i}"),
+            &format!("r{i}"),
+        );
         last = format!("r{i}");
     }
     let small = small.output("r9");
@@ -482,6 +484,14 @@ fn inputs_can_be_fixed() {
         .graph;
     assert_eq!(graph.inputs().len(), 0);
     assert_eq!(graph.ty(graph.outputs()[0].value).shape, [2, 2]);
+
+    let mut by_rule = packwright_onnx::ImportOptions::default();
+    let first = packwright_onnx::Given::First;
+    by_rule.binding.consts.insert("mask".to_owned(), first);
+    let graph = packwright_onnx::import(&small.model(), &by_rule)
+        .unwrap()
+        .graph;
+    assert_eq!(graph.ty(graph.outputs()[0].value).shape, [2, 1]);
 
     options
         .fixed
