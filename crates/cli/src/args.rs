@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use packwright::compile::options::PlanMode;
+use packwright::constants::{Choice, InputFile};
 use packwright::errors::Failure;
-use packwright::model::Binding;
+use packwright::model::{Binding, Given};
 use packwright::options::{self, Activations, CompileChoices};
 use packwright::target::Target;
 
@@ -157,17 +158,28 @@ pub struct BindArgs {
     /// Length of an axis by the model's own name; repeatable or comma-separated.
     #[arg(help_heading = "Axes", long, value_name = "NAME=N", value_delimiter = ',', value_parser = axis_binding)]
     pub bind: Vec<(String, u64)>,
-    /// An input that is a constant: NAME=ones, zeros, first (1 at the first position), or an .npz
-    /// file; repeatable.
-    #[arg(help_heading = "Axes", long = "const", value_name = "NAME=VALUE", value_parser = input_constant)]
-    pub constants: Vec<(String, String)>,
+    /// An input that is a constant: NAME= a whole number, true, false, ones or zeros everywhere, `first` for
+    /// 1 at the first place of each row, or an .npz file that holds it; repeatable.
+    #[arg(help_heading = "Axes", long = "const", value_name = "NAME=VALUE", value_parser = constant)]
+    pub constants: Vec<(String, Choice)>,
 }
 
-fn input_constant(text: &str) -> Result<(String, String), String> {
+fn constant(text: &str) -> Result<(String, Choice), String> {
     let (name, value) = text
         .split_once('=')
-        .ok_or("an input is fixed as NAME=ones, zeros, first or FILE.npz")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
+        .ok_or("a constant is given as NAME=VALUE")?;
+    let choice = match value.trim() {
+        "true" | "ones" => Choice::Given(Given::All(1)),
+        "false" | "zeros" => Choice::Given(Given::All(0)),
+        "first" => Choice::Given(Given::First),
+        file if file.ends_with(".npz") => Choice::File(file.into()),
+        number => Choice::Given(Given::All(number.parse().map_err(|_| {
+            format!(
+                "`{number}` is neither a whole number nor true, false, ones, zeros, first or an .npz file"
+            )
+        })?)),
+    };
+    Ok((name.trim().to_owned(), choice))
 }
 
 fn axis_binding(text: &str) -> Result<(String, u64), String> {
@@ -190,7 +202,27 @@ impl BindArgs {
             seq: self.seq,
             past: self.past,
             encoder: self.encoder,
+            consts: self.constants.iter().filter_map(given).collect(),
         }
+    }
+
+    /// The files of inputs that are constants.
+    pub fn files(&self) -> Vec<InputFile> {
+        self.constants.iter().filter_map(file).collect()
+    }
+}
+
+fn given((name, choice): &(String, Choice)) -> Option<(String, Given)> {
+    match choice {
+        Choice::Given(given) => Some((name.clone(), *given)),
+        Choice::File(_) => None,
+    }
+}
+
+fn file((name, choice): &(String, Choice)) -> Option<InputFile> {
+    match choice {
+        Choice::Given(_) => None,
+        Choice::File(path) => Some((name.clone(), path.clone())),
     }
 }
 

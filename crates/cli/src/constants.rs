@@ -1,29 +1,38 @@
-//! Inputs that are constants: by a word, or from an array file.
+//! Inputs that are constants: what the user may say of them, and the values that array files hold.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use packwright_ir::Elem;
 use packwright_ir::tensor::Tensor;
 use packwright_ir::ty::Type;
 use packwright_onnx::bind::bind;
-use packwright_onnx::{Binding, Model};
+use packwright_onnx::{Binding, Given, Model};
 use packwright_packet::operand;
 
 use crate::arrays;
 use crate::errors::{Failure, Problem};
 
-/// An input and what it is: `ones`, `zeros`, `first` (1 at the first position of each row) or an `.npz`.
-pub type Choice = (String, String);
+/// What the user says of an input that is a constant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Numbers that follow from a word.
+    Given(Given),
+    /// The array of the input's name in an `.npz`.
+    File(PathBuf),
+}
 
-/// The values of inputs that are constants.
+/// An input and the array file that holds it.
+pub type InputFile = (String, PathBuf);
+
+/// The values of inputs that array files hold.
 ///
 /// # Errors
 /// Every name that is no input, every value that does not fit.
 pub fn fixed(
     model: &Model,
     binding: &Binding,
-    choices: &[Choice],
+    choices: &[InputFile],
 ) -> Result<IndexMap<String, Tensor>, Failure> {
     let mut fixed = IndexMap::new();
     if choices.is_empty() {
@@ -59,49 +68,17 @@ pub fn fixed(
     }
 }
 
-fn tensor(name: &str, value: &str, ty: &Type) -> Result<Tensor, Failure> {
-    let columns = ty.columns().max(1);
-    let number: Option<fn(usize) -> bool> = match value {
-        "ones" => Some(|_| true),
-        "zeros" => Some(|_| false),
-        "first" => Some(|place| place == 0),
-        _ => None,
-    };
-    let bytes = match number {
-        Some(number) => {
-            let values = (0..ty.elements()).map(|i| number(i % columns));
-            values.flat_map(|one| one_bytes(ty.elem, one)).collect()
-        }
-        None => from_file(name, value, ty)?,
-    };
+fn tensor(name: &str, path: &Path, ty: &Type) -> Result<Tensor, Failure> {
+    let bytes = from_file(name, path, ty)?;
     Tensor::from_le_bytes(ty, &bytes)
         .ok_or_else(|| unfit(name, &format!("is {ty}, and the values are not")).into())
 }
 
-/// 1 or 0 as an element.
-fn one_bytes(elem: Elem, one: bool) -> Vec<u8> {
-    let one = u8::from(one);
-    match elem {
-        Elem::Bool | Elem::U8 | Elem::I8 => vec![one],
-        Elem::I32 => i32::from(one).to_le_bytes().to_vec(),
-        Elem::I64 => i64::from(one).to_le_bytes().to_vec(),
-        Elem::F16 => half::f16::from_f32(f32::from(one)).to_le_bytes().to_vec(),
-        Elem::F32 => f32::from(one).to_le_bytes().to_vec(),
-        Elem::F64 => f64::from(one).to_le_bytes().to_vec(),
-    }
-}
-
-fn from_file(name: &str, path: &str, ty: &Type) -> Result<Vec<u8>, Failure> {
-    if !Path::new(path).extension().is_some_and(|e| e == "npz") {
-        let help = "an input is fixed as NAME=ones, zeros, first or FILE.npz";
-        return Err(unfit(name, &format!("cannot be fixed to `{path}`"))
-            .help(help)
-            .into());
-    }
-    let arrays = arrays::read(Path::new(path))?;
+fn from_file(name: &str, path: &Path, ty: &Type) -> Result<Vec<u8>, Failure> {
+    let arrays = arrays::read(path)?;
     let array = arrays
         .get(name)
-        .ok_or_else(|| unfit(name, &format!("has no array in {path}")))?;
+        .ok_or_else(|| unfit(name, &format!("has no array in {}", path.display())))?;
     if array.shape() != ty.shape {
         let found = array.shape();
         return Err(unfit(name, &format!("is {ty}, its array has the shape {found:?}")).into());

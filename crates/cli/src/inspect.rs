@@ -1,13 +1,18 @@
 //! What is in a model or a program, as data.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use packwright_compile::pipeline::{self, GraphOptions};
 use packwright_ir::konst::Source;
+use packwright_ir::{Graph, NodeId, Op, order};
 use packwright_onnx::axis::Role;
 use packwright_onnx::{Binding, Model};
 use packwright_packet::container::VERSION;
 use packwright_packet::program::{Constants, Entry, Port, Program};
 use serde::Serialize;
 
-use crate::constants::Choice;
+use crate::constants::InputFile;
 use crate::errors::{Failure, Problem, ProblemJson};
 use crate::model;
 
@@ -29,6 +34,8 @@ pub struct ModelFacts {
     pub outputs: Vec<PortFacts>,
     /// Axes that have names instead of lengths.
     pub axes: Vec<AxisFacts>,
+    /// Functions that the file defines; their nodes stand among the others.
+    pub functions: usize,
     pub nodes: usize,
     pub operators: Vec<Named<usize>>,
     pub initializers: usize,
@@ -41,11 +48,26 @@ pub struct ModelFacts {
     /// Whether values of all weights are there.
     pub weights_present: Option<bool>,
     pub macs: Option<u64>,
+    /// Operators of the graph after fusion.
+    pub fused: Vec<Named<usize>>,
+    /// The largest value that is computed, after fusion.
+    pub largest_activation: Option<ActivationFacts>,
     /// The lengths that the check was made with.
     pub binding: Vec<Named<u64>>,
-    /// All that stands in the way of an import.
+    /// All that stands in the way of an import, or of making the graph int8.
     pub problems: Vec<ProblemJson>,
     pub warnings: Vec<ProblemJson>,
+}
+
+/// A value that is computed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActivationFacts {
+    /// The node of the model that makes it, or its layer.
+    pub place: String,
+    pub operator: String,
+    pub elem: String,
+    pub shape: Vec<usize>,
+    pub bytes: u64,
 }
 
 /// A name with a figure.
@@ -124,17 +146,21 @@ pub struct RegionFacts {
 pub fn model(
     spec: &str,
     binding: &Binding,
-    constants: &[Choice],
+    constants: &[InputFile],
 ) -> Result<ModelFacts, Failure> {
     let model = model::open(spec)?;
     let summary = model.summary();
     let complete = complete(&model, binding);
     let imported = model::import_fixed(spec, &complete, constants);
     let named = |(name, value): (String, u64)| Named { name, value };
-    let (graph, problems, warnings) = match imported {
+    let (graph, mut problems, warnings) = match imported {
         Ok(imported) => (Some(imported.graph), Vec::new(), imported.warnings),
         Err(failure) => (None, failure.0, Vec::new()),
     };
+    let mut fused = graph.clone();
+    if let Some(graph) = &mut fused {
+        problems.extend(ahead(graph)?);
+    }
     let consts = graph.as_ref().map(|graph| graph.consts());
     let json = |list: &[Problem]| list.iter().map(ProblemJson::from).collect();
     Ok(ModelFacts {
@@ -151,6 +177,7 @@ pub fn model(
         inputs: model.inputs().iter().map(onnx_port).collect(),
         outputs: model.outputs().iter().map(onnx_port).collect(),
         axes: axes(&model),
+        functions: summary.functions,
         nodes: summary.nodes,
         operators: summary
             .ops
@@ -171,12 +198,62 @@ pub fn model(
         }),
         weights_present: consts.map(|c| !c.iter().any(|konst| konst.source == Source::Absent)),
         macs: graph.as_ref().map(|graph| graph.facts.macs),
+        fused: fused.as_ref().map_or_else(Vec::new, operators),
+        largest_activation: fused.as_ref().and_then(largest_activation),
         binding: graph.as_ref().map_or_else(Vec::new, |graph| {
             graph.facts.binding.iter().cloned().map(named).collect()
         }),
         problems: json(&problems),
         warnings: json(&warnings),
     })
+}
+
+/// Fuses a graph, and says what stands in the way of its becoming int8.
+fn ahead(graph: &mut Graph) -> Result<Vec<Problem>, Failure> {
+    pipeline::fuse(graph)?;
+    let found = pipeline::run_graph_pipeline(&mut graph.clone(), &GraphOptions::default());
+    Ok(found
+        .err()
+        .map_or_else(Vec::new, |all| Failure::from(all).0))
+}
+
+/// How often each operator stands in a graph, in the words of the text form.
+fn operators(graph: &Graph) -> Vec<Named<usize>> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in computed(graph) {
+        *counts.entry(graph.op(node).name()).or_default() += 1;
+    }
+    let named = |(name, value): (&str, usize)| Named {
+        name: name.to_owned(),
+        value,
+    };
+    counts.into_iter().map(named).collect()
+}
+
+fn largest_activation(graph: &Graph) -> Option<ActivationFacts> {
+    let values = computed(graph).flat_map(|node| {
+        let types = graph.types(node).iter();
+        types.map(move |ty| (node, ty))
+    });
+    let (node, ty) = values.max_by_key(|(node, ty)| (ty.bytes(), Reverse(*node)))?;
+    let origin = graph.origin(graph.origin_of(node));
+    let place = match origin.nodes.first() {
+        Some(name) if !name.is_empty() => name.clone(),
+        _ => origin.layer.clone(),
+    };
+    Some(ActivationFacts {
+        place,
+        operator: graph.op(node).name().to_owned(),
+        elem: ty.elem.to_string(),
+        shape: ty.shape.clone(),
+        bytes: ty.bytes() as u64,
+    })
+}
+
+/// Nodes that compute something.
+fn computed(graph: &Graph) -> impl Iterator<Item = NodeId> {
+    let is_computed = |node: &NodeId| !matches!(graph.op(*node), Op::Input { .. } | Op::Const(_));
+    order::topological(graph).into_iter().filter(is_computed)
 }
 
 /// A binding that leaves no axis open, for a look at the rest of the model.

@@ -12,11 +12,11 @@ use packwright_onnx::axis::Role;
 use packwright_onnx::{ImportOptions, Model};
 use packwright_zoo::{ModelFile, Phase, Zoo};
 
-use crate::constants::{self, Choice};
+use crate::constants::{self, InputFile};
 use crate::errors::{Failure, Problem};
 use crate::file;
 
-pub use packwright_onnx::Binding;
+pub use packwright_onnx::{Binding, Given};
 
 /// What embedded models are called on the command line.
 const ZOO: &str = "zoo:";
@@ -52,7 +52,7 @@ pub fn import(spec: &str, binding: &Binding) -> Result<Imported, Failure> {
 pub fn import_fixed(
     spec: &str,
     binding: &Binding,
-    constants: &[Choice],
+    constants: &[InputFile],
 ) -> Result<Imported, Failure> {
     if let Some(name) = spec.strip_prefix(ZOO) {
         return import_embedded(embedded(name)?, binding, constants);
@@ -148,7 +148,7 @@ pub fn embedded(name: &str) -> Result<&'static ModelFile, Failure> {
 pub fn import_embedded(
     file: &ModelFile,
     binding: &Binding,
-    constants: &[Choice],
+    constants: &[InputFile],
 ) -> Result<Imported, Failure> {
     let model = file.model()?;
     let mut options = match file.cases.first() {
@@ -170,7 +170,12 @@ pub fn import_embedded(
         seq: pick(binding.seq, default.seq, Role::Sequence),
         past: pick(binding.past, default.past, Role::Past),
         encoder: pick(binding.encoder, default.encoder, Role::Encoder),
+        consts: binding.consts.clone(),
     };
+    // What the user says takes the place of the default.
+    options
+        .fixed
+        .retain(|name, _| !binding.consts.contains_key(name));
     let fixed = constants::fixed(&model, &options.binding, constants)?;
     options.fixed.extend(fixed);
     let name = file.file.strip_suffix(".onnx").unwrap_or(file.file);

@@ -33,6 +33,24 @@ impl<'m> Attrs<'m> {
             .map_or(default, AttributeProto::f))
     }
 
+    /// A number, if it is there.
+    pub(crate) fn opt_float(&self, name: &str) -> Result<Option<f32>, Diagnostic> {
+        Ok(self
+            .find(name, AttributeType::Float)?
+            .map(AttributeProto::f))
+    }
+
+    /// A number of things, at least one.
+    pub(crate) fn count(&self, name: &str) -> Result<usize, Diagnostic> {
+        match self.opt_int(name)? {
+            None => Err(codes::attribute(name, "is missing")),
+            Some(n) => usize::try_from(n)
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| codes::attribute(name, format!("is {n}"))),
+        }
+    }
+
     /// Integers, if they are there.
     pub(crate) fn ints(&self, name: &str) -> Result<Option<&'m [i64]>, Diagnostic> {
         Ok(self

@@ -1,13 +1,16 @@
 //! Lengths for the axes that have names instead.
 
 use indexmap::IndexMap;
+use packwright_ir::Type;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::tensor::Tensor;
 
 use crate::axis::{Axis, Dim, Role, role_of_place};
 use crate::codes;
 use crate::load::{Model, Port};
+use crate::values;
 
-/// What the user says about axes.
+/// What the user says about inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
     /// Lengths by the model's own names.
@@ -20,6 +23,32 @@ pub struct Binding {
     pub past: Option<u64>,
     /// Every axis of encoder positions that a decoder looks at.
     pub encoder: Option<u64>,
+    /// Inputs that are constants, by name.
+    pub consts: IndexMap<String, Given>,
+}
+
+/// The values of an input that is a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// One number everywhere; flags are 0 or 1.
+    All(i64),
+    /// 1 at the first place of each row, 0 elsewhere.
+    First,
+}
+
+impl Given {
+    /// The values in a type.
+    pub(crate) fn tensor(self, ty: &Type) -> Tensor {
+        match self {
+            Given::All(number) => values::filled(ty.elem, &ty.shape, number as f64),
+            Given::First => {
+                let columns = ty.columns().max(1);
+                let first = |i: usize| i64::from(i.is_multiple_of(columns));
+                let numbers = Tensor::i64(&ty.shape, (0..ty.elements()).map(first).collect());
+                values::converted(&numbers, ty.elem)
+            }
+        }
+    }
 }
 
 /// The lengths of all axes.
@@ -83,7 +112,7 @@ fn by_name(
         if axis.is_none() {
             errors.push(codes::axis_unknown(name, axes));
         } else if length == 0 && !may_be_empty {
-            errors.push(codes::axis_zero(name));
+            errors.push(codes::axis_zero(name, axes));
         } else {
             bound.insert(name.clone(), length);
         }
@@ -115,7 +144,7 @@ fn by_role(
             continue;
         };
         if length == 0 && role != Role::Past {
-            errors.push(codes::axis_zero(option));
+            errors.push(codes::axis_zero(option, axes));
             continue;
         }
         let fixed = fixed_lengths(inputs, role);
@@ -124,13 +153,14 @@ fn by_role(
         }
         for (place, fixed) in fixed {
             if fixed != length {
-                errors.push(codes::axis_fixed(option, length, &place, fixed));
+                errors.push(codes::axis_fixed(option, length, &place, fixed, axes));
             }
         }
         for axis in named {
             match bound.insert(axis.name.clone(), length) {
                 Some(other) if other != length => {
-                    errors.push(codes::axis_conflict(&axis.name, other, option, length));
+                    let name = &axis.name;
+                    errors.push(codes::axis_conflict(name, other, option, length, axes));
                 }
                 _ => {}
             }

@@ -18,6 +18,8 @@ use crate::codes;
 use crate::lazy::{self, Form, Lazy};
 use crate::values::{self, Few};
 
+/// Elements of the largest value that a graph may have.
+const LARGEST_VALUE: usize = 1 << 38;
 /// Elements of the largest tensor that is computed while importing.
 pub(crate) const FOLD_LIMIT: usize = 1 << 20;
 
@@ -82,6 +84,8 @@ pub(crate) struct Builder {
     /// Seed for operators that draw random numbers.
     pub(crate) seed: u64,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Parameters in weights that are stored several to an element.
+    pub(crate) unpacked: u64,
     /// Constants by content, so that equal ones are stored once.
     stored: HashMap<(Elem, Vec<usize>, Bytes), ConstId>,
     /// Constants made from others, so that each is made once.
@@ -98,6 +102,7 @@ impl Builder {
             macs: 0,
             seed,
             warnings: Vec::new(),
+            unpacked: 0,
             stored: HashMap::new(),
             derived: Vec::new(),
             names: IndexMap::new(),
@@ -148,6 +153,9 @@ impl Builder {
             .map(|a| self.ty(a))
             .collect::<Result<Vec<_>, _>>()?;
         let results = infer::infer(&op, &types.iter().collect::<Vec<_>>())?;
+        if let Some(ty) = results.iter().find(|ty| too_large(ty)) {
+            return Err(codes::too_large(ty));
+        }
         if let [result] = &results[..]
             && let Some(arg) = lazy::apply(self, &op, args, result)?
         {
@@ -306,4 +314,13 @@ impl Builder {
     pub(crate) fn count_macs(&mut self, macs: Option<u64>) {
         self.macs = self.macs.saturating_add(macs.unwrap_or(u64::MAX));
     }
+}
+
+/// Whether a value has more elements than any machine holds; axes of length 0 do not make others small.
+fn too_large(ty: &Type) -> bool {
+    let elements = ty
+        .shape
+        .iter()
+        .try_fold(1usize, |p, &n| p.checked_mul(n.max(1)));
+    elements.is_none_or(|n| n > LARGEST_VALUE)
 }

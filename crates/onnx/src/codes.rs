@@ -136,6 +136,21 @@ pub const CODES: &[CodeDoc] = &[
         "The numbers come from a seed, so that every compilation gives the same program; results differ from a run that draws new ones."
     ),
     doc!(
+        "onnx-whole-cache",
+        "The cache is taken to be full.",
+        "The operator is told at run time how many positions of each sequence count. The compiled program counts all of the past and all new positions, which is what a single sequence without padding does."
+    ),
+    doc!(
+        "onnx-too-large",
+        "A value has more elements than any machine holds.",
+        "A shape in the model, or the lengths that axes are bound to, make a value of more than 2^38 elements."
+    ),
+    doc!(
+        "onnx-function",
+        "A function of the model cannot be put in place.",
+        "Functions that the model defines are replaced by their nodes. They may not call themselves, and they have to use the operator sets of the model."
+    ),
+    doc!(
         "onnx-fill-rule",
         "A rule for synthetic weights is not understood.",
         "The metadata entry `weights.fill` holds a rule for each initializer whose values are left out."
@@ -346,7 +361,17 @@ pub(crate) fn data_dependent(what: &str) -> Diagnostic {
         "onnx-data-dependent-shape",
         format!("{what} depends on values that are known only at run time"),
     )
-    .help("bind the axes, or fix the input that it depends on to constant values")
+    .help("bind the axes, or make the input that it depends on a constant: --const NAME=VALUE")
+}
+
+pub(crate) fn branch(flag: &str) -> Diagnostic {
+    Diagnostic::unsupported(
+        "onnx-data-dependent-shape",
+        "which branch is taken depends on values that are known only at run time",
+    )
+    .help(format!(
+        "where {flag:?} is an input, make it a constant: --const {flag}=true"
+    ))
 }
 
 pub(crate) fn axis_range(axis: i64, rank: usize) -> Diagnostic {
@@ -362,6 +387,23 @@ pub(crate) fn fold(reason: &str) -> Diagnostic {
 
 pub(crate) fn random() -> Diagnostic {
     Diagnostic::warning("onnx-random", "random numbers are drawn from a fixed seed")
+}
+
+pub(crate) fn whole_cache() -> Diagnostic {
+    Diagnostic::warning(
+        "onnx-whole-cache",
+        "every position of the past and every new one is taken to count",
+    )
+}
+
+pub(crate) fn too_large(ty: &Type) -> Diagnostic {
+    Diagnostic::unsupported("onnx-too-large", format!("{ty} is too large"))
+        .help("bind the axes to smaller lengths")
+}
+
+pub(crate) fn function(name: &str, problem: &str) -> Diagnostic {
+    Diagnostic::unsupported("onnx-function", format!("the function {name:?} {problem}"))
+        .help("export with the functions inlined")
 }
 
 pub(crate) fn fill_rule(name: &str) -> Diagnostic {
@@ -408,17 +450,21 @@ pub(crate) fn axis_unbound(open: &[&Axis]) -> Diagnostic {
 }
 
 pub(crate) fn axis_unknown(name: &str, axes: &[Axis]) -> Diagnostic {
-    let known = match axes {
+    Diagnostic::error(
+        "axis-unknown",
+        format!("there is no axis {name:?}: {}", valid(axes)),
+    )
+}
+
+/// The axes that can be bound.
+fn valid(axes: &[Axis]) -> String {
+    match axes {
         [] => "all axes of the model are fixed".to_owned(),
         _ => {
             let list: Vec<String> = axes.iter().map(describe).collect();
             format!("the model has {}", list.join("; "))
         }
-    };
-    Diagnostic::error(
-        "axis-unknown",
-        format!("there is no axis {name:?}: {known}"),
-    )
+    }
 }
 
 fn describe(axis: &Axis) -> String {
@@ -438,23 +484,40 @@ fn describe(axis: &Axis) -> String {
     format!("`{}` (in {}{rest})", axis.name, inputs.join(", "))
 }
 
-pub(crate) fn axis_zero(name: &str) -> Diagnostic {
-    Diagnostic::error("axis-zero", format!("{name:?} cannot be 0")).help("lengths begin at 1")
+pub(crate) fn axis_zero(name: &str, axes: &[Axis]) -> Diagnostic {
+    Diagnostic::error("axis-zero", format!("{name:?} cannot be 0"))
+        .help(format!("lengths begin at 1; {}", valid(axes)))
 }
 
-pub(crate) fn axis_conflict(name: &str, one: u64, option: &str, two: u64) -> Diagnostic {
+pub(crate) fn axis_conflict(
+    name: &str,
+    one: u64,
+    option: &str,
+    two: u64,
+    axes: &[Axis],
+) -> Diagnostic {
     Diagnostic::error(
         "axis-conflict",
         format!("`{name}` is bound to {one} by name and to {two} by {option:?}"),
     )
+    .help(format!("bind it once; {}", valid(axes)))
 }
 
-pub(crate) fn axis_fixed(option: &str, wanted: u64, place: &str, fixed: u64) -> Diagnostic {
+pub(crate) fn axis_fixed(
+    option: &str,
+    wanted: u64,
+    place: &str,
+    fixed: u64,
+    axes: &[Axis],
+) -> Diagnostic {
     Diagnostic::error(
         "axis-conflict",
         format!("{option:?} is {wanted}, and the model fixes {place} to {fixed}"),
     )
-    .help("export the model with dynamic axes to run it with other lengths")
+    .help(format!(
+        "export the model with dynamic axes to run it with other lengths; {}",
+        valid(axes)
+    ))
 }
 
 pub(crate) fn axis_unsolved(input: &str, text: &str) -> Diagnostic {

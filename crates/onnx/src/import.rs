@@ -10,7 +10,7 @@ use packwright_ir::{Graph, NodeId, Op, Type, order};
 
 use crate::attr::Attrs;
 use crate::bind::{Binding, Bound, bind};
-use crate::builder::{Arg, Builder};
+use crate::builder::{Arg, Builder, FOLD_LIMIT};
 use crate::codes;
 use crate::layer::layers;
 use crate::load::Model;
@@ -66,9 +66,10 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Diagno
         mut graph,
         macs,
         warnings,
+        unpacked,
         ..
     } = builder;
-    graph.facts.parameters = stored.parameters;
+    graph.facts.parameters = stored.parameters.saturating_add(unpacked);
     graph.facts.macs = macs;
     graph.facts.binding = bound.axes.into_iter().collect();
     drop_dead(&mut graph);
@@ -88,7 +89,8 @@ struct Walk<'m> {
 impl<'m> Walk<'m> {
     fn add_inputs(&mut self, builder: &mut Builder, bound: &Bound, options: &ImportOptions) {
         let ports = self.model.inputs();
-        for name in options.fixed.keys() {
+        let constants = options.binding.consts.keys();
+        for name in options.fixed.keys().chain(constants) {
             if !ports.iter().any(|p| p.name == *name) {
                 self.errors
                     .push(codes::fixed_input(name, "is no input of the model"));
@@ -103,9 +105,19 @@ impl<'m> Walk<'m> {
                 }
                 Some(elem) => {
                     let ty = Type::new(elem, shape.clone());
-                    match options.fixed.get(&port.name) {
-                        Some(tensor) => self.fixed(builder, &port.name, &ty, tensor),
-                        None => Arg::Graph(builder.graph.add_input(port.name.clone(), ty)),
+                    let given = options.binding.consts.get(&port.name);
+                    match (options.fixed.get(&port.name), given) {
+                        (Some(tensor), _) => self.fixed(builder, &port.name, &ty, tensor),
+                        (None, Some(_)) if ty.elements() > FOLD_LIMIT => {
+                            let problem = format!("is {ty}: too large for a constant");
+                            self.errors.push(codes::fixed_input(&port.name, &problem));
+                            Arg::Lost
+                        }
+                        (None, Some(given)) => {
+                            let tensor = given.tensor(&ty);
+                            self.fixed(builder, &port.name, &ty, &tensor)
+                        }
+                        (None, None) => Arg::Graph(builder.graph.add_input(port.name.clone(), ty)),
                     }
                 }
             };
@@ -157,8 +169,8 @@ impl<'m> Walk<'m> {
         });
         let warned = builder.warnings.len();
         let results = match registry::find(self.model, proto) {
-            // What follows from an error is not reported again.
-            Ok(_) if lost => None,
+            // What follows from an error is not reported again; what is refused in any case is.
+            Ok((row, _)) if lost && !row.is_refused() => None,
             Ok((row, _)) if row.is_branch() => {
                 let results = self.branch(builder, proto, &args, &layer);
                 self.checked(proto, &place, results)
@@ -200,7 +212,10 @@ impl<'m> Walk<'m> {
         let condition = args.first().and_then(Option::as_ref).and_then(Arg::tensor);
         let taken = match condition.map(values::floats).as_deref() {
             Some([flag]) => *flag != 0.0,
-            _ => return Err(codes::data_dependent("which branch is taken")),
+            _ => {
+                let flag = proto.input.first().map_or("", String::as_str);
+                return Err(codes::branch(flag));
+            }
         };
         let name = if taken { "then_branch" } else { "else_branch" };
         let graph = proto
@@ -243,26 +258,21 @@ impl<'m> Walk<'m> {
         args
     }
 
-    /// Results in the number that the node asks for; an error is noted with its place.
+    /// Results, among them all that somebody reads; an error is noted with its place.
     fn checked(
         &mut self,
         proto: &NodeProto,
         place: &str,
         results: Result<Vec<Arg>, Diagnostic>,
     ) -> Option<Vec<Arg>> {
-        let asked = proto
-            .output
-            .iter()
-            .rposition(|o| !o.is_empty())
-            .map_or(0, |at| at + 1);
+        let read = |name: &String| self.uses.contains_key(name.as_str());
         let results = results.and_then(|results| {
-            if results.len() >= asked {
-                return Ok(results);
+            let missing = |at: &usize| matches!(results.get(*at), None | Some(Arg::Lost));
+            let asked = (0..proto.output.len()).filter(|&at| read(&proto.output[at]));
+            match asked.filter(missing).min() {
+                Some(at) => Err(codes::form(format!("result {at} is not supported"))),
+                None => Ok(results),
             }
-            Err(codes::form(format!(
-                "result {} is not supported",
-                results.len()
-            )))
         });
         match results {
             Ok(results) => Some(results),

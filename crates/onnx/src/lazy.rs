@@ -15,6 +15,8 @@ use packwright_ir::{Elem, Op, Type, Value};
 
 use crate::builder::{Arg, Builder, FOLD_LIMIT, Known};
 
+/// Formulas of formulas; deeper ones become nodes.
+const DEEPEST: usize = 32;
 /// Tensors with fewer elements are simply computed.
 const LARGE: usize = 4096;
 
@@ -23,6 +25,8 @@ const LARGE: usize = 4096;
 pub(crate) struct Lazy {
     pub(crate) ty: Type,
     pub(crate) form: Form,
+    /// Formulas within formulas.
+    depth: usize,
     /// Name of the value that it first was.
     name: String,
     values: OnceCell<Option<Known>>,
@@ -46,15 +50,28 @@ pub(crate) enum Form {
 }
 
 impl Lazy {
-    fn arg(builder: &Builder, ty: Type, form: Form) -> Arg {
+    /// A formula as a value, unless it is too deep.
+    fn arg(builder: &Builder, ty: Type, form: Form) -> Option<Arg> {
+        let parts: &[Arg] = match &form {
+            Form::Spread(_) => &[],
+            Form::Columns(parts) => parts,
+            Form::Affine { terms, .. } => terms,
+        };
+        let inner = parts.iter().map(|part| match part {
+            Arg::Lazy(lazy) => lazy.depth,
+            Arg::Known(_) | Arg::Graph(_) | Arg::List(_) | Arg::Lost => 0,
+        });
+        let depth = 1 + inner.max().unwrap_or(0);
         let (values, node) = (OnceCell::new(), Cell::new(None));
-        Arg::Lazy(Rc::new(Self {
+        let lazy = Self {
             ty,
             form,
+            depth,
             name: builder.label.clone(),
             values,
             node,
-        }))
+        };
+        (depth <= DEEPEST).then(|| Arg::Lazy(Rc::new(lazy)))
     }
 
     /// The values, where they are few enough to be computed.
@@ -104,6 +121,7 @@ pub(crate) fn spread(builder: &Builder, x: &Arg, shape: &[usize]) -> Option<Arg>
     let ty = Type::new(of.tensor.elem(), shape);
     (ty.elements() > LARGE.max(of.tensor.ty().elements()))
         .then(|| Lazy::arg(builder, ty, Form::Spread(of)))
+        .flatten()
 }
 
 /// Constant columns side by side, as a formula where they get large.
@@ -111,10 +129,11 @@ pub(crate) fn columns(builder: &Builder, parts: &[&Arg], ty: &Type) -> Option<Ar
     let all = parts.iter().all(|p| {
         matches!(p, Arg::Known(_) | Arg::Lazy(_)) && builder.ty(p).is_ok_and(|t| t.columns() == 1)
     });
-    (all && ty.elem == Elem::I64 && ty.rank() > 1 && ty.elements() > LARGE).then(|| {
-        let parts = parts.iter().map(|p| (*p).clone()).collect();
-        Lazy::arg(builder, ty.clone(), Form::Columns(parts))
-    })
+    if !all || ty.elem != Elem::I64 || ty.rank() < 2 || ty.elements() <= LARGE {
+        return None;
+    }
+    let parts = parts.iter().map(|p| (*p).clone()).collect();
+    Lazy::arg(builder, ty.clone(), Form::Columns(parts))
 }
 
 /// Applies an operator to formulas, where the result is one again.
@@ -223,7 +242,7 @@ fn affine_sum(builder: &Builder, args: &[&Arg], result: &Type) -> Option<Arg> {
         base: a.0.checked_add(b.0)?,
         strides,
     };
-    Some(Lazy::arg(builder, result.clone(), form))
+    Lazy::arg(builder, result.clone(), form)
 }
 
 /// Base and strides of an index table seen in a shape that it repeats to.
@@ -355,7 +374,7 @@ pub(crate) fn columns_from_front(
         moved.push(builder.expand(&known, &shape)?);
     }
     let form = Form::Columns(moved);
-    Ok(Some(Lazy::arg(builder, lazy.ty.clone(), form)))
+    Ok(Lazy::arg(builder, lazy.ty.clone(), form))
 }
 
 fn box_of_columns(table: &[usize], parts: &[Arg]) -> Option<Vec<(usize, usize)>> {

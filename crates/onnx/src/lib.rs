@@ -11,7 +11,7 @@
 //! `Shape` is a constant, and what is computed from constants is computed at once; shape work leaves
 //! no trace. Whatever cannot be imported is reported in one go, with node names.
 //!
-//! Read in this order: [`load`], [`axis`], [`bind`], [`external`], [`values`], [`weights`],
+//! Read in this order: [`load`], [`functions`], [`axis`], [`bind`], [`external`], [`values`], [`weights`],
 //! [`import`], [`builder`], [`registry`], [`op`], [`layer`], [`codes`].
 
 pub mod axis;
@@ -26,6 +26,7 @@ pub mod values;
 mod attr;
 mod builder;
 mod external;
+mod functions;
 mod layer;
 mod lazy;
 mod map;
@@ -33,6 +34,6 @@ mod node;
 mod op;
 mod weights;
 
-pub use bind::Binding;
+pub use bind::{Binding, Given};
 pub use import::{ImportOptions, Imported, import};
 pub use load::Model;

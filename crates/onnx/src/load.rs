@@ -10,6 +10,7 @@ use prost::Message;
 
 use crate::axis::{self, Axis, Dim};
 use crate::codes;
+use crate::functions;
 use crate::map::map;
 use crate::proto::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto, type_proto};
 use crate::values;
@@ -23,6 +24,8 @@ pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=23;
 #[derive(Clone, Debug)]
 pub struct Model {
     proto: ModelProto,
+    /// Functions that the file defines; their calls are replaced by their nodes.
+    functions: usize,
     folder: Option<PathBuf>,
 }
 
@@ -44,6 +47,8 @@ pub struct Summary {
     pub ir_version: i64,
     /// Operator sets by domain.
     pub opsets: Vec<(String, i64)>,
+    /// Functions that the file defines; their nodes stand among the others.
+    pub functions: usize,
     pub nodes: usize,
     /// Nodes by operator, with the domain where it is not the default; in alphabetical order.
     pub ops: Vec<(String, usize)>,
@@ -64,10 +69,13 @@ impl Model {
             Scan::Truncated => return Err(codes::truncated(bytes.len()).into()),
             Scan::Foreign => return Err(codes::not_onnx(&bytes).into()),
         }
-        let proto = ModelProto::decode(bytes).map_err(|e| codes::damaged(&e.to_string()))?;
+        let mut proto = ModelProto::decode(bytes).map_err(|e| codes::damaged(&e.to_string()))?;
         check(&proto)?;
+        let functions = proto.functions.len();
+        functions::inline(&mut proto)?;
         Ok(Self {
             proto,
+            functions,
             folder: folder.map(Path::to_path_buf),
         })
     }
@@ -180,6 +188,7 @@ impl Model {
             opsets: (self.proto.opset_import.iter())
                 .map(|o| (o.domain().to_owned(), o.version()))
                 .collect(),
+            functions: self.functions,
             nodes: graph.node.len(),
             ops: ops.into_iter().collect(),
             initializers: graph.initializer.len(),

@@ -11,7 +11,7 @@ use crate::proto::TensorProto;
 use crate::proto::tensor_proto::DataType;
 
 /// Bytes of the largest tensor that is accepted, at eight bytes an element.
-const LARGEST: usize = 1 << 48;
+const LARGEST: usize = 1 << 41;
 
 /// The element type behind an ONNX data type, where the graph has one.
 pub fn elem(data_type: i32) -> Option<Elem> {
@@ -117,6 +117,22 @@ pub(crate) fn filled(elem: Elem, shape: &[usize], value: f64) -> Tensor {
         Elem::F16 => Data::F16(array(shape, vec![f16::from_f64(value).to_f32(); n])),
         Elem::F32 => Data::F32(array(shape, vec![value as f32; n])),
         Elem::F64 => Data::F64(array(shape, vec![value; n])),
+    };
+    Tensor::plain(data)
+}
+
+/// The elements in another type; numbers that it does not have are cut to what it has.
+pub(crate) fn converted(tensor: &Tensor, elem: Elem) -> Tensor {
+    let (shape, v) = (tensor.shape(), floats(tensor));
+    let data = match elem {
+        Elem::Bool => Data::Bool(array(shape, v.iter().map(|x| *x != 0.0).collect())),
+        Elem::U8 => Data::U8(array(shape, v.iter().map(|x| *x as u8).collect())),
+        Elem::I8 => Data::I8(array(shape, v.iter().map(|x| *x as i8).collect())),
+        Elem::I32 => Data::I32(array(shape, v.iter().map(|x| *x as i32).collect())),
+        Elem::I64 => Data::I64(array(shape, v.iter().map(|x| *x as i64).collect())),
+        Elem::F16 => Data::F16(array(shape, v.iter().map(|x| *x as f32).collect())),
+        Elem::F32 => Data::F32(array(shape, v.iter().map(|x| *x as f32).collect())),
+        Elem::F64 => Data::F64(array(shape, v)),
     };
     Tensor::plain(data)
 }

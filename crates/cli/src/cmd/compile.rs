@@ -70,7 +70,7 @@ struct EntrySummary {
 pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let progress = Progress::spinner(output, "importing");
-    let imported = model::import_fixed(&args.model, &args.axes.resolve(), &args.axes.constants)?;
+    let imported = model::import_fixed(&args.model, &args.axes.resolve(), &args.axes.files())?;
     progress.say("compiling");
     let mut compiled = job::compile(imported.graph, &target, &args.choices.resolve()?)?;
     if !args.no_weights {

@@ -40,7 +40,7 @@ pub struct Estimate {
 pub fn run(args: &Estimate, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let progress = Progress::spinner(output, "importing");
-    let imported = model::import_fixed(&args.model, &args.axes.resolve(), &args.axes.constants)?;
+    let imported = model::import_fixed(&args.model, &args.axes.resolve(), &args.axes.files())?;
     progress.say("compiling and simulating");
     let result = job::estimate(imported.graph, &target, &args.choices.resolve()?)?;
     drop(progress);

@@ -47,7 +47,7 @@ pub fn run(args: &Inspect, output: &Output) -> Result<(), Failure> {
         return Err(problem.at(&args.file).into());
     }
     let progress = Progress::spinner(output, "reading");
-    let facts = inspect::model(&args.file, &args.axes.resolve(), &args.axes.constants)?;
+    let facts = inspect::model(&args.file, &args.axes.resolve(), &args.axes.files())?;
     drop(progress);
     match args.json {
         true => output::print_json(&facts),

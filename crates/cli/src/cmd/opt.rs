@@ -50,7 +50,7 @@ pub fn run(args: &Opt, output: &Output) -> Result<(), Failure> {
     for name in &args.pass {
         passes::known(name)?;
     }
-    let imported = model::import_fixed(spec, &args.axes.resolve(), &args.axes.constants)?;
+    let imported = model::import_fixed(spec, &args.axes.resolve(), &args.axes.files())?;
     output.warn(&imported.warnings);
     let mut graph = imported.graph;
     for name in &args.pass {

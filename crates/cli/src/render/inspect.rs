@@ -24,9 +24,13 @@ pub fn model(facts: &ModelFacts, width: Option<u16>) -> String {
         opsets.join(", ")
     );
     text.push_str(&format!(
-        "{} nodes, {} initializers ({} in other files)\n",
+        "{} nodes, {} initializers ({} in other files)",
         facts.nodes, facts.initializers, facts.external
     ));
+    if facts.functions > 0 {
+        text.push_str(&format!(", {} functions put in place", facts.functions));
+    }
+    text.push('\n');
     if let (Some(parameters), Some(bytes), Some(macs)) =
         (facts.parameters, facts.weight_bytes, facts.macs)
     {
@@ -70,9 +74,30 @@ pub fn model(facts: &ModelFacts, width: Option<u16>) -> String {
         .collect();
     text.push('\n');
     text.push_str(&table::list("operators", &operators, width));
+    if !facts.fused.is_empty() {
+        let fused: Vec<_> = facts
+            .fused
+            .iter()
+            .map(|op| format!("{} {}", op.name, op.value))
+            .collect();
+        text.push_str(&table::list("after fusion", &fused, width));
+    }
+    if let Some(largest) = &facts.largest_activation {
+        let shape: Vec<_> = largest.shape.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(
+            "largest activation: {}[{}], {}, by {} at {}\n",
+            largest.elem,
+            shape.join(","),
+            unit::bytes(largest.bytes),
+            largest.operator,
+            largest.place,
+        ));
+    }
     text.push('\n');
     if facts.problems.is_empty() {
-        text.push_str("nothing stands in the way of an import\n");
+        text.push_str(
+            "nothing stands in the way of compiling it for a machine that is large enough\n",
+        );
     } else {
         text.push_str(&match facts.problems.len() {
             1 => "one problem stands in the way:\n".to_owned(),

@@ -82,6 +82,19 @@ fn models_that_cannot_be_imported() {
 }
 
 #[test]
+fn ten_unsupported_things_are_ten_entries_of_one_message() {
+    let folder = Folder::new();
+    folder.write("ten.onnx", &models::bytes(&models::chain(10)));
+    let args = ["compile", "ten.onnx", "-o", "out.npu", "--json"];
+    let ran = folder.run(&args);
+    assert_eq!(ran.code, 3, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.codes(), ["onnx-op-unknown"; 10]);
+    assert_eq!(folder.files(), ["ten.onnx"]);
+    let facts = folder.done(&["inspect", "ten.onnx"]);
+    assert!(facts.contains("10 problems stand in the way"), "{facts}");
+}
+
+#[test]
 fn targets_that_are_no_machines() {
     let folder = Folder::new();
     folder.write("good.onnx", &models::bytes(&models::product("MatMul")));

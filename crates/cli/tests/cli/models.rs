@@ -45,6 +45,26 @@ pub fn product(operator: &str) -> ModelProto {
     }
 }
 
+/// The same with a number of operators behind it that nobody knows, one behind the other.
+pub fn chain(count: usize) -> ModelProto {
+    let mut model = product("MatMul");
+    let graph = model.graph.as_mut().expect("has a graph");
+    let mut last = "y".to_owned();
+    for i in 0..count {
+        let next = format!("y{i}");
+        graph.node.push(NodeProto {
+            name: Some(format!("/layer.{i}/Magic")),
+            op_type: Some(format!("Magic{i}")),
+            input: vec![last],
+            output: vec![next.clone()],
+            ..Default::default()
+        });
+        last = next;
+    }
+    graph.output = vec![port(&last, &[Err("batch_size"), Ok(32)])];
+    model
+}
+
 /// The same with rows whose number nothing names.
 pub fn unbound() -> ModelProto {
     let mut model = product("MatMul");

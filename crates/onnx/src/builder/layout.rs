@@ -4,7 +4,7 @@ use packwright_ir::diag::Diagnostic;
 use packwright_ir::konst::Derivation;
 use packwright_ir::{Elem, Op, Type, infer};
 
-use super::{Arg, Builder};
+use super::{Arg, Builder, too_large};
 use crate::{codes, lazy};
 
 impl Builder {
@@ -58,7 +58,11 @@ impl Builder {
         let op = Op::Expand {
             shape: shape.to_vec(),
         };
-        infer::infer(&op, &[&self.ty(x)?])?;
+        for ty in infer::infer(&op, &[&self.ty(x)?])? {
+            if too_large(&ty) {
+                return Err(codes::too_large(&ty));
+            }
+        }
         match lazy::spread(self, x, shape) {
             Some(arg) => Ok(arg),
             None => self.emit(op, &[x]),

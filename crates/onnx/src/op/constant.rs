@@ -167,3 +167,23 @@ pub(crate) fn non_zero(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Dia
     let rank = places.len();
     Ok(vec![b.known(Tensor::i64(&[rank, count], places.concat()))])
 }
+
+/// `EyeLike`: ones on a diagonal.
+pub(crate) fn eye_like(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let ty = b.ty(node.arg(0)?)?;
+    let [rows, columns] = ty.shape[..] else {
+        return Err(codes::form(format!("{ty} is no matrix")));
+    };
+    if ty.elements() > FOLD_LIMIT {
+        return Err(codes::form("the matrix is too large"));
+    }
+    let elem = match node.attrs.opt_int("dtype")? {
+        None => ty.elem,
+        Some(to) => values::need_elem(i32::try_from(to).unwrap_or(0), &b.label)?,
+    };
+    let k = i128::from(node.attrs.int("k", 0)?);
+    let one = |r: usize, c: usize| c as i128 - r as i128 == k;
+    let ones = (0..rows).flat_map(|r| (0..columns).map(move |c| i64::from(one(r, c))));
+    let eye = b.known(Tensor::i64(&[rows, columns], ones.collect()));
+    Ok(vec![b.cast(&eye, elem)?])
+}

@@ -109,3 +109,77 @@ pub(crate) fn quick_gelu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, D
     let gate = b.emit(Op::Unary(Unary::Sigmoid), &[&gate])?;
     Ok(vec![b.emit(Op::Binary(Binary::Mul), &[x, &gate])?])
 }
+
+/// `com.microsoft.BiasAdd`: a row and another value added.
+pub(crate) fn bias_add(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = b.emit(Op::Binary(Binary::Add), &[node.arg(0)?, node.arg(1)?])?;
+    Ok(vec![b.emit(Op::Binary(Binary::Add), &[&x, node.arg(2)?])?])
+}
+
+/// `LeakyRelu`: a smaller slope below zero.
+pub(crate) fn leaky_relu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = node.arg(0)?;
+    let alpha = node.attrs.float("alpha", 0.01)?;
+    if !(0.0..=1.0).contains(&alpha) {
+        return Err(codes::form(format!("a slope of {alpha} is not supported")));
+    }
+    let alpha = b.scalar(b.ty(x)?.elem, f64::from(alpha));
+    let low = b.emit(Op::Binary(Binary::Mul), &[x, &alpha])?;
+    Ok(vec![b.emit(Op::Binary(Binary::Max), &[x, &low])?])
+}
+
+/// `HardSwish`: x · min(max(x / 6 + 1/2, 0), 1).
+pub(crate) fn hard_swish(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = node.arg(0)?;
+    let elem = b.ty(x)?.elem;
+    let [sixth, half, zero, one] = [1.0 / 6.0, 0.5, 0.0, 1.0].map(|value| b.scalar(elem, value));
+    let mut gate = b.emit(Op::Binary(Binary::Mul), &[x, &sixth])?;
+    gate = b.emit(Op::Binary(Binary::Add), &[&gate, &half])?;
+    gate = b.emit(Op::Binary(Binary::Max), &[&gate, &zero])?;
+    gate = b.emit(Op::Binary(Binary::Min), &[&gate, &one])?;
+    Ok(vec![b.emit(Op::Binary(Binary::Mul), &[x, &gate])?])
+}
+
+/// `Softplus`: max(x, 0) + log(1 + exp(−|x|)), which never overflows.
+pub(crate) fn softplus(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = node.arg(0)?;
+    let elem = b.ty(x)?.elem;
+    let (zero, one) = (b.scalar(elem, 0.0), b.scalar(elem, 1.0));
+    let mut tail = b.emit(Op::Unary(Unary::Abs), &[x])?;
+    tail = b.emit(Op::Unary(Unary::Neg), &[&tail])?;
+    tail = b.emit(Op::Unary(Unary::Exp), &[&tail])?;
+    tail = b.emit(Op::Binary(Binary::Add), &[&tail, &one])?;
+    tail = b.emit(Op::Unary(Unary::Log), &[&tail])?;
+    let front = b.emit(Op::Binary(Binary::Max), &[x, &zero])?;
+    Ok(vec![b.emit(Op::Binary(Binary::Add), &[&front, &tail])?])
+}
+
+/// `Sign`: 1 above zero minus 1 below.
+pub(crate) fn sign(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let x = node.arg(0)?;
+    let elem = b.ty(x)?.elem;
+    let zero = b.scalar(elem, 0.0);
+    let above = b.emit(Op::Binary(Binary::Greater), &[x, &zero])?;
+    let below = b.emit(Op::Binary(Binary::Less), &[x, &zero])?;
+    let (above, below) = (b.cast(&above, elem)?, b.cast(&below, elem)?);
+    Ok(vec![b.emit(Op::Binary(Binary::Sub), &[&above, &below])?])
+}
+
+/// `IsInf`, of either sign or of one.
+pub(crate) fn is_inf(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let mut x = node.arg(0)?.clone();
+    let elem = b.ty(&x)?.elem;
+    let positive = node.attrs.flag("detect_positive", true)?;
+    let negative = node.attrs.flag("detect_negative", true)?;
+    let wanted = match (positive, negative) {
+        (true, true) => {
+            x = b.emit(Op::Unary(Unary::Abs), &[&x])?;
+            f64::INFINITY
+        }
+        (true, false) => f64::INFINITY,
+        (false, true) => f64::NEG_INFINITY,
+        (false, false) => return Err(codes::form("no sign of infinity is asked for")),
+    };
+    let wanted = b.scalar(elem, wanted);
+    Ok(vec![b.emit(Op::Binary(Binary::Equal), &[&x, &wanted])?])
+}

@@ -5,7 +5,7 @@ use packwright_ir::diag::Diagnostic;
 use packwright_ir::op::{Binary, Unary};
 use packwright_ir::tensor::Tensor;
 
-use crate::builder::{Arg, Builder};
+use crate::builder::{Arg, Builder, FOLD_LIMIT};
 use crate::lazy::{affine_index, columns_from_front, index_box};
 use crate::node::{self, Node};
 use crate::{codes, values};
@@ -107,6 +107,78 @@ fn strided_view(
         parts.push(b.cut(x, 0, start, inner)?);
     }
     Ok(Some(b.concat(&parts.iter().collect::<Vec<_>>(), 0)?))
+}
+
+/// `GatherND`: rows of the tensor whose leading axes are joined, by flat positions.
+pub(crate) fn gather_nd(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    if node.attrs.int("batch_dims", 0)? != 0 {
+        return Err(codes::form("batch axes are not supported"));
+    }
+    let x = node.arg(0)?;
+    let shape = b.shape(x)?;
+    let indices = from_front(b, node.arg(1)?, |at| shape.get(at).copied().unwrap_or(0))?;
+    let tuples = b.shape(&indices)?;
+    let Some((&named, outer)) = tuples.split_last() else {
+        return Err(codes::form("the indices are a single number"));
+    };
+    if named == 0 || named > shape.len() {
+        return Err(codes::form(format!("{named} axes of {shape:?} are named")));
+    }
+    let elem = b.ty(&indices)?.elem;
+    let mut flat: Option<Arg> = None;
+    for axis in 0..named {
+        let part = b.cut(&indices, outer.len(), axis, 1)?;
+        let part = b.reshape(&part, outer)?;
+        flat = Some(match flat {
+            None => part,
+            Some(sum) => {
+                let length = b.scalar(elem, shape[axis] as f64);
+                let sum = b.emit(Op::Binary(Binary::Mul), &[&sum, &length])?;
+                b.emit(Op::Binary(Binary::Add), &[&sum, &part])?
+            }
+        });
+    }
+    let mut joined = vec![shape[..named].iter().product()];
+    joined.extend(&shape[named..]);
+    let x = b.reshape(x, &joined)?;
+    let flat = flat.ok_or_else(|| codes::operand_missing(1))?;
+    Ok(vec![b.emit(Op::Gather { axis: 0 }, &[&x, &flat])?])
+}
+
+/// `OneHot`: one of two values where the index is that of the new axis.
+pub(crate) fn one_hot(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let depth = match node.arg(1)?.tensor().map(values::floats).as_deref() {
+        Some([n]) if *n >= 1.0 && *n <= FOLD_LIMIT as f64 => *n as usize,
+        Some(_) => return Err(codes::form("the depth is no length")),
+        None => return Err(codes::data_dependent("the depth")),
+    };
+    let indices = node.arg(0)?;
+    let ty = b.ty(indices)?;
+    if !matches!(ty.elem, packwright_ir::Elem::I64 | packwright_ir::Elem::I32) {
+        return Err(codes::form("the indices are not integers"));
+    }
+    let axis = node::axis(node.attrs.int("axis", -1)?, ty.rank() + 1)?;
+    let mut place = ty.shape.clone();
+    place.insert(axis, 1);
+    let mut numbers = vec![1; ty.rank() + 1];
+    numbers[axis] = depth;
+    let classes = b.known(Tensor::i64(&numbers, (0..depth as i64).collect()));
+    let classes = b.cast(&classes, ty.elem)?;
+    let indices = b.reshape(indices, &place)?;
+    let front = b.emit(Op::Binary(Binary::Equal), &[&indices, &classes])?;
+    // Negative indices count from the end.
+    let length = b.scalar(ty.elem, depth as f64);
+    let classes = b.emit(Op::Binary(Binary::Sub), &[&classes, &length])?;
+    let back = b.emit(Op::Binary(Binary::Equal), &[&indices, &classes])?;
+    let same = b.emit(Op::Binary(Binary::Or), &[&front, &back])?;
+    let pair = node.arg(2)?;
+    if b.shape(pair)? != [2] {
+        return Err(codes::form("there are not two values"));
+    }
+    let off = b.cut(pair, 0, 0, 1)?;
+    let on = b.cut(pair, 0, 1, 1)?;
+    let (on, off) = (b.reshape(&on, &[])?, b.reshape(&off, &[])?);
+    Ok(vec![b.emit(Op::Where, &[&same, &on, &off])?])
 }
 
 /// `GatherElements`.

@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use packwright_ir::diag::Diagnostic;
-use packwright_ir::op::{Binary, Matmul, Reduce};
+use packwright_ir::op::{Binary, Matmul, Reduce, Unary};
 use packwright_ir::{Elem, Op};
 
 use crate::builder::{Arg, Builder};
@@ -25,6 +25,22 @@ pub(crate) fn fused_matmul(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>,
     let transpose_b = node.attrs.flag("transB", false)?;
     let alpha = node.attrs.float("alpha", 1.0)?;
     Ok(vec![multiply(b, &x, node.arg(1)?, transpose_b, alpha)?])
+}
+
+/// `com.microsoft.FusedGemm`: a function of one element behind it.
+pub(crate) fn fused_gemm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
+    let f = match node.attrs.text("activation")?.unwrap_or_default() {
+        "Relu" => Unary::Relu,
+        "Tanh" => Unary::Tanh,
+        "Sigmoid" => Unary::Sigmoid,
+        other => {
+            return Err(codes::form(format!(
+                "the function {other:?} is not supported"
+            )));
+        }
+    };
+    let product = gemm(b, node)?;
+    Ok(vec![b.emit(Op::Unary(f), &[&product[0]])?])
 }
 
 /// `Gemm`: alpha · A · B + beta · C.
@@ -65,7 +81,33 @@ pub(crate) fn gemm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnos
     Ok(vec![b.emit(Op::Binary(Binary::Add), &[&product, &c])?])
 }
 
-fn multiply(
+/// A linear layer: the product with a matrix of weights, and a bias where there is one.
+pub(crate) fn linear(
+    b: &mut Builder,
+    x: &Arg,
+    weight: &Arg,
+    bias: Option<&Arg>,
+) -> Result<Arg, Diagnostic> {
+    let product = multiply(b, x, weight, false, 1.0)?;
+    match bias {
+        Some(bias) => with_bias(b, &product, bias),
+        None => Ok(product),
+    }
+}
+
+/// A row added to each row.
+pub(crate) fn with_bias(b: &mut Builder, x: &Arg, bias: &Arg) -> Result<Arg, Diagnostic> {
+    let (columns, length) = (b.ty(x)?.columns(), b.shape(bias)?);
+    if length != [columns] {
+        return Err(codes::form(format!(
+            "a bias {length:?} does not fit {columns} columns"
+        )));
+    }
+    b.emit(Op::Binary(Binary::Add), &[x, bias])
+}
+
+/// The product of two factors, the second one transposed or not.
+pub(crate) fn multiply(
     b: &mut Builder,
     x: &Arg,
     y: &Arg,

@@ -2,7 +2,7 @@
 
 use packwright_ir::Op;
 use packwright_ir::diag::Diagnostic;
-use packwright_ir::op::{Reduce, Unary};
+use packwright_ir::op::{Binary, Reduce, Unary};
 
 use crate::builder::{Arg, Builder};
 use crate::node::{self, Node};
@@ -40,7 +40,16 @@ fn over(b: &mut Builder, node: &Node<'_>, x: &Arg, kind: Reduce) -> Result<Arg, 
     let axes = if !axes.is_empty() {
         node::axes(&axes, rank)?
     } else if node.attrs.flag("noop_with_empty_axes", false)? {
-        return Ok(x.clone());
+        // Nothing is added up, but what happens to each element does.
+        return match kind {
+            Reduce::SumSquare => b.emit(Op::Binary(Binary::Mul), &[x, x]),
+            Reduce::Sum
+            | Reduce::Mean
+            | Reduce::Max
+            | Reduce::Min
+            | Reduce::Prod
+            | Reduce::LogSumExp => Ok(x.clone()),
+        };
     } else {
         (0..rank).collect()
     };

@@ -147,6 +147,37 @@ fn zero_and_contradictions() {
 }
 
 #[test]
+fn every_wrong_binding_names_the_axes_that_there_are() {
+    let wrong = [
+        named(&[("nonsense", 4)]),
+        named(&[("sequence_length", 0)]),
+        Binding {
+            seq: Some(4),
+            ..named(&[("sequence_length", 8)])
+        },
+    ];
+    for binding in wrong {
+        let problems = bind(&decoder().model(), &binding).unwrap_err();
+        let said = format!(
+            "{} {}",
+            problems.0[0].message,
+            problems.0[0].help.clone().unwrap_or_default()
+        );
+        for axis in ["batch_size", "sequence_length", "past_sequence_length"] {
+            assert!(said.contains(&format!("`{axis}`")), "{axis}: {said}");
+        }
+    }
+    let fixed = Binding {
+        seq: Some(4),
+        ..Binding::default()
+    };
+    let problems = bind(&dynamo().model(), &fixed).unwrap_err();
+    let help = problems.0[0].help.clone().unwrap_or_default();
+    assert!(problems.0[0].message.contains("axis 1 of input_ids"));
+    assert!(help.contains("`s77`") && help.contains("`s15`"), "{help}");
+}
+
+#[test]
 fn axes_without_names_get_one() {
     let mut small = Small::new(17).input("x", DataType::Float, "3,4");
     let proto = &mut small.graph().input[0];

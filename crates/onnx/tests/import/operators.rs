@@ -306,6 +306,122 @@ fn everything_unsupported_is_reported_once() {
 }
 
 #[test]
+fn ten_unsupported_things_are_ten_entries() {
+    let chain = [
+        "custom:One",
+        "Conv",
+        "LSTM",
+        "com.microsoft:PagedAttention",
+        "Loop",
+        "GRU",
+        "custom:Two",
+        "Resize",
+        "com.microsoft:QMoE",
+        "Unique",
+    ];
+    let mut small = Small::new(17).input("x", DataType::Float, "2,4");
+    let mut last = "x".to_owned();
+    for (i, op) in chain.iter().enumerate() {
+        // What stands between them is fine and follows from an error.
+        small = small.node(op, &last, &format!("v{i}")).node(
+            "Relu",
+            &format!("v{i}"),
+            &format!("r{i}"),
+        );
+        last = format!("r{i}");
+    }
+    let small = small.output("r9");
+    let problems =
+        packwright_onnx::import(&small.model(), &packwright_onnx::ImportOptions::default())
+            .unwrap_err();
+    assert_eq!(problems.0.len(), chain.len());
+    insta::assert_snapshot!(problems);
+}
+
+#[test]
+fn results_that_nobody_reads_need_no_rule() {
+    let norm = |read: &str| {
+        Small::new(17)
+            .input("x", DataType::Float, "2,4")
+            .weight("g", &count(&[4]))
+            .node("LayerNormalization", "x,g", "y,mean,deviation")
+            .output(read)
+    };
+    assert_eq!(norm("y").ops().len(), 1);
+    insta::assert_snapshot!(norm("mean").problems(), @"/LayerNormalization_0: LayerNormalization: result 1 is not supported [onnx-op-form]");
+}
+
+#[test]
+fn functions_of_the_model_are_put_in_place() {
+    use packwright_onnx::proto::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
+    let node = |op: &str, domain: &str, input: &[&str], output: &str| NodeProto {
+        op_type: Some(op.to_owned()),
+        domain: Some(domain.to_owned()),
+        input: input.iter().map(|s| (*s).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..Default::default()
+    };
+    let function = |name: &str, nodes: Vec<NodeProto>, opset: i64| FunctionProto {
+        name: Some(name.to_owned()),
+        domain: Some("mine".to_owned()),
+        input: vec!["a".to_owned()],
+        output: vec!["b".to_owned()],
+        attribute: vec!["slope".to_owned()],
+        node: nodes,
+        opset_import: vec![OperatorSetIdProto {
+            domain: None,
+            version: Some(opset),
+        }],
+        ..Default::default()
+    };
+    let mut leaky = node("LeakyRelu", "", &["a"], "b");
+    leaky.attribute = vec![AttributeProto {
+        name: Some("alpha".to_owned()),
+        ref_attr_name: Some("slope".to_owned()),
+        r#type: Some(1),
+        ..Default::default()
+    }];
+    let twice = vec![
+        node("Leaky", "mine", &["a"], "t"),
+        node("Tanh", "", &["t"], "b"),
+    ];
+    let model = |functions: Vec<FunctionProto>| {
+        let mut small = Small::new(17)
+            .input("x", DataType::Float, "2,4")
+            .node_with("mine:Outer", "x", "y", vec![float("slope", 0.5)])
+            .node("mine:Outer", "y", "z")
+            .output("z");
+        small.proto.functions = functions;
+        small
+    };
+    let good = model(vec![
+        function("Leaky", vec![leaky.clone()], 17),
+        function("Outer", twice, 17),
+    ]);
+    let summary = good.model().summary();
+    assert_eq!((summary.functions, summary.nodes), (2, 4));
+    assert_eq!(
+        good.ops(),
+        [
+            "Binary(Mul)",
+            "Binary(Max)",
+            "Unary(Tanh)",
+            "Binary(Mul)",
+            "Binary(Max)",
+            "Unary(Tanh)"
+        ]
+    );
+    let refused = |functions| {
+        packwright_onnx::Model::from_bytes(model(functions).bytes(), None)
+            .unwrap_err()
+            .to_string()
+    };
+    let endless = function("Outer", vec![node("Outer", "mine", &["a"], "b")], 17);
+    insta::assert_snapshot!(refused(vec![endless]), @r#"the function "Outer" calls itself [onnx-function]"#);
+    insta::assert_snapshot!(refused(vec![function("Outer", vec![leaky], 13)]), @r#"the function "Outer" is of operator set 13, the model of 17 [onnx-function]"#);
+}
+
+#[test]
 fn a_known_condition_chooses_the_branch() {
     let branch = |op: &str| {
         let mut small = Small::new(17).node(op, "x", &format!("{op}_result"));
@@ -368,6 +484,14 @@ fn inputs_can_be_fixed() {
         .graph;
     assert_eq!(graph.inputs().len(), 0);
     assert_eq!(graph.ty(graph.outputs()[0].value).shape, [2, 2]);
+
+    let mut by_rule = packwright_onnx::ImportOptions::default();
+    let first = packwright_onnx::Given::First;
+    by_rule.binding.consts.insert("mask".to_owned(), first);
+    let graph = packwright_onnx::import(&small.model(), &by_rule)
+        .unwrap()
+        .graph;
+    assert_eq!(graph.ty(graph.outputs()[0].value).shape, [2, 1]);
 
     options
         .fixed
