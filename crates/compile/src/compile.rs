@@ -8,6 +8,7 @@ use packwright_target::Target;
 
 use crate::bound;
 use crate::emit;
+use crate::emit::regions::Shared;
 use crate::options::CompileOptions;
 use crate::pass::PassReport;
 use crate::pipeline;
@@ -35,7 +36,19 @@ pub fn compile(
     let passes = pipeline::run_graph_pipeline(&mut graph, &options.graph)?;
     let plan = plan::plan(&graph, target, &options.plan)?;
     let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
-    let program = emit::emit(&graph, target, &plan, bound, "w8a8")?;
+    let mut shared = Shared {
+        weight_bytes: plan.layout.weight_bytes,
+        table_bytes: plan.layout.table_bytes,
+        caches: Vec::new(),
+    };
+    shared.add_caches(&graph);
+    let source = emit::Source {
+        name: "main",
+        graph: &graph,
+        plan: &plan,
+        bound: &bound,
+    };
+    let program = emit::emit(target, &[source], &shared, "w8a8")?;
     Ok(Compiled {
         program,
         plan,

@@ -12,6 +12,7 @@ pub mod fold_constants;
 pub mod fuse_activation;
 pub mod fuse_attention;
 pub mod fuse_bias;
+pub mod fuse_cache;
 pub mod fuse_embedding;
 pub mod fuse_gelu;
 pub mod fuse_norm;

@@ -33,6 +33,7 @@ const FUSE: &[&str] = &[
     "fuse-norm",
     "fuse-gelu",
     "fuse-embedding",
+    "fuse-cache",
     "fuse-attention",
     "fuse-bias",
     "fuse-activation",

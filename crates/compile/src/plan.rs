@@ -9,6 +9,7 @@
 //!        ─order─▶ fragments ─place─▶ buffers ─prefetch─▶ loads between the fragments
 //! ```
 
+pub mod cache;
 pub mod constants;
 pub mod demand;
 pub mod order;

@@ -125,7 +125,7 @@ pub fn operand_count(op: &Op) -> Option<usize> {
         | Op::Dequantize { .. } => Some(1),
         Op::Binary(_) | Op::Gather { .. } | Op::GatherElements { .. } => Some(2),
         Op::Where | Op::ScatterElements { .. } | Op::ScatterNd | Op::Rotary { .. } => Some(3),
-        Op::Concat { .. } => None,
+        Op::Concat { .. } | Op::Cache => None,
         Op::LayerNorm { affine, .. } => Some(if *affine { 3 } else { 1 }),
         Op::RmsNorm { affine, .. } => Some(if *affine { 2 } else { 1 }),
         Op::Matmul(m) => Some(2 + usize::from(m.bias) + usize::from(m.residual)),
@@ -163,6 +163,7 @@ fn single(op: &Op, x: &[&Type]) -> Result<Type, Diagnostic> {
         Op::Matmul(attrs) => product::matmul(attrs, x),
         Op::Attention(attrs) => product::attention(attrs, x),
         Op::Embedding { .. } => product::embedding(x),
+        Op::Cache => layout::cache(x),
         Op::Rotary { heads, .. } => product::rotary(x[0], x[1], x[2], *heads),
         Op::Quantize { quant } => quantize::quantize(x[0], *quant),
         Op::Dequantize { to } => quantize::dequantize(x[0], *to),
@@ -219,6 +220,7 @@ pub(crate) fn float_width_is_free(op: &Op) -> bool {
         | Op::Trilu { .. }
         | Op::Matmul(_)
         | Op::Attention(_)
+        | Op::Cache
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => false,
     }

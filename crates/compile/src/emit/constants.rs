@@ -20,6 +20,7 @@ pub fn available(graph: &Graph, layout: &Layout) -> bool {
         }
         Form::Vectors { parts, .. } => parts.iter().all(|&part| values::has_values(graph, part)),
         Form::Plain { konst } => values::has_values(graph, *konst),
+        Form::Cache(_) => true,
     })
 }
 
@@ -32,7 +33,7 @@ pub fn section(graph: &Graph, layout: &Layout) -> Result<Vec<u8>, Diagnostics> {
     let mut rest = section.as_mut_slice();
     let mut taken = 0u64;
     let mut slots: Vec<(&Stored, &mut [u8])> = Vec::new();
-    let mut stored: Vec<&Stored> = layout.stored.iter().collect();
+    let mut stored: Vec<&Stored> = layout.stored.iter().filter(|s| s.is_constant()).collect();
     stored.sort_by_key(|s| s.offset);
     for item in stored {
         let (_, from) = rest.split_at_mut((item.offset - taken) as usize);
@@ -92,6 +93,7 @@ fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnosti
             Ok(())
         }
         Form::Plain { konst } => plain(graph, *konst, slot),
+        Form::Cache(_) => Ok(()),
     }
 }
 

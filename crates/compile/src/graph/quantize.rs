@@ -153,7 +153,35 @@ impl Quantizer<'_> {
                 return Ok(infer::add(self.graph, slice, &[quantized], origin)?.into());
             }
         }
+        if let Op::Cache = self.graph.op(value.node) {
+            return self.cache(value, width);
+        }
         self.value(value, width, quant)
+    }
+
+    /// A cache keeps its rows as attention reads them; what it holds was quantised when it was new, so
+    /// the result is that of quantising all rows.
+    fn cache(&mut self, value: Value, width: usize) -> Result<Value, Diagnostics> {
+        let quant = Quant::Row { group: width };
+        if self.graph.ty(value).quant.is_some() {
+            return Ok(value);
+        }
+        let mut users = self.graph.users(value).into_iter();
+        if !users.all(|(user, _)| matches!(self.graph.op(user), Op::Attention(_))) {
+            return self.value(value, width, quant);
+        }
+        let mut operands = self.graph.operands(value.node);
+        for operand in operands.iter_mut().skip(1) {
+            *operand = self.head(*operand, width)?;
+        }
+        let held = operands[0].node;
+        let quantized = |ty: &Type| Type::quantized(ty.shape.clone(), quant);
+        let (past, whole) = (self.graph.types(held), self.graph.types(value.node));
+        let (past, whole) = (quantized(&past[0]), quantized(&whole[0]));
+        self.graph.set_types(held, vec![past]);
+        self.graph.set_types(value.node, vec![whole]);
+        self.graph.set_operands(value.node, &operands);
+        Ok(value)
     }
 
     fn embedding(&mut self, operands: &[Value]) -> Option<Vec<Value>> {

@@ -132,7 +132,10 @@ fn is_chained(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use
             node: matmul,
             quantize,
         } => quantize.is_some() && *matmul == node,
-        Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
+        Stage::Attention { .. }
+        | Stage::CachedAttention { .. }
+        | Stage::Whole { .. }
+        | Stage::Input { .. } => false,
     }
 }
 
@@ -228,7 +231,12 @@ pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
         .read
         .iter()
         .filter(|(s, _)| *s == index)
-        .any(|&(_, i)| matches!(segment.stages[i], Stage::Attention { .. }))
+        .any(|&(_, i)| {
+            matches!(
+                segment.stages[i],
+                Stage::Attention { .. } | Stage::CachedAttention { .. }
+            )
+        })
 }
 
 /// Sizes of the scratch parts of a stage, for one copy.
@@ -258,6 +266,11 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 rows * shape.t as u64 * 4,
                 rows * shape.t as u64 + rows * 4 + 8,
             ]
+        }
+        Stage::CachedAttention { node } => {
+            let shape = AttentionShape::of(scene.graph, *node);
+            let (rows, t) = (shape.cached_rows() as u64, shape.t as u64);
+            vec![rows * t * 4, (rows * t).next_multiple_of(4) + rows * 4]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
         Stage::Whole { .. } | Stage::Input { .. } => Vec::new(),
@@ -335,6 +348,18 @@ impl AttentionShape {
             t: axis(&k.shape, 2),
             width: q.columns() / heads,
             value_width: v.columns() / kv_heads,
+        }
+    }
+}
+
+impl AttentionShape {
+    /// Rows of scores that a product over a cache makes: those of one head, or a row of each head that
+    /// reads the same keys.
+    pub fn cached_rows(&self) -> usize {
+        if self.s == 1 {
+            self.heads / self.kv_heads
+        } else {
+            self.s
         }
     }
 }
@@ -438,10 +463,17 @@ pub fn constant_bytes(scene: &Scene<'_>, stage: &Stage) -> (u64, u64) {
                     let stored = scene.layout.get(*id);
                     let n = match stored.form {
                         Form::Channels { channels, .. } => channels,
-                        Form::Vectors { .. } | Form::Plain { .. } => 1,
+                        Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 1,
                     };
                     let tile = columns(scene, node).tile.min(n) as u64 * stored.record();
                     largest += tile.next_multiple_of(64);
+                    all += stored.bytes.next_multiple_of(64);
+                }
+            }
+            Op::Attention(_) if super::cache::reads_held(scene.graph, node) => {
+                for id in ids {
+                    let stored = scene.layout.get(*id);
+                    largest += stored.record().next_multiple_of(64);
                     all += stored.bytes.next_multiple_of(64);
                 }
             }

@@ -26,7 +26,10 @@ pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Seg
     let mut open = false;
     for stage in rest {
         let rows = row_class(graph, storage, &stage);
-        let starts = matches!(stage, Stage::Attention { .. });
+        let starts = matches!(
+            stage,
+            Stage::Attention { .. } | Stage::CachedAttention { .. }
+        );
         match (rows, segments.last_mut()) {
             (Some(rows), Some(last)) if open && !starts && last.rows == rows => {
                 last.stages.push(stage);
@@ -58,7 +61,9 @@ pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Seg
 fn row_class(graph: &Graph, storage: &Storage, stage: &Stage) -> Option<usize> {
     match stage {
         Stage::Whole { .. } | Stage::Input { .. } => None,
-        Stage::Matmul { node, .. } | Stage::Attention { node } => {
+        Stage::Matmul { node, .. }
+        | Stage::Attention { node }
+        | Stage::CachedAttention { node } => {
             let place = storage.place(Value::from(*node))?;
             Some(place.rows).filter(|_| is_dense(graph, *node))
         }
@@ -117,7 +122,10 @@ fn hoist(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> (Vec<Stage>, V
             }
             Stage::Input { .. } => true,
             Stage::Whole { node } => depends_on(graph, *node, &early),
-            Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => false,
+            Stage::Matmul { .. }
+            | Stage::Attention { .. }
+            | Stage::CachedAttention { .. }
+            | Stage::Rows { .. } => false,
         };
         if hoisted {
             early.extend(stage.nodes());

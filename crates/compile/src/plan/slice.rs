@@ -249,7 +249,10 @@ fn can_cut(segment: &Segment) -> bool {
         && segment
             .stages
             .iter()
-            .all(|s| !matches!(s, Stage::Whole { .. } | Stage::Input { .. }))
+            .all(|s| match s {
+                Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
+                Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
+            })
 }
 
 /// The segment that a step belongs to.
@@ -298,6 +301,7 @@ fn can_spill(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use)
             match stage {
                 Stage::Whole { .. } | Stage::Input { .. } => false,
                 Stage::Attention { .. } => s != using.made.0,
+                Stage::CachedAttention { .. } => false,
                 Stage::Matmul { .. } | Stage::Rows { .. } => segments[s].rows == rows,
             }
         })

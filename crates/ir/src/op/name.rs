@@ -117,6 +117,7 @@ impl Op {
             Op::Matmul(_) => "matmul",
             Op::Attention(_) => "attention",
             Op::Embedding { .. } => "embedding",
+            Op::Cache => "cache",
             Op::Rotary { .. } => "rotary",
             Op::Quantize { .. } => "quantize",
             Op::Dequantize { .. } => "dequantize",

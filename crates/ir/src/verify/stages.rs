@@ -105,6 +105,7 @@ fn lowerable(op: &Op) -> bool {
         | Op::Softmax { .. }
         | Op::Matmul(_)
         | Op::Attention(_)
+        | Op::Cache
         | Op::Rotary { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }
