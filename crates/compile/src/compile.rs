@@ -41,7 +41,11 @@ pub fn compile(
         table_bytes: plan.layout.table_bytes,
         caches: Vec::new(),
     };
-    shared.add_caches(&graph);
+    let mut problems = Vec::new();
+    shared.add_caches(&graph, &mut problems);
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
     let source = emit::Source {
         name: "main",
         graph: &graph,
@@ -65,7 +69,12 @@ pub fn with_constants(compiled: &mut Compiled) -> Result<bool, Diagnostics> {
     if !emit::constants::available(&compiled.graph, &compiled.plan.layout) {
         return Ok(false);
     }
-    let section = emit::constants::section(&compiled.graph, &compiled.plan.layout)?;
+    let stored = compiled.plan.layout.stored.iter();
+    let rows: Vec<_> = stored
+        .filter(|stored| stored.is_constant())
+        .map(|stored| (&compiled.graph, stored))
+        .collect();
+    let section = emit::constants::section(&rows, compiled.plan.layout.bytes())?;
     compiled.program.constants = Constants::Present(Bytes::from(section));
     Ok(true)
 }

@@ -2,6 +2,7 @@
 //!
 //! Read in this order: [`address`] (where a fragment's data lie), the emitters of the stages
 //! ([`matmul`], [`attention`], [`cached`], [`rows`], [`whole`], [`transfer`]), [`regions`] (the DRAM map),
+//! [`share`] (what entries have in common),
 //! [`assign_tokens`] (what waits for what), [`constants`] (the bytes of the constants section).
 
 pub mod address;
@@ -12,6 +13,7 @@ pub mod constants;
 pub mod matmul;
 pub mod regions;
 pub mod rows;
+pub mod share;
 pub mod touch;
 pub mod transfer;
 pub mod whole;

@@ -4,7 +4,7 @@ pub mod calibrate;
 pub mod legalize;
 pub mod quantize;
 
-mod matching;
+pub(crate) mod matching;
 
 pub mod eliminate_dead;
 pub mod eliminate_no_ops;

@@ -5,11 +5,13 @@
 //!                                        └────────── bound ──────────────▲
 //! ```
 //!
-//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`emit`].
+//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`emit`],
+//! [`compile`] (one graph), [`entries`] (several).
 
 pub mod bound;
 pub mod compile;
 pub mod emit;
+pub mod entries;
 pub mod graph;
 pub mod options;
 pub mod pass;

@@ -56,16 +56,33 @@ impl Shared {
         self.weight_bytes + self.table_bytes
     }
 
-    /// Takes up the caches of a graph.
-    pub fn add_caches(&mut self, graph: &Graph) {
+    /// Takes up the caches of a graph. Those of one name are one, and have to agree.
+    pub fn add_caches(&mut self, graph: &Graph, problems: &mut Vec<Diagnostic>) {
         for cache in cache::caches(graph) {
-            match self.caches.iter_mut().find(|c| c.cache.name == cache.name) {
-                Some(known) => known.capacity = known.capacity.max(cache.rows()),
-                None => self.caches.push(SharedCache {
+            let Some(known) = self.caches.iter_mut().find(|c| c.cache.name == cache.name) else {
+                self.caches.push(SharedCache {
                     capacity: cache.rows(),
                     cache,
-                }),
+                });
+                continue;
+            };
+            let form = |c: &Cache| (c.batch, c.heads, c.width);
+            if form(&known.cache) == form(&cache) {
+                known.capacity = known.capacity.max(cache.rows());
+                continue;
             }
+            let text = |c: &Cache| {
+                let (batch, heads, width) = form(c);
+                format!("batch {batch}, {heads} heads of {width}")
+            };
+            let (name, old, new) = (&cache.name, text(&known.cache), text(&cache));
+            problems.push(
+                Diagnostic::error(
+                    "entry-caches-differ",
+                    format!("the cache `{name}` has {old} in one entry and {new} in another"),
+                )
+                .help("export all entries from the same model, and bind them to the same batch"),
+            );
         }
     }
 }

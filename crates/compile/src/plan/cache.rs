@@ -5,12 +5,14 @@
 //! many rows there are. How many there are is a register of the entry: the rows that a cache holds are the
 //! most that it can hold before the pass.
 
-use packwright_ir::{Graph, NodeId, Op, Quant, Value};
+use packwright_ir::eval::konst;
+use packwright_ir::{ConstId, Graph, NodeId, Op, Quant, Value};
 
 use packwright_packet::operand::{Affine, Reg};
 use packwright_packet::program::Register;
 
 use crate::graph::fuse_cache::state_name;
+use crate::graph::matching::is_known;
 
 /// Name of the register that counts the rows that growing caches hold.
 pub const POSITION: &str = "pos";
@@ -30,6 +32,8 @@ pub struct Cache {
     pub new: usize,
     /// The rows that are added.
     pub added: Option<Value>,
+    /// Whether always so many rows are held: what else attention reads is right for them only.
+    pub fixed: bool,
 }
 
 impl Cache {
@@ -56,12 +60,13 @@ impl Cache {
             held: rows(past),
             new: added.map_or(0, rows),
             added,
+            fixed: growing(graph).any(|attention| !hides_nothing(graph, attention)),
         })
     }
 
     /// The register that says how many rows are held; none where that is fixed.
     pub fn register(&self) -> Option<&'static str> {
-        (self.held > 0 && self.new > 0).then_some(POSITION)
+        (self.held > 0 && self.new > 0 && !self.fixed).then_some(POSITION)
     }
 
     /// `base` and `scale` for each row that is held at run time.
@@ -116,6 +121,55 @@ pub fn reads_held(graph: &Graph, attention: NodeId) -> bool {
                 .operand(value.node, 0)
                 .is_some_and(|past| graph.ty(past).shape[1] > 0)
     })
+}
+
+/// The attentions whose keys grow behind what is held.
+fn growing(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
+    let attentions = graph.node_ids().into_iter();
+    attentions.filter(|&node| {
+        matches!(graph.op(node), Op::Attention(_))
+            && reads_held(graph, node)
+            && graph
+                .operand(node, 1)
+                .is_some_and(|keys| graph.operands(keys.node).len() > 1)
+    })
+}
+
+/// Whether the mask of an attention says the same of the first columns, however many there are. What
+/// comes from inputs is given anew for each pass; constants along the columns have to be all the same.
+fn hides_nothing(graph: &Graph, attention: NodeId) -> bool {
+    let Some(mask) = graph.operand(attention, 3) else {
+        return true;
+    };
+    let columns = graph.ty(mask).columns();
+    let mut pending = vec![mask];
+    let mut seen = Vec::new();
+    while let Some(value) = pending.pop() {
+        if seen.contains(&value) {
+            continue;
+        }
+        seen.push(value);
+        match graph.as_const(value) {
+            Some(id) if graph.ty(value).elements() >= columns && columns > 1 => {
+                if !is_known(graph, id) || !uniform(graph, id) {
+                    return false;
+                }
+            }
+            Some(_) => {}
+            None => pending.extend(graph.operands(value.node)),
+        }
+    }
+    true
+}
+
+/// Whether all elements of a constant are the same.
+fn uniform(graph: &Graph, id: ConstId) -> bool {
+    let Ok(tensor) = konst::value(graph, id) else {
+        return false;
+    };
+    let bytes = tensor.to_le_bytes();
+    let size = graph.konst(id).ty.elem.bytes();
+    bytes.chunks(size).all(|element| element == &bytes[..size])
 }
 
 /// The registers that a graph needs.

@@ -107,7 +107,7 @@ pub struct Layout {
 }
 
 /// Alignment of stored constants: the burst of the widest preset.
-const ALIGN: u64 = 64;
+pub const ALIGN: u64 = 64;
 
 impl Layout {
     /// The stored constants that a node reads: matrix, vectors, or for an embedding each pair's
