@@ -1,8 +1,8 @@
 //! The whole way of an embedded model, step by step.
 
 use packwright_compile::compile::{Compiled, compile, with_constants};
-use packwright_compile::options::CompileOptions;
 use packwright_compile::graph::fuse_cache::state_name;
+use packwright_compile::options::CompileOptions;
 use packwright_compile::plan::cache::{Cache, caches};
 use packwright_ir::Graph;
 use packwright_ir::eval;
@@ -101,12 +101,17 @@ pub fn on_machine(
     let mut machine = Machine::new(program, target).unwrap_or_else(|error| panic!("{error}"));
     let (mut bytes, all) = (Vec::new(), caches(graph));
     for (name, tensor) in inputs {
-        let state = all.iter().find(|c| tensor.quant.is_some() && c.name == state_name(name));
+        let state = all
+            .iter()
+            .find(|c| tensor.quant.is_some() && c.name == state_name(name));
         let Some(cache) = state else {
             bytes.push((name.as_str(), tensor.to_le_bytes()));
             continue;
         };
-        let region = entry.regions.iter().find(|region| region.name == cache.name);
+        let region = entry
+            .regions
+            .iter()
+            .find(|region| region.name == cache.name);
         let region = region.unwrap_or_else(|| panic!("{} has no region", cache.name));
         machine
             .set_state(region, &planes(cache, tensor, cache.rows()))

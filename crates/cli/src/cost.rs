@@ -133,7 +133,11 @@ pub fn cost(
     for &position in &positions {
         report.curve.push(token(program, decode, target, position)?);
     }
-    if let Some(token) = report.curve.iter().find(|t| t.context == middle.min(most) + 1) {
+    if let Some(token) = report
+        .curve
+        .iter()
+        .find(|t| t.context == middle.min(most) + 1)
+    {
         report.token = token.clone();
     }
     let steps = (new - 1).max(1) as f64;
@@ -198,8 +202,7 @@ fn token(
         dram_bytes: bytes,
         head_bytes: head_bytes(program, decode, &report),
         least_dram_bytes: bytes.weights + bytes.kv_read + bytes.kv_write,
-        over_bandwidth: report.seconds * target.sustained_bytes_per_second()
-            / bytes.total as f64,
+        over_bandwidth: report.seconds * target.sustained_bytes_per_second() / bytes.total as f64,
     })
 }
 
@@ -217,7 +220,9 @@ fn head_bytes(program: &Program, entry: &Entry, report: &EntryReport) -> u64 {
         };
         report.layers.iter().find(own)
     });
-    layer.map_or(0, |layer| layer.dram_bytes.weights + layer.dram_bytes.embeddings)
+    layer.map_or(0, |layer| {
+        layer.dram_bytes.weights + layer.dram_bytes.embeddings
+    })
 }
 
 /// A figure between two points of the curve.
@@ -251,7 +256,13 @@ mod tests {
 
     #[test]
     fn a_length_is_two_numbers() {
-        assert_eq!("128+32".parse(), Ok(Length { prompt: 128, new: 32 }));
+        assert_eq!(
+            "128+32".parse(),
+            Ok(Length {
+                prompt: 128,
+                new: 32
+            })
+        );
         assert!("128".parse::<Length>().is_err());
         assert!("0+4".parse::<Length>().is_err());
     }

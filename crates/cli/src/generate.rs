@@ -91,10 +91,14 @@ impl<'p> Session<'p> {
         let found = run(&mut self.machine, encoder, tokens, 0, &[], &[])?;
         self.encoded = vec![(
             "encoder_attention_mask".to_owned(),
-            integers(Elem::I64, (0..room).map(|i| i64::from(i < tokens.len() as u64))),
+            integers(
+                Elem::I64,
+                (0..room).map(|i| i64::from(i < tokens.len() as u64)),
+            ),
         )];
         if let Some(hidden) = found.into_iter().next() {
-            self.encoded.push(("encoder_hidden_states".to_owned(), hidden.bytes));
+            self.encoded
+                .push(("encoder_hidden_states".to_owned(), hidden.bytes));
         }
         Ok(())
     }
@@ -150,7 +154,11 @@ pub fn greedy(
 ) -> Result<Vec<i64>, Failure> {
     let needed = session.position() + (prompt.len() + most.saturating_sub(1)) as u64;
     if needed > session.capacity() {
-        return Err(too_long("prompt with its answer", needed, session.capacity()));
+        return Err(too_long(
+            "prompt with its answer",
+            needed,
+            session.capacity(),
+        ));
     }
     if prompt.is_empty() {
         return Err(Problem::error("prompt-empty", "the prompt holds no token").into());

@@ -33,7 +33,10 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
         ("embeddings", embedding_rows(graph, layout, &order)),
         ("inputs", inputs(graph)),
         ("outputs", outputs(graph)),
-        ("cache read", caches.iter().map(|c| rows_of(c, c.held)).sum()),
+        (
+            "cache read",
+            caches.iter().map(|c| rows_of(c, c.held)).sum(),
+        ),
         (
             "cache write",
             caches.iter().map(|c| rows_of(c, c.new)).sum(),
@@ -173,7 +176,7 @@ fn outputs(graph: &Graph) -> u64 {
     graph
         .outputs()
         .iter()
-        .filter(|output| !matches!(graph.op(output.value.node), Op::Cache))
+        .filter(|output| Cache::of(graph, output.value).is_none())
         .map(|output| value_bytes(graph, output.value))
         .sum()
 }

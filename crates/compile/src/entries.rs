@@ -78,7 +78,14 @@ pub fn compile_entries(
     let (shared, rows) = share::share(&mut parts)?;
     let bounds: Vec<_> = entries
         .iter()
-        .map(|entry| bound::bound(&entry.graph, target, &entry.plan.storage, &entry.plan.layout))
+        .map(|entry| {
+            bound::bound(
+                &entry.graph,
+                target,
+                &entry.plan.storage,
+                &entry.plan.layout,
+            )
+        })
         .collect();
     let sources: Vec<Source<'_>> = entries
         .iter()

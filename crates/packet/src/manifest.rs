@@ -8,8 +8,7 @@ use prost::Message;
 use crate::operand::{Elem, RegionId};
 use crate::packet::Packet;
 use crate::program::{
-    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register,
-    Slope,
+    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register, Slope,
 };
 use crate::spelling::Spelled;
 

@@ -158,7 +158,9 @@ impl Bound {
         let mut least = (self.dram_bytes, self.seconds);
         for ((register, slope), value) in registers.iter().zip(&self.slopes).zip(values) {
             let below = register.max.saturating_sub(*value);
-            least.0 = least.0.saturating_sub(below.saturating_mul(slope.dram_bytes));
+            least.0 = least
+                .0
+                .saturating_sub(below.saturating_mul(slope.dram_bytes));
             least.1 -= below as f64 * slope.seconds;
         }
         (least.0, least.1.max(0.0))

@@ -102,7 +102,7 @@ pub fn run(args: &Generate, output: &Output) -> Result<(), Failure> {
         return Err(problem.help(help).at(place).into());
     }
     match &args.score {
-        Some(path) => score(args, &program, &target, path, output),
+        Some(path) => score(args, &program, &target, path),
         None => text(args, &program, &target, output),
     }
 }
@@ -157,7 +157,6 @@ fn score(
     program: &Program,
     target: &Target,
     path: &std::path::Path,
-    output: &Output,
 ) -> Result<(), Failure> {
     let texts = texts(path).map_err(|failure| failure.at(&file::shown(path)))?;
     let mut session = Session::new(program, target)?;
@@ -190,7 +189,9 @@ fn texts(path: &std::path::Path) -> Result<Vec<Vec<i64>>, Failure> {
         _ => None,
     };
     let Some(ids) = whole("ids") else {
-        return Err(Problem::error("score-ids", "the file holds no array `ids` of integers").into());
+        return Err(
+            Problem::error("score-ids", "the file holds no array `ids` of integers").into(),
+        );
     };
     let mut starts: Vec<usize> = whole("offsets")
         .unwrap_or_default()

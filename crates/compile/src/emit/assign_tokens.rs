@@ -40,12 +40,7 @@ struct Past {
 
 /// Gives packets their waits, signals and frees. `fragments[i]` is the fragment of packet i; `maxima` are the
 /// largest contents of the registers.
-pub fn assign_tokens(
-    plan: &Plan,
-    fragments: &[&Fragment],
-    packets: &mut [Packet],
-    maxima: &[u64],
-) {
+pub fn assign_tokens(plan: &Plan, fragments: &[&Fragment], packets: &mut [Packet], maxima: &[u64]) {
     let owners = owners(plan, fragments, packets, maxima);
     let mut last_touch: BTreeMap<Owner, usize> = BTreeMap::new();
     for (index, touched) in owners.iter().enumerate() {

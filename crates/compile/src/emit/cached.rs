@@ -249,8 +249,7 @@ impl Head<'_> {
             scale: 1.0,
             mask: queries.mask,
             // Row 0 sees itself and what was before.
-            causal: (self.attributes.causal && self.shape.s > 1)
-                .then(|| k.0.at_position(0, 1)),
+            causal: (self.attributes.causal && self.shape.s > 1).then(|| k.0.at_position(0, 1)),
             col_scale: Some(scales(v)),
             dst: p,
             dst_scale: Some(p_scale),

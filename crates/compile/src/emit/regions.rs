@@ -202,7 +202,7 @@ pub fn lay_out(
         }
     }
     for (index, output) in graph.outputs().iter().enumerate() {
-        if matches!(graph.op(output.value.node), Op::Cache) {
+        if Cache::of(graph, output.value).is_some() {
             continue;
         }
         let ty = graph.ty(output.value);

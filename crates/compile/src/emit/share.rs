@@ -33,14 +33,19 @@ pub fn share(parts: &mut [(&Graph, &mut Plan)]) -> Result<(Shared, Vec<Row>), Di
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut row_of: Vec<Vec<Option<usize>>> = Vec::new();
     for (part, (_, plan)) in parts.iter().enumerate() {
-        let stored = plan.layout.stored.iter().enumerate().map(|(index, stored)| {
-            let key = classes.key(part, &stored.form, stored.table)?;
-            let row = *places.entry(key).or_insert_with(|| {
-                rows.push((part, StoredId(index as u32)));
-                rows.len() - 1
+        let stored = plan
+            .layout
+            .stored
+            .iter()
+            .enumerate()
+            .map(|(index, stored)| {
+                let key = classes.key(part, &stored.form, stored.table)?;
+                let row = *places.entry(key).or_insert_with(|| {
+                    rows.push((part, StoredId(index as u32)));
+                    rows.len() - 1
+                });
+                Some(row)
             });
-            Some(row)
-        });
         row_of.push(stored.collect());
     }
     let info = |&(part, id): &Row| parts[part].1.layout.get(id);
@@ -101,11 +106,7 @@ fn unwritten(parts: &[(&Graph, &mut Plan)], problems: &mut Vec<Diagnostic>) {
 }
 
 /// Parameters of one name and type whose values differ between parts.
-fn differing(
-    parts: &[(&Graph, &mut Plan)],
-    classes: &Classes,
-    problems: &mut Vec<Diagnostic>,
-) {
+fn differing(parts: &[(&Graph, &mut Plan)], classes: &Classes, problems: &mut Vec<Diagnostic>) {
     let mut known: HashMap<(String, String), (usize, usize)> = HashMap::new();
     for (part, (graph, _)) in parts.iter().enumerate() {
         for (index, konst) in graph.consts().iter().enumerate() {
@@ -141,7 +142,13 @@ impl Classes {
     fn of(graphs: &[&Graph]) -> Self {
         let hashes: Vec<Vec<u64>> = graphs
             .iter()
-            .map(|graph| graph.consts().par_iter().map(|k| content(&k.source)).collect())
+            .map(|graph| {
+                graph
+                    .consts()
+                    .par_iter()
+                    .map(|k| content(&k.source))
+                    .collect()
+            })
             .collect();
         let mut stored: HashMap<(u64, String), Vec<(Bytes, usize)>> = HashMap::new();
         let mut named: HashMap<String, usize> = HashMap::new();
@@ -154,7 +161,15 @@ impl Classes {
                     next += 1;
                     next - 1
                 };
-                class(graph, index, hashes, &mut classes, &mut stored, &mut named, &mut fresh);
+                class(
+                    graph,
+                    index,
+                    hashes,
+                    &mut classes,
+                    &mut stored,
+                    &mut named,
+                    &mut fresh,
+                );
             }
             of_const.push(classes.into_iter().map(Option::unwrap_or_default).collect());
         }

@@ -112,7 +112,8 @@ impl Touch {
         let mut touches = Vec::new();
         for a in 0..outer {
             for b in 0..middle {
-                let start = addr.at(maxima) + a * u64::from(block.sram[0]) + b * u64::from(block.sram[1]);
+                let start =
+                    addr.at(maxima) + a * u64::from(block.sram[0]) + b * u64::from(block.sram[1]);
                 touches.push(
                     Self {
                         write,
@@ -211,7 +212,12 @@ pub fn touches(command: &Command, maxima: &[u64]) -> Vec<Touch> {
             view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
             view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
             if let Some(scale) = &c.dst_scale {
-                view(true, scale, c.rows.at(maxima), c.cols.at(maxima) / c.group.at(maxima).max(1));
+                view(
+                    true,
+                    scale,
+                    c.rows.at(maxima),
+                    c.cols.at(maxima) / c.group.at(maxima).max(1),
+                );
             }
         }
         Command::Dequantize(c) => {

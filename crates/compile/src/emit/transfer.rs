@@ -97,7 +97,12 @@ fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>)
         let base = (batch * cache.heads) as u64 * plane;
         let parts = [
             (area.addr, area.pitch, 0, cache.width as u64),
-            (area.scale_addr, area.scale_pitch, cache.data_bytes(capacity), 4),
+            (
+                area.scale_addr,
+                area.scale_pitch,
+                cache.data_bytes(capacity),
+                4,
+            ),
         ];
         for (addr, pitch, behind, bytes) in parts {
             let one = Affine::constant(1);
@@ -108,7 +113,11 @@ fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>)
                 },
                 src: addr.into(),
                 block: Block {
-                    count: [one, (cache.heads as u64).into(), ((end - start) as u64).into()],
+                    count: [
+                        one,
+                        (cache.heads as u64).into(),
+                        ((end - start) as u64).into(),
+                    ],
                     bytes: bytes.into(),
                     dram: [0, plane, bytes],
                     sram: [0, bytes as u32, pitch as u32],

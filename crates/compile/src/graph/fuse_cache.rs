@@ -32,7 +32,9 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
                 cache(graph, &past, new, whole)?;
                 count += 1;
             }
-            Some(whole) => problems.push(without_present(&past, graph.origin_of(whole.node), graph)),
+            Some(whole) => {
+                problems.push(without_present(&past, graph.origin_of(whole.node), graph))
+            }
             None if graph.use_count(node.into()) > 0 => {
                 cache(graph, &past, None, node.into())?;
                 count += 1;
@@ -95,7 +97,12 @@ fn without_present(past: &Past, origin: OriginId, graph: &Graph) -> Diagnostic {
     let name = &past.name;
     let message = format!("the input {name:?} grows, but no output gives it back");
     Diagnostic::error("cache-without-present", message)
-        .at(graph.origin(origin).nodes.first().cloned().unwrap_or_default())
+        .at(graph
+            .origin(origin)
+            .nodes
+            .first()
+            .cloned()
+            .unwrap_or_default())
         .help("export the model with `use_cache`, so that each past has its present")
 }
 
@@ -110,7 +117,10 @@ fn cache(
     let [b, heads, rows, width] = past.shape;
     // Nobody reads the past but what is replaced, so it can lie as the cache needs it.
     let elem = graph.types(past.node)[0].elem;
-    graph.set_types(past.node, vec![Type::new(elem, vec![b, rows, heads * width])]);
+    graph.set_types(
+        past.node,
+        vec![Type::new(elem, vec![b, rows, heads * width])],
+    );
     replace(graph, past.node.into(), new, whole, &apart)
 }
 

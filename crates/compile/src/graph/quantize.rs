@@ -128,6 +128,7 @@ impl Quantizer<'_> {
         let mut replaced = operands.to_vec();
         for (operand, heads) in replaced.iter_mut().zip([heads, kv_heads, kv_heads]) {
             let width = self.graph.ty(*operand).columns() / heads;
+            *operand = self.kept(*operand);
             *operand = self.head(*operand, width)?;
         }
         Ok(Some(replaced))
@@ -157,6 +158,19 @@ impl Quantizer<'_> {
             return self.cache(value, width);
         }
         self.value(value, width, quant)
+    }
+
+    /// Keys or values that a cache begins with are read as the cache holds them.
+    fn kept(&self, value: Value) -> Value {
+        let begins = |&(user, position): &(NodeId, usize)| {
+            let held = self.graph.operand(user, 0);
+            matches!(self.graph.op(user), Op::Cache)
+                && position == 1
+                && held.is_some_and(|held| self.graph.ty(held).rows() == 0)
+        };
+        let users = self.graph.users(value);
+        let cache = users.iter().find(|user| begins(user));
+        cache.map_or(value, |&(cache, _)| cache.into())
     }
 
     /// A cache keeps its rows as attention reads them; what it holds was quantised when it was new, so

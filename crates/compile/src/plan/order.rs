@@ -218,12 +218,7 @@ fn attention_fragments(
 }
 
 /// A fragment for each key/value head: it reads one plane of the keys and one of the values.
-fn cached_fragments(
-    scene: &Scene<'_>,
-    at: (usize, usize),
-    node: NodeId,
-    ordered: &mut Ordered,
-) {
+fn cached_fragments(scene: &Scene<'_>, at: (usize, usize), node: NodeId, ordered: &mut Ordered) {
     let shape = AttentionShape::of(scene.graph, node);
     let masks = whole_tiles(scene, &[node], ordered);
     for batch in 0..shape.batch {

@@ -246,13 +246,10 @@ fn cut(segment: &mut Segment) -> bool {
 
 fn can_cut(segment: &Segment) -> bool {
     segment.block_rows > 1
-        && segment
-            .stages
-            .iter()
-            .all(|s| match s {
-                Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
-                Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
-            })
+        && segment.stages.iter().all(|s| match s {
+            Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
+            Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
+        })
 }
 
 /// The segment that a step belongs to.
