@@ -29,8 +29,12 @@ const MODELS: [&str; 8] = [
 ];
 
 fn simulated(program: &Program, target: &Target) -> Report {
-    simulate(program, &program.entries[0], target, &Options::default())
-        .unwrap_or_else(|error| panic!("{error}"))
+    let entry = &program.entries[0];
+    let options = Options {
+        registers: entry.registers.iter().map(|r| r.max).collect(),
+        spans: false,
+    };
+    simulate(program, entry, target, &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn assert_sound(compiled: &Compiled, target: &Target, name: &str) {

@@ -1,7 +1,11 @@
 //! The jobs of the command: compile, simulate, and both.
 
+use std::path::Path;
+
 use packwright_compile::compile::{self as pipeline, Compiled};
+use packwright_compile::entries::{CompiledProgram, EntrySource};
 use packwright_ir::Graph;
+use packwright_onnx::axis::Role;
 use packwright_packet::container::{ReadOptions, read_with};
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_packet::{access, check};
@@ -10,6 +14,7 @@ use packwright_target::Target;
 use serde_json::json;
 
 use crate::errors::{Failure, Problem};
+use crate::model::{self, Binding, Imported};
 use crate::options::CompileChoices;
 use crate::report::build;
 use crate::report::json::{DramBytes, Report};
@@ -25,6 +30,77 @@ pub fn compile(
 ) -> Result<Compiled, Failure> {
     let options = choices.resolve(&graph)?;
     Ok(pipeline::compile(graph, target, &options)?)
+}
+
+/// Models that become the entries of one program: names, and models by path or by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryChoices {
+    pub models: Vec<(String, String)>,
+    /// Positions that caches have room for.
+    pub capacity: Option<u64>,
+    pub binding: Binding,
+}
+
+/// Compiles several models to one program; its constants are absent.
+///
+/// # Errors
+/// Everything that stands in the way, in all of them.
+pub fn compile_entries(
+    entries: &EntryChoices,
+    target: &Target,
+    choices: &CompileChoices,
+) -> Result<(CompiledProgram, Vec<Problem>), Failure> {
+    let mut problems = Vec::new();
+    let (mut sources, mut warnings) = (Vec::new(), Vec::new());
+    for (name, spec) in &entries.models {
+        match import_entry(entries, spec) {
+            Ok(imported) => {
+                warnings.extend(imported.warnings);
+                sources.push(EntrySource {
+                    name: name.clone(),
+                    graph: imported.graph,
+                });
+            }
+            Err(failure) => problems.extend(failure.at(&format!("entry {name}")).0),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure(problems));
+    }
+    let Some(first) = sources.first() else {
+        return Err(Problem::error("entry-unknown", "no entry is given").into());
+    };
+    let options = choices.resolve(&first.graph)?;
+    let compiled = packwright_compile::entries::compile_entries(sources, target, &options)?;
+    Ok((compiled, warnings))
+}
+
+/// The graph of an entry. A model with a past computes one position behind it; a decoder behind an
+/// encoder begins with one.
+fn import_entry(entries: &EntryChoices, spec: &str) -> Result<Imported, Failure> {
+    let given = &entries.binding;
+    if model::is_text(Path::new(spec)) {
+        return model::import(spec, &Binding::default());
+    }
+    let axes = model::open(spec)?.axes();
+    let has = |role: Role| axes.iter().any(|axis| axis.role == role);
+    let (past, encoder) = (has(Role::Past), has(Role::Encoder));
+    let mut binding = given.clone();
+    binding.past = None;
+    binding.encoder = None;
+    if past {
+        let room = entries.capacity.map(|rows| rows.saturating_sub(1));
+        binding.past = given.past.or(room);
+    }
+    if encoder {
+        binding.encoder = given.encoder.or(given.seq);
+    }
+    binding.seq = match has(Role::Sequence) {
+        false => None,
+        true if past || encoder => Some(1),
+        true => given.seq.or(entries.capacity),
+    };
+    model::import(spec, &binding)
 }
 
 /// Fills in the constants where the graph has values for all of them, and says whether it has.

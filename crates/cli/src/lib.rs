@@ -20,7 +20,7 @@
 //! ```
 //!
 //! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`survey`],
-//! [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
+//! [`generate`], [`cost`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
@@ -29,6 +29,9 @@ pub mod passes;
 pub mod job;
 pub mod report;
 pub mod survey;
+
+pub mod cost;
+pub mod generate;
 
 pub mod inspect;
 

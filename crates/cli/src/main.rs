@@ -38,6 +38,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Compile(args) => cmd::compile::run(args, output),
         Command::Simulate(args) => cmd::simulate::run(args, output),
         Command::Run(args) => cmd::run::run(args, output),
+        Command::Generate(args) => cmd::generate::run(args, output),
         Command::Inspect(args) => cmd::inspect::run(args, output),
         Command::Compare(args) => cmd::compare::run(args, output),
         Command::Targets(args) => cmd::targets::run(args, output),

@@ -9,11 +9,13 @@ use indexmap::IndexMap;
 use packwright_ir::op::ChunkAttention;
 use packwright_ir::order::topological;
 use packwright_ir::{Graph, NodeId, Op, Value};
-use packwright_packet::program::Bound;
+use packwright_packet::program::{Bound, Slope};
 use packwright_target::Target;
 
 use crate::attainable;
+use crate::plan::cache::{self, Cache};
 use crate::plan::constants::{Form, Layout, Stored, StoredId, progression};
+use crate::plan::demand::AttentionShape;
 use crate::plan::storage::{Storage, machine_elem};
 
 /// Derives the bound of a legal graph for a target.
@@ -21,19 +23,28 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
     let order = topological(graph);
     let depth = depths(graph, &order);
     let sram = target.sram.bytes;
+    let caches = cache::caches(graph);
     let terms = [
         (
             "weights",
             layout
                 .stored
                 .iter()
-                .filter(|s| !s.table)
+                .filter(|s| s.is_constant() && !s.table)
                 .map(|s| s.bytes)
                 .sum(),
         ),
         ("embeddings", embedding_rows(graph, layout, &order)),
         ("inputs", inputs(graph)),
         ("outputs", outputs(graph)),
+        (
+            "cache read",
+            caches.iter().map(|c| rows_of(c, c.held)).sum(),
+        ),
+        (
+            "cache write",
+            caches.iter().map(|c| rows_of(c, c.new)).sum(),
+        ),
         (
             "shared weights",
             shared_weights(graph, layout, &order, &depth, sram),
@@ -62,12 +73,41 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
         dram_bytes,
         attainable_dram_bytes: attainable.max(dram_bytes),
         seconds: memory_seconds.max(compute_seconds),
+        slopes: slopes(graph, target, &caches, &order),
         binding_term,
         terms: terms
             .iter()
             .map(|&(name, bytes)| (name.to_string(), bytes))
             .collect(),
     }
+}
+
+/// Bytes of some rows of a cache.
+fn rows_of(cache: &Cache, rows: usize) -> u64 {
+    (cache.planes() * rows) as u64 * cache.row_bytes()
+}
+
+/// What each register adds to the bound for each unit.
+fn slopes(graph: &Graph, target: &Target, caches: &[Cache], order: &[NodeId]) -> Vec<Slope> {
+    let rows = caches.iter().filter(|c| c.register().is_some());
+    let dram_bytes: u64 = rows.map(|cache| rows_of(cache, 1)).sum();
+    let attentions = order.iter().filter(|&&node| cache::reads_held(graph, node));
+    let work: u64 = attentions
+        .map(|&node| {
+            let shape = AttentionShape::of(graph, node);
+            (shape.batch * shape.heads * shape.s * (shape.width + shape.value_width)) as u64
+        })
+        .sum();
+    let memory = dram_bytes as f64 / target.sustained_bytes_per_second();
+    let matrix = work as f64 / target.peak_macs_per_second();
+    let slope = Slope {
+        dram_bytes,
+        seconds: memory.max(matrix),
+    };
+    cache::registers(graph)
+        .iter()
+        .map(|_| slope.clone())
+        .collect()
 }
 
 /// Number of attentions on the longest path to each node, itself included.
@@ -119,7 +159,7 @@ fn embedding_rows(graph: &Graph, layout: &Layout, order: &[NodeId]) -> u64 {
 fn table_rows(stored: &Stored) -> u64 {
     match stored.form {
         Form::Channels { channels, .. } => channels as u64,
-        Form::Vectors { .. } | Form::Plain { .. } => 1,
+        Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 1,
     }
 }
 
@@ -133,7 +173,7 @@ fn inputs(graph: &Graph) -> u64 {
     graph
         .inputs()
         .iter()
-        .filter(|&&node| graph.use_count(node.into()) > 0)
+        .filter(|&&node| graph.use_count(node.into()) > 0 && !cache::is_held(graph, node))
         .map(|&node| value_bytes(graph, node.into()))
         .sum()
 }
@@ -142,6 +182,7 @@ fn outputs(graph: &Graph) -> u64 {
     graph
         .outputs()
         .iter()
+        .filter(|output| Cache::of(graph, output.value).is_none())
         .map(|output| value_bytes(graph, output.value))
         .sum()
 }

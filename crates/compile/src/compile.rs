@@ -8,6 +8,7 @@ use packwright_target::Target;
 
 use crate::bound;
 use crate::emit;
+use crate::emit::regions::Shared;
 use crate::options::CompileOptions;
 use crate::pass::PassReport;
 use crate::pipeline;
@@ -35,7 +36,23 @@ pub fn compile(
     let passes = pipeline::run_graph_pipeline(&mut graph, &options.graph)?;
     let plan = plan::plan(&graph, target, &options.plan)?;
     let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
-    let program = emit::emit(&graph, target, &plan, bound, "w8a8")?;
+    let mut shared = Shared {
+        weight_bytes: plan.layout.weight_bytes,
+        table_bytes: plan.layout.table_bytes,
+        caches: Vec::new(),
+    };
+    let mut problems = Vec::new();
+    shared.add_caches(&graph, &mut problems);
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    let source = emit::Source {
+        name: "main",
+        graph: &graph,
+        plan: &plan,
+        bound: &bound,
+    };
+    let program = emit::emit(target, &[source], &shared, "w8a8")?;
     Ok(Compiled {
         program,
         plan,
@@ -52,7 +69,12 @@ pub fn with_constants(compiled: &mut Compiled) -> Result<bool, Diagnostics> {
     if !emit::constants::available(&compiled.graph, &compiled.plan.layout) {
         return Ok(false);
     }
-    let section = emit::constants::section(&compiled.graph, &compiled.plan.layout)?;
+    let stored = compiled.plan.layout.stored.iter();
+    let rows: Vec<_> = stored
+        .filter(|stored| stored.is_constant())
+        .map(|stored| (&compiled.graph, stored))
+        .collect();
+    let section = emit::constants::section(&rows, compiled.plan.layout.bytes())?;
     compiled.program.constants = Constants::Present(Bytes::from(section));
     Ok(true)
 }

@@ -1,18 +1,21 @@
 //! From a plan to packets: one fragment, one packet.
 //!
 //! Read in this order: [`address`] (where a fragment's data lie), the emitters of the stages
-//! ([`matmul`], [`attention`], [`rows`], [`whole`], [`transfer`]), [`regions`] (the DRAM map),
+//! ([`matmul`], [`attention`], [`cached`], [`rows`], [`whole`], [`transfer`]), [`regions`] (the DRAM map),
+//! [`share`] (what entries have in common),
 //! [`assign_tokens`] (what waits for what), [`constants`] (the bytes of the constants section).
 
 pub mod address;
 pub mod assign_tokens;
 pub mod attention;
+pub mod cached;
 pub mod chunk;
 pub mod constants;
 pub mod hash;
 pub mod matmul;
 pub mod regions;
 pub mod rows;
+pub mod share;
 pub mod touch;
 pub mod transfer;
 pub mod whole;
@@ -25,27 +28,73 @@ use packwright_packet::packet::{OriginId, Packet};
 use packwright_packet::program::{Bound, Constants, Entry, Facts, Origin, Program};
 use packwright_target::Target;
 
+use crate::plan::cache;
 use crate::plan::stage::Stage;
 use crate::plan::{Fragment, Part, Plan};
 use address::{At, Site, Turn};
-use regions::Regions;
+use regions::{Regions, Shared};
 
 /// Priority of work over loads that run ahead.
 const WORK_PRIORITY: u8 = 1;
 
-/// Turns a plan into a program with one entry, `main`, with its constants absent.
+/// A planned graph on its way to an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    pub name: &'a str,
+    pub graph: &'a Graph,
+    pub plan: &'a Plan,
+    pub bound: &'a Bound,
+}
+
+/// Turns plans into a program with an entry each, with its constants absent.
 ///
 /// # Errors
 /// Lists every fragment that has no packet form.
 pub fn emit(
-    graph: &Graph,
     target: &Target,
-    plan: &Plan,
-    bound: Bound,
+    sources: &[Source<'_>],
+    shared: &Shared,
     precision: &str,
 ) -> Result<Program, Diagnostics> {
-    let mut regions = regions::lay_out(graph, plan)?;
     let mut origins = Origins::default();
+    let mut problems = Vec::new();
+    let mut entries = Vec::new();
+    let mut end = 0;
+    for source in sources {
+        match entry(source, shared, &mut origins, &mut end) {
+            Ok(entry) => entries.push(entry),
+            Err(found) => problems.extend(found.0),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    Ok(Program {
+        model: sources
+            .first()
+            .map_or_else(String::new, |source| source.graph.name.clone()),
+        target_toml: target.to_toml(),
+        precision: precision.into(),
+        tool: format!("packwright {}", env!("CARGO_PKG_VERSION")),
+        origins: origins.rows(),
+        entries,
+        constants: Constants::Absent {
+            bytes: shared.constant_bytes(),
+        },
+    })
+}
+
+/// The entry of a plan; its own regions lie behind `end`, which moves.
+fn entry(
+    source: &Source<'_>,
+    shared: &Shared,
+    origins: &mut Origins,
+    end: &mut u64,
+) -> Result<Entry, Diagnostics> {
+    let Source { graph, plan, .. } = *source;
+    let mut regions = regions::lay_out(graph, plan, shared, *end)?;
+    let registers = cache::registers(graph);
+    let maxima: Vec<u64> = registers.iter().map(|register| register.max).collect();
     let mut problems = Vec::new();
     let mut packets = Vec::new();
     let mut behind = Vec::new();
@@ -77,12 +126,13 @@ pub fn emit(
     if !problems.is_empty() {
         return Err(Diagnostics(problems));
     }
-    assign_tokens::assign_tokens(plan, &behind, &mut packets);
+    assign_tokens::assign_tokens(plan, &behind, &mut packets, &maxima);
     regions.add_packets(&packets);
-    let entry = Entry {
-        name: "main".into(),
+    *end = regions.end();
+    Ok(Entry {
+        name: source.name.into(),
         binding: graph.facts.binding.clone(),
-        registers: Vec::new(),
+        registers,
         inputs: regions.inputs,
         outputs: regions.outputs,
         regions: regions.regions,
@@ -90,21 +140,10 @@ pub fn emit(
         facts: Facts {
             parameters: graph.facts.parameters,
             macs: graph.facts.macs,
-            weight_bytes: plan.layout.bytes(),
+            weight_bytes: plan.layout.own_bytes(),
             sram_peak: plan.sram_peak,
         },
-        bound,
-    };
-    Ok(Program {
-        model: graph.name.clone(),
-        target_toml: target.to_toml(),
-        precision: precision.into(),
-        tool: format!("packwright {}", env!("CARGO_PKG_VERSION")),
-        origins: origins.rows(),
-        entries: vec![entry],
-        constants: Constants::Absent {
-            bytes: plan.layout.bytes(),
-        },
+        bound: source.bound.clone(),
     })
 }
 
@@ -181,6 +220,7 @@ fn commands(
                     matmul::matmul(site, &at, *node, *quantize, part, tiles)
                 }
                 Stage::Attention { node } => attention::attention(site, &at, *node, part, tiles),
+                Stage::CachedAttention { node } => cached::cached(site, &at, *node, part, tiles),
                 Stage::Rows { nodes } => rows::rows(site, regions, &at, nodes, tiles),
                 Stage::Whole { node } => match (part, site.graph.op(*node)) {
                     (Part::Chunk(part), Op::HashSort(_)) => {
@@ -266,7 +306,7 @@ impl Origins {
 fn stage_name(graph: &Graph, stage: &Stage) -> &'static str {
     match stage {
         Stage::Matmul { .. } => "matmul",
-        Stage::Attention { .. } => "attention",
+        Stage::Attention { .. } | Stage::CachedAttention { .. } => "attention",
         Stage::Input { .. } => "input",
         Stage::Whole { node } => match graph.op(*node) {
             Op::HashSort(_) => "sort",

@@ -4,7 +4,7 @@ pub mod calibrate;
 pub mod legalize;
 pub mod quantize;
 
-mod matching;
+pub(crate) mod matching;
 mod trace;
 
 pub mod eliminate_dead;
@@ -14,6 +14,7 @@ pub mod fold_scale;
 pub mod fuse_activation;
 pub mod fuse_attention;
 pub mod fuse_bias;
+pub mod fuse_cache;
 pub mod fuse_chunk_attention;
 pub mod fuse_embedding;
 pub mod fuse_gelu;

@@ -5,12 +5,14 @@
 //!                                        └────────── bound ──────────────▲
 //! ```
 //!
-//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`attainable`], [`emit`].
+//! Read in this order: [`options`], [`pipeline`], [`pass`], [`graph`], [`plan`], [`bound`], [`attainable`],
+//! [`emit`], [`compile`] (one graph), [`entries`] (several).
 
 pub mod attainable;
 pub mod bound;
 pub mod compile;
 pub mod emit;
+pub mod entries;
 pub mod graph;
 pub mod options;
 pub mod pass;

@@ -114,6 +114,14 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "fuse-cache",
+        what: "Makes caches that last from past inputs and present outputs; only new rows are added.",
+        before: "%0 = input \"past.0.key\"\n%2 = concat %0, %1 axis=2\noutput %2 \"present.0.key\"",
+        after: "%2 = cache %0, %1\noutput %2 \"present.0.key\"",
+        run: graph::fuse_cache::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-attention",
         what: "Recognises softmax attention with scales, masks, grouped heads and any order of axes.",
         before: "%3 = matmul %q, %k\n%4 = add %3, %mask\n%5 = softmax %4\n%6 = matmul %5, %v",

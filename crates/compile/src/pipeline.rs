@@ -34,6 +34,7 @@ const FUSE: &[&str] = &[
     "fuse-gelu",
     "fuse-embedding",
     "fuse-rotary",
+    "fuse-cache",
     "fuse-attention",
     "fuse-window-attention",
     "fuse-replaced-rows",

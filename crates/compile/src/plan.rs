@@ -10,6 +10,7 @@
 //! ```
 
 pub mod buffers;
+pub mod cache;
 pub mod classes;
 pub mod chunk;
 pub mod constants;

@@ -27,6 +27,11 @@ pub const CODES: &[CodeDoc] = &[
          counted from the front when it is imported.",
     ),
     doc(
+        "cache-shape",
+        "a cache is not made of rows",
+        "What a cache holds and what is added to it are `[batch, rows, width]`.",
+    ),
+    doc(
         "const-bytes",
         "a constant has more or fewer bytes than its type takes",
         "The bytes of a constant are its elements, row-major and little-endian, and nothing else.",

@@ -148,9 +148,15 @@ fn compute(
     memory: &mut Memory,
 ) -> Result<Vec<Tensor>, EvalError> {
     if let Op::Input { name } = graph.op(node) {
-        let given = inputs.iter().find(|(given, _)| given == name);
-        let (_, tensor) = given.ok_or_else(|| EvalError::MissingInput(name.clone()))?;
         let expected = &graph.types(node)[0];
+        let given = inputs.iter().find(|(given, _)| given == name);
+        let Some((_, tensor)) = given else {
+            // There is one value without elements: a cache that holds nothing yet.
+            let missing = || EvalError::MissingInput(name.clone());
+            return Ok(vec![
+                Tensor::from_le_bytes(expected, &[]).ok_or_else(missing)?,
+            ]);
+        };
         if tensor.ty() != *expected {
             return Err(EvalError::InputType {
                 name: name.clone(),
@@ -230,6 +236,7 @@ pub fn eval_op(op: &Op, operands: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> 
         Op::HashSort(attrs) => chunk::hash_sort(attrs, x, ty)?,
         Op::ChunkAttention(attrs) => chunk::chunk_attention(attrs, x, ty)?,
         Op::Embedding { .. } => index::embedding(x, ty)?,
+        Op::Cache => movement::concat(x, 1, ty),
         Op::Rotary { heads, interleaved } => {
             normalize::rotary(x[0], x[1], x[2], *heads, *interleaved)
         }

@@ -126,7 +126,7 @@ pub fn operand_count(op: &Op) -> Option<usize> {
         | Op::Dequantize { .. } => Some(1),
         Op::Binary(_) | Op::Gather { .. } | Op::GatherElements { .. } => Some(2),
         Op::Where | Op::ScatterElements { .. } | Op::ScatterNd | Op::Rotary { .. } => Some(3),
-        Op::Concat { .. } => None,
+        Op::Concat { .. } | Op::Cache => None,
         Op::LayerNorm { affine, .. } => Some(if *affine { 3 } else { 1 }),
         Op::RmsNorm { affine, .. } => Some(if *affine { 2 } else { 1 }),
         Op::Matmul(m) => Some(2 + usize::from(m.bias) + usize::from(m.residual)),
@@ -169,6 +169,7 @@ fn single(op: &Op, x: &[&Type]) -> Result<Type, Diagnostic> {
         Op::HashSort(attrs) => chunk::hash_sort(attrs, x),
         Op::ChunkAttention(attrs) => chunk::chunk_attention(attrs, x),
         Op::Embedding { .. } => product::embedding(x),
+        Op::Cache => layout::cache(x),
         Op::Rotary { heads, .. } => product::rotary(x[0], x[1], x[2], *heads),
         Op::Quantize { quant } => quantize::quantize(x[0], *quant),
         Op::Dequantize { to } => quantize::dequantize(x[0], *to),
@@ -227,6 +228,7 @@ pub(crate) fn float_width_is_free(op: &Op) -> bool {
         | Op::Attention(_)
         | Op::HashSort(_)
         | Op::ChunkAttention(_)
+        | Op::Cache
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => false,
     }

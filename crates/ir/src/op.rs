@@ -101,6 +101,10 @@ pub enum Op {
     ChunkAttention(ChunkAttention),
     /// Sum of rows of tables. Operands: ids, table, ids, table, …: `tables` pairs.
     Embedding { tables: usize },
+    /// Rows that a cache holds and, behind them, new ones: `[b, rows, width]`. Operands: held, new?. What is
+    /// held is an input, and state of the model: it lasts from one pass to the next, and the result is
+    /// what the next pass finds.
+    Cache,
     /// Rotates pairs of elements of each head. Operands: x `[b, s, heads·width]`, cos, sin
     /// (`[s, width / 2]`).
     Rotary { heads: usize, interleaved: bool },

@@ -14,7 +14,7 @@ use crate::field::parse_region;
 use crate::fields::Fields;
 use crate::packet::{OriginId, Packet, SramRange, Token};
 use crate::program::{
-    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register,
+    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register, Slope,
 };
 
 /// One thing that is wrong with a text.
@@ -392,10 +392,21 @@ fn entry_line(
         "facts" => entry.facts = facts_line(start, cursor, complaints),
         "bound" => {
             let terms = std::mem::take(&mut entry.bound.terms);
+            let slopes = std::mem::take(&mut entry.bound.slopes);
             entry.bound = Bound {
                 terms,
+                slopes,
                 ..bound_line(start, cursor, complaints)
             };
+        }
+        "slope" => {
+            let mut fields = Fields::new(start.column(), cursor);
+            let slope = Slope {
+                dram_bytes: fields.required("dram_bytes").unwrap_or_default(),
+                seconds: fields.required_with("seconds", seconds).unwrap_or_default(),
+            };
+            complaints.extend(fields.finish("slope"));
+            entry.bound.slopes.push(slope);
         }
         "packet" => {
             if is_index(cursor.rest(), "p") {
@@ -562,6 +573,7 @@ fn bound_line(
             .required_with("binding_term", Cursor::string)
             .unwrap_or_default(),
         terms: Vec::new(),
+        slopes: Vec::new(),
     };
     complaints.extend(fields.finish("bound"));
     bound

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::cursor::quote;
 use crate::defs::Command;
 use crate::packet::{Packet, SramRange, Token};
-use crate::program::{Bound, Constants, Entry, Origin, Port, Program, Region};
+use crate::program::{Bound, Constants, Entry, Origin, Port, Program, Region, Slope};
 
 /// Constants up to this size stand in the text as hex digits; larger ones are referred to.
 pub const INLINE_CONSTANTS: usize = 4096;
@@ -207,14 +207,12 @@ fn print_bound(bound: &Bound, out: &mut String) {
         seconds,
         binding_term,
         terms,
+        slopes,
     } = bound;
     if *seconds == 0.0 && *bound == Default::default() && seconds.is_sign_positive() {
         return;
     }
-    let seconds = match seconds.is_nan() {
-        true => format!("nan:0x{:x}", seconds.to_bits()),
-        false => format!("{seconds:?}"),
-    };
+    let seconds = seconds_text(*seconds);
     line(
         out,
         format_args!(
@@ -225,5 +223,23 @@ fn print_bound(bound: &Bound, out: &mut String) {
     );
     for (name, value) in terms {
         line(out, format_args!("  term {} {value}", quoted(name)));
+    }
+    for Slope {
+        dram_bytes,
+        seconds,
+    } in slopes
+    {
+        let seconds = seconds_text(*seconds);
+        line(
+            out,
+            format_args!("  slope dram_bytes={dram_bytes} seconds={seconds}"),
+        );
+    }
+}
+
+fn seconds_text(seconds: f64) -> String {
+    match seconds.is_nan() {
+        true => format!("nan:0x{:x}", seconds.to_bits()),
+        false => format!("{seconds:?}"),
     }
 }

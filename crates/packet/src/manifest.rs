@@ -8,7 +8,7 @@ use prost::Message;
 use crate::operand::{Elem, RegionId};
 use crate::packet::Packet;
 use crate::program::{
-    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register,
+    Bound, Constants, Entry, Facts, Origin, Port, Program, Region, RegionKind, Register, Slope,
 };
 use crate::spelling::Spelled;
 
@@ -138,6 +138,20 @@ pub struct BoundMessage {
     /// The terms.
     #[prost(message, repeated, tag = "5")]
     pub terms: Vec<PairMessage>,
+    /// What each register takes off.
+    #[prost(message, repeated, tag = "6")]
+    pub slopes: Vec<SlopeMessage>,
+}
+
+/// What a unit of a register costs.
+#[derive(Clone, PartialEq, Message)]
+pub struct SlopeMessage {
+    /// DRAM bytes.
+    #[prost(uint64, tag = "1")]
+    pub dram_bytes: u64,
+    /// The bits of the seconds, an f64.
+    #[prost(fixed64, tag = "2")]
+    pub seconds_bits: u64,
 }
 
 /// One way to run the program.
@@ -395,6 +409,14 @@ fn bound_message(bound: &Bound) -> BoundMessage {
         seconds_bits: bound.seconds.to_bits(),
         binding_term: bound.binding_term.clone(),
         terms: pairs(&bound.terms),
+        slopes: bound
+            .slopes
+            .iter()
+            .map(|slope| SlopeMessage {
+                dram_bytes: slope.dram_bytes,
+                seconds_bits: slope.seconds.to_bits(),
+            })
+            .collect(),
     }
 }
 
@@ -405,5 +427,13 @@ fn bound_of(bound: BoundMessage) -> Bound {
         seconds: f64::from_bits(bound.seconds_bits),
         binding_term: bound.binding_term,
         terms: pairs_of(bound.terms),
+        slopes: bound
+            .slopes
+            .iter()
+            .map(|slope| Slope {
+                dram_bytes: slope.dram_bytes,
+                seconds: f64::from_bits(slope.seconds_bits),
+            })
+            .collect(),
     }
 }

@@ -141,4 +141,28 @@ pub struct Bound {
     pub binding_term: String,
     /// The terms that add up to `dram_bytes`.
     pub terms: Vec<(String, u64)>,
+    /// By how much each register of the entry lessens the bound, for each unit below its maximum.
+    pub slopes: Vec<Slope>,
+}
+
+/// What a unit of a register costs at the most.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Slope {
+    pub dram_bytes: u64,
+    pub seconds: f64,
+}
+
+impl Bound {
+    /// The least DRAM bytes and seconds for given contents of the registers.
+    pub fn at(&self, registers: &[Register], values: &[u64]) -> (u64, f64) {
+        let mut least = (self.dram_bytes, self.seconds);
+        for ((register, slope), value) in registers.iter().zip(&self.slopes).zip(values) {
+            let below = register.max.saturating_sub(*value);
+            least.0 = least
+                .0
+                .saturating_sub(below.saturating_mul(slope.dram_bytes));
+            least.1 -= below as f64 * slope.seconds;
+        }
+        (least.0, least.1.max(0.0))
+    }
 }

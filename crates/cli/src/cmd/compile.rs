@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use packwright::errors::{Failure, ProblemJson};
+use packwright::errors::{Failure, Problem, ProblemJson};
+use packwright::job::EntryChoices;
 use packwright::packet::container;
-use packwright::packet::program::Constants;
+use packwright::packet::program::{Constants, Program};
 use packwright::report::json::DramBytes;
+use packwright::target::Target;
 use packwright::{file, job, model};
 use serde::Serialize;
 
@@ -21,10 +23,18 @@ use crate::render::{table, unit};
 Examples:
   packwright compile model.onnx --seq 128 -o model.npu
   packwright compile model.onnx -t e6 --bind sequence_length=256,batch_size=4
-  packwright compile zoo:MiniLM --set sram.bytes=1MiB -o minilm.npu")]
+  packwright compile zoo:MiniLM --set sram.bytes=1MiB -o minilm.npu
+  packwright compile --entry prefill=a.onnx --entry decode=b.onnx --capacity 1024 -o lm.npu")]
 pub struct Compile {
     /// An ONNX file, a graph in text form (.graph) or an embedded model (zoo:NAME).
-    pub model: String,
+    #[arg(required_unless_present = "entry")]
+    pub model: Option<String>,
+    /// A model as one of several entries, which share weights and caches; repeatable.
+    #[arg(long, value_name = "NAME=MODEL", value_parser = entry, conflicts_with = "model")]
+    pub entry: Vec<(String, String)>,
+    /// Positions that the caches of entries have room for.
+    #[arg(long, value_name = "N", requires = "entry", value_parser = clap::value_parser!(u64).range(2..))]
+    pub capacity: Option<u64>,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
@@ -66,21 +76,27 @@ struct EntrySummary {
     bound_dram_bytes: u64,
 }
 
+/// Reads `NAME=MODEL`.
+pub fn entry(text: &str) -> Result<(String, String), String> {
+    let (name, model) = text
+        .split_once('=')
+        .ok_or("an entry is given as NAME=MODEL")?;
+    Ok((name.trim().to_owned(), model.trim().to_owned()))
+}
+
 /// Compiles and writes.
 pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let progress = Progress::spinner(output, "importing");
-    let imported = model::import_fixed(&args.model, &args.axes.resolve(), &args.axes.files())?;
-    progress.say("compiling");
-    let mut compiled = job::compile(imported.graph, &target, &args.choices.resolve()?)?;
-    if !args.no_weights {
-        progress.say("quantising weights");
-        job::add_constants(&mut compiled)?;
-    }
-    let program = &compiled.program;
+    let (program, warnings) = match &args.model {
+        Some(model) => one(args, model, &target, &progress)?,
+        None => several(args, &target, &progress)?,
+    };
+    let program = &program;
     progress.say("checking");
     job::judge(program, &target)?;
-    let path = super::output_path(args.output.as_deref(), &input_name(&args.model), "npu");
+    let name = args.model.as_deref().unwrap_or(&program.model);
+    let path = super::output_path(args.output.as_deref(), &input_name(name), "npu");
     progress.say("writing");
     file::write_atomically(&path, |mut out| container::write(program, &mut out))?;
     drop(progress);
@@ -112,17 +128,55 @@ pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
         },
         weight_bytes: program.constants.len(),
         entries: entries.collect(),
-        warnings: imported.warnings.iter().map(ProblemJson::from).collect(),
+        warnings: warnings.iter().map(ProblemJson::from).collect(),
     };
     if args.json {
         return output::print_json(&summary);
     }
-    output.warn(&imported.warnings);
+    output.warn(&warnings);
     if output.quiet {
         Ok(())
     } else {
         output::print(&draw(&summary, output))
     }
+}
+
+/// A program of one model.
+fn one(
+    args: &Compile,
+    model: &str,
+    target: &Target,
+    progress: &Progress,
+) -> Result<(Program, Vec<Problem>), Failure> {
+    let imported = model::import_fixed(model, &args.axes.resolve(), &args.axes.files())?;
+    progress.say("compiling");
+    let mut compiled = job::compile(imported.graph, target, &args.choices.resolve()?)?;
+    if !args.no_weights {
+        progress.say("quantising weights");
+        job::add_constants(&mut compiled)?;
+    }
+    Ok((compiled.program, imported.warnings))
+}
+
+/// A program of several models.
+fn several(
+    args: &Compile,
+    target: &Target,
+    progress: &Progress,
+) -> Result<(Program, Vec<Problem>), Failure> {
+    progress.say("compiling");
+    let entries = EntryChoices {
+        models: args.entry.clone(),
+        capacity: args.capacity,
+        binding: args.axes.resolve(),
+    };
+    let (mut compiled, warnings) =
+        job::compile_entries(&entries, target, &args.choices.resolve()?)?;
+    if !args.no_weights {
+        progress.say("quantising weights");
+        compiled.with_constants()?;
+    }
+    Ok((compiled.program, warnings))
 }
 
 fn draw(summary: &Summary, output: &Output) -> String {

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod dis;
 pub mod estimate;
 pub mod explain;
+pub mod generate;
 pub mod inspect;
 pub mod opt;
 pub mod plan;

@@ -62,6 +62,31 @@ pub const CODES: &[CodeDoc] = &[
         "Files are written beside their final place and moved there when complete, so the folder must exist, be writable and have room. Nothing is left behind where that fails.",
     ),
     doc(
+        "generate-input",
+        "An entry has an input that generation does not know.",
+        "Generation gives token ids, masks and positions. Run such an entry with `packwright run`.",
+    ),
+    doc(
+        "generate-logits",
+        "An entry has no logits.",
+        "Generation reads the output called `logits`, in float32.",
+    ),
+    doc(
+        "generate-no-decode",
+        "The program cannot generate.",
+        "Generation needs an entry whose caches grow at run time: compile an export that takes pasts as inputs, best with `--entry prefill=… --entry decode=…`. Exports whose masks depend on the length of the past in a way that the compiler cannot follow are bound to one length.",
+    ),
+    doc(
+        "generate-no-encoder",
+        "The program has no encoder.",
+        "Only programs with an entry called `encoder` take a text for one.",
+    ),
+    doc(
+        "generate-too-long",
+        "A text is longer than the caches.",
+        "Prompt and answer together take more positions than the program was compiled for. Compile with a larger --capacity, or ask for fewer tokens.",
+    ),
+    doc(
         "input-missing",
         "An input of the model has no array.",
         "The .npz file must hold an array for each input, under its name. With --default-inputs, masks that are left out are all ones, token types are zeros and positions count from zero.",
@@ -112,6 +137,11 @@ pub const CODES: &[CodeDoc] = &[
         "`packwright opt --list` lists the passes.",
     ),
     doc(
+        "prompt-empty",
+        "There is no prompt.",
+        "Generation begins with at least one token.",
+    ),
+    doc(
         "register-unknown",
         "An entry has no register of that name.",
         "`packwright inspect` lists the registers of each entry.",
@@ -125,6 +155,11 @@ pub const CODES: &[CodeDoc] = &[
         "samples-differ",
         "Arrays have different numbers of samples.",
         "With --each, the first axis of every array counts the samples.",
+    ),
+    doc(
+        "score-ids",
+        "A file to score holds no tokens.",
+        "The file holds an array `ids` of integers, and may hold `offsets`, where each text begins.",
     ),
     doc(
         "simulation-unsupported",

@@ -7,6 +7,16 @@ use super::doc;
 /// Codes of the plan and of the packets that follow from it.
 pub const CODES: &[CodeDoc] = &[
     doc(
+        "cache-unwritten",
+        "A cache is read that no entry writes.",
+        "An entry takes keys or values as a past that it does not add to. Another entry has to make them: give the export whose outputs are called `present…` like it as an entry too.",
+    ),
+    doc(
+        "cache-without-present",
+        "A past grows, but is not given back.",
+        "An input called `past…` is joined with new rows, and no output `present…` returns the whole. Export the model with `use_cache`, so that each past has its present.",
+    ),
+    doc(
         "calibration-failed",
         "A sample to calibrate with cannot be evaluated.",
         "Each sample needs an array for each input, in the shape that the axes are bound to; indices must lie inside their tables.",
@@ -15,6 +25,26 @@ pub const CODES: &[CodeDoc] = &[
         "calibration-missing",
         "A value was not calibrated.",
         "Ranges belong to the graph that they were measured on: calibrate the graph that is compiled.",
+    ),
+    doc(
+        "entry-caches-differ",
+        "Entries disagree about a cache.",
+        "Caches of one name are the same memory in all entries, so batch, heads and width have to agree. Export all entries from the same model.",
+    ),
+    doc(
+        "entry-repeated",
+        "Two entries have the same name.",
+        "Entries are called by name; give each its own.",
+    ),
+    doc(
+        "entry-weights-differ",
+        "Entries hold different weights of one name.",
+        "Entries share one copy of the weights. Parameters of the same name and type have other values in another entry: export all entries from the same model.",
+    ),
+    doc(
+        "plan-cache",
+        "Keys and values are not both cached.",
+        "Attention over a cache reads int8 keys and values that are both cached, head by head. Export keys and values alike.",
     ),
     doc(
         "plan-element",

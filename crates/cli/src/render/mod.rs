@@ -8,6 +8,7 @@ pub mod unit;
 pub mod table;
 
 pub mod compare;
+pub mod generation;
 pub mod inspect;
 pub mod report;
 pub mod slms;

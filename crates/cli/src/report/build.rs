@@ -72,7 +72,7 @@ pub fn entry(
         dram_bytes: bytes,
         dram_bytes_per_second: rate,
         dram_peak_bytes_per_second: target.peak_bytes_per_second(),
-        bound: bound(entry, &report),
+        bound: bound(entry, &report, registers),
         units: Units {
             dma: unit(&report.units.dma),
             matrix: unit(&report.units.matrix),
@@ -114,20 +114,21 @@ pub fn dram_bytes(bytes: &Bytes) -> DramBytes {
     }
 }
 
-fn bound(entry: &Entry, report: &packwright_sim::Report) -> BoundReport {
+fn bound(entry: &Entry, report: &packwright_sim::Report, registers: &[u64]) -> BoundReport {
     let bound = &entry.bound;
+    let (dram_bytes, seconds) = bound.at(&entry.registers, registers);
     let ratio = |found: f64, least: f64| if least > 0.0 { found / least } else { 1.0 };
     BoundReport {
-        dram_bytes: bound.dram_bytes,
-        attainable_dram_bytes: bound.attainable_dram_bytes,
-        seconds: bound.seconds,
+        dram_bytes,
+        attainable_dram_bytes: bound.attainable_dram_bytes - (bound.dram_bytes - dram_bytes),
+        seconds,
         binding_term: bound.binding_term.clone(),
         terms: bound.terms.iter().cloned().collect(),
         dram_ratio: ratio(
             report.dram.bytes.without_packets() as f64,
-            bound.dram_bytes as f64,
+            dram_bytes as f64,
         ),
-        time_ratio: ratio(report.seconds, bound.seconds),
+        time_ratio: ratio(report.seconds, seconds),
     }
 }
 

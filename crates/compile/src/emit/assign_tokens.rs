@@ -38,9 +38,10 @@ struct Past {
     packets: Vec<usize>,
 }
 
-/// Gives packets their waits, signals and frees. `fragments[i]` is the fragment of packet i.
-pub fn assign_tokens(plan: &Plan, fragments: &[&Fragment], packets: &mut [Packet]) {
-    let owners = owners(plan, fragments, packets);
+/// Gives packets their waits, signals and frees. `fragments[i]` is the fragment of packet i; `maxima` are the
+/// largest contents of the registers.
+pub fn assign_tokens(plan: &Plan, fragments: &[&Fragment], packets: &mut [Packet], maxima: &[u64]) {
+    let owners = owners(plan, fragments, packets, maxima);
     let mut last_touch: BTreeMap<Owner, usize> = BTreeMap::new();
     for (index, touched) in owners.iter().enumerate() {
         for &(owner, _) in touched {
@@ -99,7 +100,12 @@ fn number(waits: &[Vec<usize>], packets: &mut [Packet]) {
 }
 
 /// The owner of every touch of every packet.
-fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(Owner, Touch)>> {
+fn owners(
+    plan: &Plan,
+    fragments: &[&Fragment],
+    packets: &[Packet],
+    maxima: &[u64],
+) -> Vec<Vec<(Owner, Touch)>> {
     let steps: usize = plan.segments.iter().map(|s| s.stages.len()).sum();
     let mut alive: Vec<Vec<usize>> = vec![Vec::new(); steps];
     for (index, buffer) in plan.buffers.iter().enumerate() {
@@ -137,7 +143,7 @@ fn owners(plan: &Plan, fragments: &[&Fragment], packets: &[Packet]) -> Vec<Vec<(
             Fragment::Spill { .. } | Fragment::StoreOutput { .. } | Fragment::Drain { .. } => &[],
         };
         let mut list: Vec<(Owner, Touch)> = Vec::new();
-        for touch in packet.commands.iter().flat_map(touches) {
+        for touch in packet.commands.iter().flat_map(|c| touches(c, maxima)) {
             let owner = if touch.addr >= plan.ring.addr && plan.ring.bytes > 0 {
                 tiles
                     .iter()

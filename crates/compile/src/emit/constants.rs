@@ -20,30 +20,31 @@ pub fn available(graph: &Graph, layout: &Layout) -> bool {
         }
         Form::Vectors { parts, .. } => parts.iter().all(|&part| values::has_values(graph, part)),
         Form::Plain { konst } => values::has_values(graph, *konst),
+        Form::Cache(_) => true,
     })
 }
 
-/// Makes the constants section.
+/// Makes a constants section of `bytes` bytes from stored constants and the graphs that they come from.
 ///
 /// # Errors
 /// Lists constants that have no values, or values that cannot be quantised.
-pub fn section(graph: &Graph, layout: &Layout) -> Result<Vec<u8>, Diagnostics> {
-    let mut section = vec![0u8; layout.bytes() as usize];
+pub fn section(rows: &[(&Graph, &Stored)], bytes: u64) -> Result<Vec<u8>, Diagnostics> {
+    let mut section = vec![0u8; bytes as usize];
     let mut rest = section.as_mut_slice();
     let mut taken = 0u64;
-    let mut slots: Vec<(&Stored, &mut [u8])> = Vec::new();
-    let mut stored: Vec<&Stored> = layout.stored.iter().collect();
-    stored.sort_by_key(|s| s.offset);
-    for item in stored {
+    let mut slots: Vec<(&Graph, &Stored, &mut [u8])> = Vec::new();
+    let mut stored = rows.to_vec();
+    stored.sort_by_key(|(_, stored)| stored.offset);
+    for (graph, item) in stored {
         let (_, from) = rest.split_at_mut((item.offset - taken) as usize);
         let (slot, behind) = from.split_at_mut(item.bytes as usize);
         taken = item.offset + item.bytes;
         rest = behind;
-        slots.push((item, slot));
+        slots.push((graph, item, slot));
     }
     let problems: Vec<Diagnostic> = slots
         .into_par_iter()
-        .filter_map(|(item, slot)| fill(graph, item, slot).err())
+        .filter_map(|(graph, item, slot)| fill(graph, item, slot).err())
         .collect();
     if problems.is_empty() {
         Ok(section)
@@ -92,6 +93,7 @@ fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnosti
             Ok(())
         }
         Form::Plain { konst } => plain(graph, *konst, slot),
+        Form::Cache(_) => Ok(()),
     }
 }
 

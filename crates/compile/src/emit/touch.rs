@@ -69,8 +69,8 @@ impl Touch {
         }
     }
 
-    fn of_view(write: bool, view: &View, rows: u64, cols: u64) -> Self {
-        let (addr, elem) = (view.addr.base, u64::from(view.elem.bytes()));
+    fn of_view(write: bool, view: &View, rows: u64, cols: u64, maxima: &[u64]) -> Self {
+        let (addr, elem) = (view.addr.at(maxima), u64::from(view.elem.bytes()));
         let (pitch, step) = (u64::from(view.pitch), u64::from(view.step));
         let rows = if pitch == 0 { 1 } else { rows };
         let cols = if step == 0 { 1 } else { cols };
@@ -107,19 +107,20 @@ impl Touch {
         }
     }
 
-    fn of_block(write: bool, addr: Affine, block: &Block) -> Vec<Self> {
-        let [outer, middle, inner] = block.count.map(|count| count.base);
+    fn of_block(write: bool, addr: Affine, block: &Block, maxima: &[u64]) -> Vec<Self> {
+        let [outer, middle, inner] = block.count.map(|count| count.at(maxima));
         let mut touches = Vec::new();
         for a in 0..outer {
             for b in 0..middle {
-                let start = addr.base + a * u64::from(block.sram[0]) + b * u64::from(block.sram[1]);
+                let start =
+                    addr.at(maxima) + a * u64::from(block.sram[0]) + b * u64::from(block.sram[1]);
                 touches.push(
                     Self {
                         write,
                         addr: start,
                         rows: inner,
                         pitch: u64::from(block.sram[2]),
-                        width: block.bytes.base,
+                        width: block.bytes.at(maxima),
                     }
                     .joined(),
                 );
@@ -129,23 +130,22 @@ impl Touch {
     }
 }
 
-/// Lists what a command reads and writes in SRAM. Extents are those of registers at zero: programs
-/// with registers are planned for their maxima before they come here.
-pub fn touches(command: &Command) -> Vec<Touch> {
+/// Lists what a command reads and writes in SRAM, for the largest contents of the registers.
+pub fn touches(command: &Command, maxima: &[u64]) -> Vec<Touch> {
     let mut list = Vec::new();
     let mut view = |write: bool, view: &View, rows: u64, cols: u64| {
-        list.push(Touch::of_view(write, view, rows, cols));
+        list.push(Touch::of_view(write, view, rows, cols, maxima));
     };
     match command {
-        Command::Load(c) => return Touch::of_block(true, c.dst, &c.block),
-        Command::Store(c) => return Touch::of_block(false, c.src, &c.block),
+        Command::Load(c) => return Touch::of_block(true, c.dst, &c.block, maxima),
+        Command::Store(c) => return Touch::of_block(false, c.src, &c.block, maxima),
         Command::Gather(c) => {
-            view(false, &c.index, 1, c.count.base);
+            view(false, &c.index, 1, c.count.at(maxima));
             list.push(
                 Touch {
                     write: true,
-                    addr: c.dst.base,
-                    rows: c.count.base,
+                    addr: c.dst.at(maxima),
+                    rows: c.count.at(maxima),
                     pitch: u64::from(c.dst_pitch),
                     width: u64::from(c.row_bytes),
                 }
@@ -153,11 +153,11 @@ pub fn touches(command: &Command) -> Vec<Touch> {
             );
         }
         Command::Matmul(c) => {
-            let (m, n, k) = (c.m.base, c.n.base, c.k.base);
+            let (m, n, k) = (c.m.at(maxima), c.n.at(maxima), c.k.at(maxima));
             view(false, &c.a, m, k);
             view(false, &c.b, n, k);
             if let Some(scale) = &c.a_scale {
-                view(false, scale, m, k / c.group.base.max(1));
+                view(false, scale, m, k / c.group.at(maxima).max(1));
             }
             for row in [&c.b_scale, &c.bias].into_iter().flatten() {
                 view(false, row, 1, n);
@@ -173,90 +173,95 @@ pub fn touches(command: &Command) -> Vec<Touch> {
             }
         }
         Command::Unary(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Binary(c) => {
-            view(false, &c.a, c.rows.base, c.cols.base);
-            view(false, &c.b, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.a, c.rows.at(maxima), c.cols.at(maxima));
+            view(false, &c.b, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Select(c) => {
             for source in [&c.cond, &c.a, &c.b] {
-                view(false, source, c.rows.base, c.cols.base);
+                view(false, source, c.rows.at(maxima), c.cols.at(maxima));
             }
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
-        Command::Fill(c) => view(true, &c.dst, c.rows.base, c.cols.base),
+        Command::Fill(c) => view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima)),
         Command::Norm(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
             for vector in [&c.gamma, &c.beta].into_iter().flatten() {
-                view(false, vector, 1, c.cols.base);
+                view(false, vector, 1, c.cols.at(maxima));
             }
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Softmax(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
             if let Some(mask) = &c.mask {
-                view(false, mask, c.rows.base, c.cols.base);
+                view(false, mask, c.rows.at(maxima), c.cols.at(maxima));
             }
             if let Some(mask) = &c.row_mask {
-                view(false, mask, c.rows.base, 1);
+                view(false, mask, c.rows.at(maxima), 1);
             }
             if let Some(scale) = &c.col_scale {
-                view(false, scale, 1, c.cols.base);
+                view(false, scale, 1, c.cols.at(maxima));
             }
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
             for column in [&c.dst_scale, &c.log_sum].into_iter().flatten() {
-                view(true, column, c.rows.base, 1);
+                view(true, column, c.rows.at(maxima), 1);
             }
         }
         Command::Quantize(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
             if let Some(scale) = &c.dst_scale {
-                view(true, scale, c.rows.base, c.cols.base / c.group.base.max(1));
+                view(
+                    true,
+                    scale,
+                    c.rows.at(maxima),
+                    c.cols.at(maxima) / c.group.at(maxima).max(1),
+                );
             }
         }
         Command::Dequantize(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(false, &c.scale, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(false, &c.scale, c.rows.at(maxima), c.cols.at(maxima));
             if let Some(addend) = &c.addend {
-                view(false, addend, c.rows.base, c.cols.base);
+                view(false, addend, c.rows.at(maxima), c.cols.at(maxima));
             }
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Rotary(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(false, &c.cos, c.rows.base, c.cols.base / 2);
-            view(false, &c.sin, c.rows.base, c.cols.base / 2);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(false, &c.cos, c.rows.at(maxima), c.cols.at(maxima) / 2);
+            view(false, &c.sin, c.rows.at(maxima), c.cols.at(maxima) / 2);
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Reduce(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, 1);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), 1);
         }
         Command::Scan(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Copy(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Scatter(c) => {
-            view(false, &c.index, 1, c.rows.base);
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.table, u64::from(c.table_rows), c.cols.base);
+            view(false, &c.index, 1, c.rows.at(maxima));
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.table, u64::from(c.table_rows), c.cols.at(maxima));
         }
         Command::Sort(c) => {
-            view(false, &c.src, c.rows.base, c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.src, c.rows.at(maxima), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
         Command::Lookup(c) => {
-            view(false, &c.index, 1, c.rows.base);
-            view(false, &c.table, u64::from(c.table_rows), c.cols.base);
-            view(true, &c.dst, c.rows.base, c.cols.base);
+            view(false, &c.index, 1, c.rows.at(maxima));
+            view(false, &c.table, u64::from(c.table_rows), c.cols.at(maxima));
+            view(true, &c.dst, c.rows.at(maxima), c.cols.at(maxima));
         }
     }
     list

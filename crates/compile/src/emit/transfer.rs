@@ -5,14 +5,16 @@ use std::ops::Range;
 use packwright_ir::NodeId;
 use packwright_ir::diag::Diagnostic;
 use packwright_packet::defs::{Command, Load, Store};
-use packwright_packet::operand::{Affine, Block, DramRef, RegionId};
+use packwright_packet::operand::{Affine, Block, DramRef};
 use packwright_packet::program::RegionKind;
 
 use super::address::{At, Site, Turn};
 use super::matmul;
 use super::regions::Regions;
-use crate::plan::constants::{StoredId, TileId};
-use crate::plan::storage::RootId;
+use crate::plan::cache::Cache;
+use crate::plan::constants::{Form, StoredId, Tile, TileId};
+use crate::plan::stage::Stage;
+use crate::plan::storage::{Place, RootId};
 
 /// A place in the constants section, as a region and an offset in it.
 pub fn constant_ref(site: &Site<'_>, regions: &Regions, stored: StoredId, offset: u64) -> DramRef {
@@ -35,11 +37,107 @@ pub fn constant_ref(site: &Site<'_>, regions: &Regions, stored: StoredId, offset
 /// Brings a tile into the ring.
 pub fn load_tile(site: &Site<'_>, regions: &Regions, tile: TileId) -> Vec<Command> {
     let info = &site.plan.tiles[tile.0 as usize];
+    if let Form::Cache(cache) = &site.plan.layout.get(info.stored).form {
+        return load_plane(regions, cache, info);
+    }
     vec![Command::Load(Load {
         dst: info.addr.into(),
         src: constant_ref(site, regions, info.stored, info.offset),
         block: Block::run(info.bytes),
     })]
+}
+
+/// Brings the rows that a plane of a cache holds into the ring.
+fn load_plane(regions: &Regions, cache: &Cache, tile: &Tile) -> Vec<Command> {
+    let Some((region, capacity)) = regions.cache(&cache.name) else {
+        return Vec::new();
+    };
+    let start = tile.offset / tile.bytes * cache.plane_bytes(capacity);
+    let parts = [
+        (0, 0, cache.width as u64),
+        (
+            cache.data_bytes(cache.rows()),
+            cache.data_bytes(capacity),
+            4,
+        ),
+    ];
+    parts
+        .into_iter()
+        .map(|(sram, dram, bytes)| {
+            Command::Load(Load {
+                dst: (tile.addr + sram).into(),
+                src: DramRef {
+                    region,
+                    offset: Affine::constant(start + dram),
+                },
+                block: Block::run(cache.at_position(0, bytes)),
+            })
+        })
+        .collect()
+}
+
+/// Writes new rows of a cache behind those that it holds: a run for each head, elements and scales.
+fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>) -> Vec<Command> {
+    let (Some(added), Some((region, capacity))) = (cache.added, regions.cache(&cache.name)) else {
+        return Vec::new();
+    };
+    let Some(place) = site.plan.storage.place(added) else {
+        return Vec::new();
+    };
+    let segment = maker(site, place);
+    let plane = cache.plane_bytes(capacity);
+    let mut commands = Vec::new();
+    for batch in 0..cache.batch {
+        let own = batch * cache.new..(batch + 1) * cache.new;
+        let (start, end) = (rows.start.max(own.start), rows.end.min(own.end));
+        if start >= end {
+            continue;
+        }
+        let area = site.place_area(place, segment, start);
+        let first = (start - own.start) as u64;
+        let base = (batch * cache.heads) as u64 * plane;
+        let parts = [
+            (area.addr, area.pitch, 0, cache.width as u64),
+            (
+                area.scale_addr,
+                area.scale_pitch,
+                cache.data_bytes(capacity),
+                4,
+            ),
+        ];
+        for (addr, pitch, behind, bytes) in parts {
+            let one = Affine::constant(1);
+            commands.push(Command::Store(Store {
+                dst: DramRef {
+                    region,
+                    offset: cache.at_position(base + behind + first * bytes, bytes),
+                },
+                src: addr.into(),
+                block: Block {
+                    count: [
+                        one,
+                        (cache.heads as u64).into(),
+                        ((end - start) as u64).into(),
+                    ],
+                    bytes: bytes.into(),
+                    dram: [0, plane, bytes],
+                    sram: [0, bytes as u32, pitch as u32],
+                },
+            }));
+        }
+    }
+    commands
+}
+
+/// The segment that makes what lies in a place.
+fn maker(site: &Site<'_>, place: Place) -> usize {
+    let node = site.plan.storage.root(place.root).value.node;
+    let holds = |stages: &[Stage]| stages.iter().any(|stage| stage.nodes().contains(&node));
+    let segments = &site.plan.segments;
+    segments
+        .iter()
+        .position(|segment| holds(&segment.stages))
+        .unwrap_or(0)
 }
 
 /// Brings an input of the model in.
@@ -211,15 +309,8 @@ pub fn store_output(
         .storage
         .place(result.value)
         .ok_or_else(|| constant_result(&result.name))?;
-    let region: RegionId = regions.outputs[output].region;
     let root = site.plan.storage.root(place.root);
-    let node = root.value.node;
-    let segment = site
-        .plan
-        .segments
-        .iter()
-        .position(|s| s.stages.iter().any(|stage| stage.nodes().contains(&node)))
-        .unwrap_or(0);
+    let segment = maker(site, place);
     // Rows of the place among the rows that have been made.
     let first = rows
         .start
@@ -233,6 +324,12 @@ pub fn store_output(
     if first >= end {
         return Ok(Vec::new());
     }
+    if let Some(cache) = Cache::of(site.graph, result.value) {
+        return Ok(append(site, regions, &cache, first..end));
+    }
+    let region = regions
+        .output(output)
+        .expect("results that are no caches have regions");
     let area = site.place_area(place, Turn { segment, pass: 0 }, first);
     let width = place.cols as u64 * u64::from(root.elem.bytes());
     let count = (end - first) as u64;

@@ -131,6 +131,7 @@ impl Quantizer<'_> {
         let mut replaced = operands.to_vec();
         for (operand, heads) in replaced.iter_mut().zip([heads, kv_heads, kv_heads]) {
             let width = self.graph.ty(*operand).columns() / heads;
+            *operand = self.kept(*operand);
             *operand = self.head(*operand, width)?;
         }
         Ok(Some(replaced))
@@ -155,6 +156,9 @@ impl Quantizer<'_> {
                 let origin = self.graph.origin_of(value.node);
                 return Ok(infer::add(self.graph, slice, &[quantized], origin)?.into());
             }
+        }
+        if let Op::Cache = self.graph.op(value.node) {
+            return self.cache(value, width);
         }
         self.value(value, width, quant)
     }
@@ -198,6 +202,44 @@ impl Quantizer<'_> {
         let readers = |value: Value| self.graph.users(value).into_iter().map(|(user, _)| user);
         let turned = |user: NodeId| matches!(self.graph.op(user), Op::Rotary { .. });
         readers(whole).any(|user| turned(user) || readers(user.into()).any(turned))
+    }
+
+    /// Keys or values that a cache begins with are read as the cache holds them.
+    fn kept(&self, value: Value) -> Value {
+        let begins = |&(user, position): &(NodeId, usize)| {
+            let held = self.graph.operand(user, 0);
+            matches!(self.graph.op(user), Op::Cache)
+                && position == 1
+                && held.is_some_and(|held| self.graph.ty(held).rows() == 0)
+        };
+        let users = self.graph.users(value);
+        let cache = users.iter().find(|user| begins(user));
+        cache.map_or(value, |&(cache, _)| cache.into())
+    }
+
+    /// A cache keeps its rows as attention reads them; what it holds was quantised when it was new, so
+    /// the result is that of quantising all rows.
+    fn cache(&mut self, value: Value, width: usize) -> Result<Value, Diagnostics> {
+        let quant = Quant::Row { group: width };
+        if self.graph.ty(value).quant.is_some() {
+            return Ok(value);
+        }
+        let mut users = self.graph.users(value).into_iter();
+        if !users.all(|(user, _)| matches!(self.graph.op(user), Op::Attention(_))) {
+            return self.value(value, width, quant);
+        }
+        let mut operands = self.graph.operands(value.node);
+        for operand in operands.iter_mut().skip(1) {
+            *operand = self.head(*operand, width)?;
+        }
+        let held = operands[0].node;
+        let quantized = |ty: &Type| Type::quantized(ty.shape.clone(), quant);
+        let (past, whole) = (self.graph.types(held), self.graph.types(value.node));
+        let (past, whole) = (quantized(&past[0]), quantized(&whole[0]));
+        self.graph.set_types(held, vec![past]);
+        self.graph.set_types(value.node, vec![whole]);
+        self.graph.set_operands(value.node, &operands);
+        Ok(value)
     }
 
     fn embedding(&mut self, operands: &[Value]) -> Option<Vec<Value>> {

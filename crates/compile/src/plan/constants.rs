@@ -8,6 +8,8 @@ use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant};
 
+use super::cache::{self, Cache};
+
 /// Index of a stored constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredId(pub u32);
@@ -17,7 +19,7 @@ pub struct StoredId(pub u32);
 pub struct TileId(pub u32);
 
 /// What a stored constant holds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Records of a channel-quantised matrix, with an optional bias.
     Channels {
@@ -30,6 +32,8 @@ pub enum Form {
     Vectors { parts: Vec<ConstId>, length: usize },
     /// Elements as the machine keeps them.
     Plain { konst: ConstId },
+    /// Planes of a cache: no constant, but read through the same ring.
+    Cache(Cache),
 }
 
 /// A constant in its DRAM form.
@@ -52,7 +56,13 @@ impl Stored {
             Form::Channels { bias, k, .. } => record_bytes(*k, bias.is_some()),
             Form::Vectors { length, .. } => *length as u64 * 4,
             Form::Plain { .. } => self.bytes,
+            Form::Cache(cache) => cache.plane_bytes(cache.rows()),
         }
+    }
+
+    /// Whether the constants section holds it.
+    pub fn is_constant(&self) -> bool {
+        !matches!(self.form, Form::Cache(_))
     }
 
     /// Offset of the scale in a channel record.
@@ -60,6 +70,7 @@ impl Stored {
         match &self.form {
             Form::Channels { k, .. } => (*k as u64).next_multiple_of(4),
             Form::Vectors { .. } | Form::Plain { .. } => 0,
+            Form::Cache(cache) => cache.data_bytes(cache.rows()),
         }
     }
 }
@@ -96,7 +107,7 @@ pub struct Layout {
 }
 
 /// Alignment of stored constants: the burst of the widest preset.
-const ALIGN: u64 = 64;
+pub const ALIGN: u64 = 64;
 
 impl Layout {
     /// The stored constants that a node reads: matrix, vectors, or for an embedding each pair's
@@ -115,6 +126,14 @@ impl Layout {
     /// Size of the constants section.
     pub fn bytes(&self) -> u64 {
         self.weight_bytes + self.table_bytes
+    }
+
+    /// Bytes of the constants that the graph reads, whatever else the section holds.
+    pub fn own_bytes(&self) -> u64 {
+        let constants = self.stored.iter().filter(|stored| stored.is_constant());
+        constants
+            .map(|stored| stored.bytes.next_multiple_of(ALIGN))
+            .sum()
     }
 
     fn store(&mut self, form: Form, table: bool, elem: Elem, bytes: u64) -> StoredId {
@@ -137,7 +156,11 @@ impl Layout {
 
     fn assign_offsets(&mut self) {
         let mut end = 0;
-        for stored in self.stored.iter_mut().filter(|s| !s.table) {
+        for stored in self
+            .stored
+            .iter_mut()
+            .filter(|s| s.is_constant() && !s.table)
+        {
             stored.offset = end;
             end += stored.bytes.next_multiple_of(ALIGN);
         }
@@ -163,10 +186,19 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
             .into_iter()
             .map(|v| graph.as_const(v))
             .collect();
-        if operands.iter().all(Option::is_none) {
+        if operands.iter().all(Option::is_none) && !cache::reads_held(graph, node) {
             continue;
         }
         let ids = match graph.op(node) {
+            Op::Attention(_) if cache::reads_held(graph, node) => {
+                match cached(graph, &mut layout, node) {
+                    Ok(ids) => ids,
+                    Err(problem) => {
+                        problems.push(problem);
+                        continue;
+                    }
+                }
+            }
             Op::Matmul(matmul) => match operands.get(1).copied().flatten() {
                 Some(matrix) => {
                     let bias = if matmul.bias {
@@ -229,6 +261,29 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
     } else {
         Err(Diagnostics(problems))
     }
+}
+
+/// The caches that an attention reads, and its mask where that is a constant.
+fn cached(graph: &Graph, layout: &mut Layout, node: NodeId) -> Result<Vec<StoredId>, Diagnostic> {
+    let mut ids = Vec::new();
+    for value in graph.operands(node).into_iter().skip(1).take(2) {
+        let Some(cache) = Cache::of(graph, value).filter(|cache| cache.held > 0) else {
+            return Err(Diagnostic::unsupported(
+                "plan-cache",
+                "keys and values are not both cached in int8",
+            )
+            .at(node.to_string())
+            .help("export keys and values alike, with a past for both"));
+        };
+        let bytes = cache.planes() as u64 * cache.plane_bytes(cache.rows());
+        ids.push(layout.store(Form::Cache(cache), false, Elem::I8, bytes));
+    }
+    if let Some(mask) = graph.operand(node, 3)
+        && let Some(konst) = graph.as_const(mask)
+    {
+        ids.push(plain(graph, layout, konst));
+    }
+    Ok(ids)
 }
 
 fn channels(

@@ -78,7 +78,12 @@ pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
         .read
         .iter()
         .filter(|(s, _)| *s == index)
-        .any(|&(_, i)| matches!(segment.stages[i], Stage::Attention { .. }))
+        .any(|&(_, i)| {
+            matches!(
+                segment.stages[i],
+                Stage::Attention { .. } | Stage::CachedAttention { .. }
+            )
+        })
 }
 
 /// Whether a segment needs all rows of a value at once: an attention of it reads or makes them.
@@ -123,6 +128,11 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 _ => 0,
             };
             vec![rows * columns * 4, rows * columns + rows * 4 + 8, parts]
+        }
+        Stage::CachedAttention { node } => {
+            let shape = AttentionShape::of(scene.graph, *node);
+            let (rows, t) = (shape.cached_rows() as u64, shape.t as u64);
+            vec![rows * t * 4, (rows * t).next_multiple_of(4) + rows * 4]
         }
         Stage::Rows { nodes } => row_scratch(scene, nodes),
         Stage::Whole { node } => chunk::scratch(scene, *node),
@@ -220,6 +230,18 @@ pub fn score_columns(graph: &Graph, node: NodeId, rows: usize) -> usize {
         }
     };
     attrs.prefix() + seen
+}
+
+impl AttentionShape {
+    /// Rows of scores that a product over a cache makes: those of one head, or a row of each head that
+    /// reads the same keys.
+    pub fn cached_rows(&self) -> usize {
+        if self.s == 1 {
+            self.heads / self.kv_heads
+        } else {
+            self.s
+        }
+    }
 }
 
 /// Rows of scores that one attention fragment holds.
@@ -374,7 +396,7 @@ pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u
                     let stored = scene.layout.get(*id);
                     let n = match stored.form {
                         Form::Channels { channels, .. } => channels,
-                        Form::Vectors { .. } | Form::Plain { .. } => 1,
+                        Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 1,
                     };
                     let tile = columns(scene, segment, node).tile.min(n) as u64 * stored.record();
                     largest += tile.next_multiple_of(64);
@@ -385,6 +407,13 @@ pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u
                 let (tile, bytes) = chunk::rotation_bytes(scene, node).unwrap_or_default();
                 largest += tile;
                 all += bytes;
+            }
+            Op::Attention(_) if super::cache::reads_held(scene.graph, node) => {
+                for id in ids {
+                    let stored = scene.layout.get(*id);
+                    largest += stored.record().next_multiple_of(64);
+                    all += stored.bytes.next_multiple_of(64);
+                }
             }
             _ => {
                 let bytes: u64 = ids

@@ -221,6 +221,10 @@ fn stage_fragments(
                 store_outputs(scene, nodes, Some(rows), ordered);
             }
         }
+        Stage::CachedAttention { node } => {
+            cached_fragments(scene, at, *node, ordered);
+            store_outputs(scene, &[*node], Some(block), ordered);
+        }
         Stage::Attention { node } => {
             attention_fragments(scene, at, segment, *node, block.clone(), ordered);
             if last_pass {
@@ -327,6 +331,30 @@ fn attention_fragments(
                 ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
                 copy ^= 1;
             }
+        }
+    }
+}
+
+/// A fragment for each key/value head: it reads one plane of the keys and one of the values.
+fn cached_fragments(scene: &Scene<'_>, at: (usize, usize), node: NodeId, ordered: &mut Ordered) {
+    let shape = AttentionShape::of(scene.graph, node);
+    let masks = whole_tiles(scene, &[node], ordered);
+    for batch in 0..shape.batch {
+        for head in 0..shape.kv_heads {
+            let plane = (batch * shape.kv_heads + head) as u64;
+            let mut tiles = Vec::new();
+            for &id in scene.layout.of(node) {
+                let stored = scene.layout.get(id);
+                if let Form::Cache(_) = stored.form {
+                    tiles.push(ordered.tile(id, plane * stored.record(), stored.record()));
+                }
+            }
+            tiles.extend(&masks);
+            let part = Part::Head {
+                head,
+                copy: (plane % 2) as u8,
+            };
+            ordered.work(at, batch * shape.s..(batch + 1) * shape.s, part, tiles);
         }
     }
 }

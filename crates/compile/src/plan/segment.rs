@@ -167,7 +167,9 @@ fn real_users(graph: &Graph, storage: &Storage, node: NodeId) -> Vec<NodeId> {
 fn row_class(graph: &Graph, storage: &Storage, stage: &Stage) -> Option<usize> {
     match stage {
         Stage::Whole { .. } | Stage::Input { .. } => None,
-        Stage::Matmul { node, .. } | Stage::Attention { node } => {
+        Stage::Matmul { node, .. }
+        | Stage::Attention { node }
+        | Stage::CachedAttention { node } => {
             let place = storage.place(Value::from(*node))?;
             Some(place.rows).filter(|_| is_dense(graph, *node))
         }
@@ -230,7 +232,10 @@ fn hoist(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> (Vec<Stage>, V
             }
             Stage::Input { .. } => true,
             Stage::Whole { node } => depends_on(graph, *node, &early),
-            Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => false,
+            Stage::Matmul { .. }
+            | Stage::Attention { .. }
+            | Stage::CachedAttention { .. }
+            | Stage::Rows { .. } => false,
         };
         if hoisted {
             early.extend(stage.nodes());

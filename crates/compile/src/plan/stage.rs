@@ -3,6 +3,7 @@
 use packwright_ir::order::topological;
 use packwright_ir::{Elem, Graph, NodeId, Op, Quant};
 
+use super::cache;
 use super::storage::Storage;
 use crate::emit::whole;
 
@@ -17,6 +18,8 @@ pub enum Stage {
     },
     /// Attention, head by head.
     Attention { node: NodeId },
+    /// Attention over rows that caches hold, key/value head by key/value head.
+    CachedAttention { node: NodeId },
     /// Row-wise nodes, each the only reason for the one before it to be kept.
     Rows { nodes: Vec<NodeId> },
     /// A node on small data, carried out at once.
@@ -30,7 +33,10 @@ impl Stage {
     pub fn nodes(&self) -> Vec<NodeId> {
         match self {
             Stage::Matmul { node, quantize } => std::iter::once(*node).chain(*quantize).collect(),
-            Stage::Attention { node } | Stage::Whole { node } | Stage::Input { node } => {
+            Stage::Attention { node }
+            | Stage::CachedAttention { node }
+            | Stage::Whole { node }
+            | Stage::Input { node } => {
                 vec![*node]
             }
             Stage::Rows { nodes } => nodes.clone(),
@@ -55,6 +61,9 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
                 let quantize = fused_quantize(graph, node);
                 taken.extend(quantize);
                 stages.push(Stage::Matmul { node, quantize });
+            }
+            Op::Attention(_) if cache::reads_held(graph, node) => {
+                stages.push(Stage::CachedAttention { node });
             }
             Op::Attention(_) => stages.push(Stage::Attention { node }),
             _ if is_row_wise(graph, node) => {

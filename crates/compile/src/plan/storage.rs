@@ -8,6 +8,8 @@ use packwright_ir::order::topological;
 use packwright_ir::{Elem, Graph, NodeId, Op, Quant, Type, Value};
 use packwright_packet::operand;
 
+use super::cache;
+
 /// Index of a root: a value with a buffer of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RootId(pub u32);
@@ -130,9 +132,18 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                 Op::Slice { start, count, step } => {
                     slice_view(graph, &storage, node, start, count, step)
                 }
+                // What is held stays in DRAM; the rows that are added are where they are made.
+                Op::Input { .. } if cache::is_held(graph, node) => continue,
+                Op::Cache => match graph.operand(node, 1) {
+                    Some(added) => storage.place(added),
+                    None => continue,
+                },
                 _ => None,
             };
-            let is_view = matches!(graph.op(node), Op::Reshape { .. } | Op::Slice { .. });
+            let is_view = matches!(
+                graph.op(node),
+                Op::Reshape { .. } | Op::Slice { .. } | Op::Cache
+            );
             let from_const = is_view
                 && graph
                     .operand(node, 0)

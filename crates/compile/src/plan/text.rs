@@ -156,6 +156,7 @@ fn kind(stage: &Stage) -> &'static str {
             quantize: Some(_), ..
         } => "matmul+quantize",
         Stage::Attention { .. } => "attention",
+        Stage::CachedAttention { .. } => "cached attention",
         Stage::Rows { .. } => "rows",
         Stage::Whole { .. } => "whole",
         Stage::Input { .. } => "input",

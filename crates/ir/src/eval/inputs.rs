@@ -2,6 +2,7 @@
 
 use super::fill;
 use super::lanes::{self, Lanes};
+use super::quantize;
 use crate::graph::Graph;
 use crate::id::{NodeId, Value};
 use crate::konst::FillKind;
@@ -31,6 +32,11 @@ fn random(graph: &Graph, node: NodeId, seed: u64) -> Tensor {
     let name = name(graph, node);
     let uniform =
         |low: i64, high: i64| fill::generate(&name, seed, FillKind::UniformInt { low, high }, ty);
+    if let Some(quant) = ty.quant {
+        let kind = FillKind::Normal { std: 1.0 };
+        let floats = Type::new(Elem::F32, ty.shape.clone());
+        return quantize::quantize(&fill::generate(&name, seed, kind, &floats), quant);
+    }
     if ty.elem.is_float() {
         return fill::generate(&name, seed, FillKind::Normal { std: 1.0 }, ty);
     }

@@ -89,6 +89,19 @@ pub(super) fn expand(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
     })
 }
 
+/// What is held and what is new are rows of the same width.
+pub(super) fn cache(x: &[&Type]) -> Result<Type, Diagnostic> {
+    if x.len() > 2 {
+        let message = format!("takes one or two operands and has {}", x.len());
+        return Err(Diagnostic::error("operand-count", message));
+    }
+    if let Some(ty) = x.iter().find(|ty| ty.rank() != 3) {
+        let message = format!("needs [batch, rows, width], found {ty}");
+        return Err(Diagnostic::error("cache-shape", message));
+    }
+    concat(x, 1)
+}
+
 /// All axes but one agree; quantised parts agree in their quantisation.
 pub(super) fn concat(parts: &[&Type], axis: usize) -> Result<Type, Diagnostic> {
     let first = parts[0];

@@ -119,6 +119,7 @@ impl Op {
             Op::HashSort(_) => "hash_sort",
             Op::ChunkAttention(_) => "chunk_attention",
             Op::Embedding { .. } => "embedding",
+            Op::Cache => "cache",
             Op::Rotary { .. } => "rotary",
             Op::Quantize { .. } => "quantize",
             Op::Dequantize { .. } => "dequantize",

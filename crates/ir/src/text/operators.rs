@@ -12,7 +12,9 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
     let shape_told = |shape: &[usize]| types.first().is_some_and(|ty| ty.shape == shape);
     match op {
         Op::Input { name } => vec![format!("{name:?}")],
-        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Where | Op::ScatterNd => vec![],
+        Op::Const(_) | Op::Unary(_) | Op::Binary(_) | Op::Where | Op::ScatterNd | Op::Cache => {
+            vec![]
+        }
         Op::Cast { to } | Op::Dequantize { to } => vec![format!("to={to}")],
         Op::Reshape { shape } | Op::Expand { shape } if shape_told(shape) => vec![],
         Op::Reshape { shape } | Op::Expand { shape } => vec![list("shape", shape)],
@@ -181,6 +183,7 @@ pub(super) fn operator(
         "embedding" => Op::Embedding {
             tables: attrs.take("tables")?.unwrap_or(operands / 2),
         },
+        "cache" => Op::Cache,
         "rotary" => Op::Rotary {
             heads: attrs.need("heads")?,
             interleaved: attrs.flag("interleaved")?,

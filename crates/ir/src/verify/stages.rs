@@ -108,6 +108,7 @@ fn lowerable(op: &Op) -> bool {
         | Op::Attention(_)
         | Op::HashSort(_)
         | Op::ChunkAttention(_)
+        | Op::Cache
         | Op::Rotary { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. }

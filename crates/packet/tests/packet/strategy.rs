@@ -465,9 +465,17 @@ fn facts() -> BoxedStrategy<Facts> {
 
 fn bound() -> BoxedStrategy<Bound> {
     let seconds = any::<f64>().prop_filter("no NaN", |value| !value.is_nan());
-    (number(), number(), seconds, name(), pairs())
+    let slopes = vec((number(), seconds.clone()), 0..3).prop_map(|slopes| {
+        let slope = |(dram_bytes, seconds)| Slope {
+            dram_bytes,
+            seconds,
+        };
+        slopes.into_iter().map(slope).collect()
+    });
+    (number(), number(), seconds, name(), pairs(), slopes)
         .prop_map(
-            |(dram_bytes, attainable_dram_bytes, seconds, binding_term, terms)| Bound {
+            |(dram_bytes, attainable_dram_bytes, seconds, binding_term, terms, slopes)| Bound {
+                slopes,
                 dram_bytes,
                 attainable_dram_bytes,
                 seconds,

@@ -30,6 +30,19 @@ impl State {
         self.regions.get(name).map(|region| region.bytes.as_slice())
     }
 
+    /// Gives the first bytes of `region`; the rest become zeros.
+    pub(super) fn set(&mut self, region: &Region, bytes: &[u8]) -> Result<(), FuncError> {
+        let mut whole = zeroed(&region.name, region.bytes)?;
+        let place = whole.get_mut(..bytes.len());
+        let place = place.ok_or_else(|| FuncError::BadRegion {
+            name: region.name.clone(),
+            why: "it is smaller than the bytes given for it",
+        })?;
+        place.copy_from_slice(bytes);
+        self.put(region, whole);
+        Ok(())
+    }
+
     /// Takes the bytes of `region` out, zeros if no run has used it.
     fn take(&mut self, region: &Region) -> Result<Vec<u8>, FuncError> {
         match self.regions.get(&region.name) {

@@ -2,7 +2,7 @@
 
 use packwright_packet::defs::Command;
 use packwright_packet::operand::Elem;
-use packwright_packet::program::{Entry, Program};
+use packwright_packet::program::{Entry, Program, Region};
 use packwright_target::Target;
 
 use super::dram::{Dram, State, zeroed};
@@ -82,6 +82,11 @@ impl<'p> Machine<'p> {
     /// What earlier runs have left in regions of state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Gives the bytes of a region of state, as if a run had left them there; missing ones are zero.
+    pub fn set_state(&mut self, region: &Region, bytes: &[u8]) -> Result<(), FuncError> {
+        self.state.set(region, bytes)
     }
 
     /// Zeroes all state.

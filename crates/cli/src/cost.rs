@@ -1,0 +1,276 @@
+//! What generation costs: the time to the first token, then each token by the rows in the caches.
+//!
+//! The entries of a program are simulated, not run: a prefill for the prompt, and the entry whose caches
+//! grow at some positions. Between two of them costs are taken to be straight lines: traffic is one
+//! exactly, time nearly.
+
+use packwright_compile::plan::cache::POSITION;
+use packwright_packet::defs::Command;
+use packwright_packet::program::{Entry, Program};
+use packwright_target::Target;
+use serde::{Deserialize, Serialize};
+
+use crate::errors::{Failure, Problem};
+use crate::job;
+use crate::report::build;
+use crate::report::json::{DramBytes, EntryReport};
+
+/// Schema of [`GenerationReport`].
+pub const GENERATION_SCHEMA: &str = "packwright.generation/1";
+
+/// A prompt and the tokens that follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    pub prompt: u64,
+    pub new: u64,
+}
+
+impl std::str::FromStr for Length {
+    type Err = String;
+
+    /// Reads `128+32`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('+');
+        let parsed = parts.and_then(|(prompt, new)| {
+            Some((prompt.trim().parse().ok()?, new.trim().parse().ok()?))
+        });
+        match parsed {
+            Some((prompt, new)) if prompt > 0 && new > 0 => Ok(Self { prompt, new }),
+            _ => Err(format!("`{text}` is not PROMPT+NEW, two numbers above 0")),
+        }
+    }
+}
+
+/// What a text costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GenerationReport {
+    pub schema: String,
+    pub model: String,
+    pub target: String,
+    pub precision: String,
+    pub prompt: u64,
+    pub new_tokens: u64,
+    /// Positions that the caches have room for.
+    pub capacity: u64,
+    /// From the prompt to the first token.
+    pub first_token_seconds: f64,
+    pub first_token_joules: f64,
+    /// Over all new tokens but the first.
+    pub tokens_per_second: f64,
+    pub joules_per_token: f64,
+    pub total_seconds: f64,
+    pub total_joules: f64,
+    /// A token in the middle of the answer.
+    pub token: TokenCost,
+    /// Tokens by the rows that the caches hold.
+    pub curve: Vec<TokenCost>,
+}
+
+/// What one token costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TokenCost {
+    /// Rows in the caches with the token's own.
+    pub context: u64,
+    pub seconds: f64,
+    pub tokens_per_second: f64,
+    pub joules: f64,
+    pub dram_bytes: DramBytes,
+    /// The part of the weights that the output head reads.
+    pub head_bytes: u64,
+    /// Bytes of weights, caches read once and rows written once: what no schedule can do without.
+    pub least_dram_bytes: u64,
+    /// Seconds over the time that the bytes take at the bandwidth that can be sustained.
+    pub over_bandwidth: f64,
+}
+
+/// Simulates a text on a program.
+///
+/// # Errors
+/// When the program has no entry whose caches grow, or the text is longer than they are.
+pub fn cost(
+    program: &Program,
+    target: &Target,
+    length: Length,
+    points: usize,
+) -> Result<GenerationReport, Failure> {
+    let decode = growing(program)?;
+    let most = decode.registers[0].max;
+    let Length { prompt, new } = length;
+    if prompt + new - 1 > most + 1 {
+        let message = format!(
+            "{prompt} + {new} tokens need {} positions, the program has room for {}",
+            prompt + new - 1,
+            most + 1
+        );
+        return Err(Problem::error("generate-too-long", message)
+            .help("compile with a larger --capacity")
+            .into());
+    }
+    let mut report = GenerationReport {
+        schema: GENERATION_SCHEMA.into(),
+        model: program.model.clone(),
+        target: target.name.clone(),
+        precision: program.precision.clone(),
+        prompt,
+        new_tokens: new,
+        capacity: most + 1,
+        ..GenerationReport::default()
+    };
+    for entry in program.entries.iter().filter(|entry| !grows(entry)) {
+        let registers: Vec<u64> = entry.registers.iter().map(|r| r.max).collect();
+        let pass = build::entry(program, entry, target, &registers)?;
+        report.first_token_seconds += pass.seconds;
+        report.first_token_joules += pass.energy_joules;
+    }
+    let mut positions = samples(most, points);
+    let (first, last) = (prompt, prompt + new.saturating_sub(2).max(1) - 1);
+    let middle = (first + last) / 2;
+    positions.extend([first, middle, last].map(|p| p.min(most)));
+    positions.sort_unstable();
+    positions.dedup();
+    for &position in &positions {
+        report.curve.push(token(program, decode, target, position)?);
+    }
+    if let Some(token) = report
+        .curve
+        .iter()
+        .find(|t| t.context == middle.min(most) + 1)
+    {
+        report.token = token.clone();
+    }
+    let steps = (new - 1).max(1) as f64;
+    let span = |of: fn(&TokenCost) -> f64| -> f64 {
+        let at = |position: u64| between(&report.curve, position.min(most) + 1, of);
+        (0..new - 1).map(|i| at(prompt + i)).sum()
+    };
+    let (seconds, joules) = (span(|t| t.seconds), span(|t| t.joules));
+    report.total_seconds = report.first_token_seconds + seconds;
+    report.total_joules = report.first_token_joules + joules;
+    if new > 1 {
+        report.tokens_per_second = steps / seconds;
+        report.joules_per_token = joules / steps;
+    }
+    Ok(report)
+}
+
+fn grows(entry: &Entry) -> bool {
+    entry.registers.iter().any(|r| r.name == POSITION)
+}
+
+/// The entry whose caches grow.
+///
+/// # Errors
+/// When there is none.
+fn growing(program: &Program) -> Result<&Entry, Failure> {
+    program.entries.iter().find(|e| grows(e)).ok_or_else(|| {
+        Problem::error(
+            "generate-no-decode",
+            "no entry of the program has caches that grow at run time",
+        )
+        .help("compile an export that has pasts as inputs")
+        .into()
+    })
+}
+
+/// Positions from the first to the last: doubling, so that short texts are seen as well as long ones.
+fn samples(most: u64, points: usize) -> Vec<u64> {
+    let mut list = vec![0, most];
+    let mut position = most;
+    while list.len() < points.max(2) && position > 1 {
+        position /= 2;
+        list.push(position);
+    }
+    list
+}
+
+fn token(
+    program: &Program,
+    decode: &Entry,
+    target: &Target,
+    position: u64,
+) -> Result<TokenCost, Failure> {
+    let registers = job::registers(decode, &[(POSITION.to_owned(), position)])?;
+    let report = build::entry(program, decode, target, &registers)?;
+    let bytes = report.dram_bytes;
+    Ok(TokenCost {
+        context: position + 1,
+        seconds: report.seconds,
+        tokens_per_second: 1.0 / report.seconds,
+        joules: report.energy_joules,
+        dram_bytes: bytes,
+        head_bytes: head_bytes(program, decode, &report),
+        least_dram_bytes: bytes.weights + bytes.kv_read + bytes.kv_write,
+        over_bandwidth: report.seconds * target.sustained_bytes_per_second() / bytes.total as f64,
+    })
+}
+
+/// Weights that the last product reads: the head.
+fn head_bytes(program: &Program, entry: &Entry, report: &EntryReport) -> u64 {
+    let product = |packet: &&packwright_packet::packet::Packet| {
+        let mut commands = packet.commands.iter();
+        commands.any(|command| matches!(command, Command::Matmul(_)))
+    };
+    let last = entry.packets.iter().rfind(product);
+    let origin = last.and_then(|packet| program.origins.get(packet.origin.0 as usize));
+    let layer = origin.and_then(|origin| {
+        let own = |l: &&crate::report::json::LayerReport| {
+            l.layer == origin.layer && l.what == origin.what
+        };
+        report.layers.iter().find(own)
+    });
+    layer.map_or(0, |layer| {
+        layer.dram_bytes.weights + layer.dram_bytes.embeddings
+    })
+}
+
+/// A figure between two points of the curve.
+fn between(curve: &[TokenCost], context: u64, of: fn(&TokenCost) -> f64) -> f64 {
+    let at = curve.partition_point(|token| token.context < context);
+    match (at.checked_sub(1).and_then(|i| curve.get(i)), curve.get(at)) {
+        (Some(a), Some(b)) => {
+            let share = (context - a.context) as f64 / (b.context - a.context) as f64;
+            of(a) + share * (of(b) - of(a))
+        }
+        (None, Some(only)) | (Some(only), None) => of(only),
+        (None, None) => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_between_points_lie_on_a_line() {
+        let point = |context, seconds| TokenCost {
+            context,
+            seconds,
+            ..TokenCost::default()
+        };
+        let curve = [point(1, 1.0), point(5, 3.0)];
+        let at = |context| between(&curve, context, |t| t.seconds);
+        assert_eq!([at(1), at(3), at(5), at(9)], [1.0, 2.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn a_length_is_two_numbers() {
+        assert_eq!(
+            "128+32".parse(),
+            Ok(Length {
+                prompt: 128,
+                new: 32
+            })
+        );
+        assert!("128".parse::<Length>().is_err());
+        assert!("0+4".parse::<Length>().is_err());
+    }
+
+    #[test]
+    fn samples_reach_from_the_first_to_the_last() {
+        let mut list = samples(1023, 6);
+        list.sort_unstable();
+        assert_eq!(list, [0, 63, 127, 255, 511, 1023]);
+    }
+}

@@ -1,0 +1,289 @@
+//! Attention over caches: one key/value head with all the heads that read it.
+//!
+//! The planes of keys and values have come through the ring; the new rows are copied behind them, and
+//! every extent along the keys follows the register that counts the rows. With a single new row the
+//! heads that share keys are the rows of one product.
+
+use packwright_ir::diag::Diagnostic;
+use packwright_ir::op::Attention;
+use packwright_ir::{NodeId, Op};
+use packwright_packet::defs::{Command, Copy, Matmul, Softmax};
+use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
+
+use super::address::{Area, At, Site};
+use super::whole::{Operand, broadcast};
+use crate::plan::Part;
+use crate::plan::cache::Cache;
+use crate::plan::constants::{Form, TileId};
+use crate::plan::demand::AttentionShape;
+
+/// A key/value head at work.
+struct Head<'a> {
+    site: &'a Site<'a>,
+    at: &'a At,
+    node: NodeId,
+    attributes: &'a Attention,
+    tiles: &'a [TileId],
+    shape: AttentionShape,
+    batch: usize,
+    /// The key/value head.
+    head: usize,
+    copy: u8,
+    /// Rows of keys, with the new ones.
+    rows: Affine,
+}
+
+/// Rows of one product: their queries, and where they go.
+struct Queries {
+    count: usize,
+    q: Area,
+    mask: Option<View>,
+    out: Area,
+}
+
+/// Carries the query heads of one key/value head through attention.
+pub fn cached(
+    site: &Site<'_>,
+    at: &At,
+    node: NodeId,
+    part: &Part,
+    tiles: &[TileId],
+) -> Result<Vec<Command>, Diagnostic> {
+    let Op::Attention(attributes) = site.graph.op(node) else {
+        unreachable!("attention stages hold attention nodes")
+    };
+    let Part::Head { head, copy } = part else {
+        unreachable!("attention fragments are parts of heads")
+    };
+    if attributes.window.is_some() {
+        return Err(unsupported(node, "sliding windows are not lowered yet"));
+    }
+    let shape = AttentionShape::of(site.graph, node);
+    let planes = planes(site, tiles);
+    let [(k_cache, k), (v_cache, v)] = planes[..] else {
+        return Err(unsupported(node, "keys and values are not both cached"));
+    };
+    let head = Head {
+        site,
+        at,
+        node,
+        attributes,
+        tiles,
+        shape,
+        batch: at.block.start / shape.s,
+        head: *head,
+        copy: *copy,
+        rows: k_cache.at_position(k_cache.new as u64, 1),
+    };
+    let mut commands = head.add_rows(k_cache, k)?;
+    commands.extend(head.add_rows(v_cache, v)?);
+    for queries in head.queries()? {
+        commands.extend(head.attend(&queries, (k_cache, k), (v_cache, v)));
+    }
+    Ok(commands)
+}
+
+/// The caches among the tiles, with the addresses of their planes.
+fn planes<'a>(site: &'a Site<'_>, tiles: &[TileId]) -> Vec<(&'a Cache, u64)> {
+    let of = |&tile: &TileId| {
+        let info = &site.plan.tiles[tile.0 as usize];
+        match &site.plan.layout.get(info.stored).form {
+            Form::Cache(cache) => Some((cache, info.addr)),
+            Form::Channels { .. } | Form::Vectors { .. } | Form::Plain { .. } => None,
+        }
+    };
+    tiles.iter().filter_map(of).collect()
+}
+
+impl Head<'_> {
+    /// Copies the new rows behind those that the plane holds.
+    fn add_rows(&self, cache: &Cache, plane: u64) -> Result<Vec<Command>, Diagnostic> {
+        let Some(added) = cache.added else {
+            return Ok(Vec::new());
+        };
+        let area = self
+            .area(added, self.batch * cache.new)?
+            .column(self.head * cache.width, Some(cache.width));
+        let width = cache.width as u64;
+        let scales = plane + cache.data_bytes(cache.rows());
+        let copy = |cols: u64, src: View, dst: View| {
+            Command::Copy(Copy {
+                rows: (cache.new as u64).into(),
+                cols: cols.into(),
+                src,
+                dst,
+            })
+        };
+        Ok(vec![
+            copy(
+                width,
+                area.view(),
+                View::rows(Elem::I8, cache.at_position(plane, width), width as u32),
+            ),
+            copy(
+                1,
+                area.scales(),
+                View::rows(Elem::F32, cache.at_position(scales, 4), 4),
+            ),
+        ])
+    }
+
+    /// The rows of each product.
+    fn queries(&self) -> Result<Vec<Queries>, Diagnostic> {
+        let AttentionShape {
+            s,
+            heads,
+            kv_heads,
+            width,
+            value_width,
+            ..
+        } = self.shape;
+        let group = heads / kv_heads;
+        let q = self.site.graph.operands(self.node)[0];
+        let root = self
+            .site
+            .plan
+            .storage
+            .root_of(self.node)
+            .expect("attention has a root");
+        let first = self.batch * s;
+        let of_head = |head: usize| -> Result<Queries, Diagnostic> {
+            let out = self.site.root_area(root, self.at.segment, first);
+            Ok(Queries {
+                count: s,
+                q: self.area(q, first)?.column(head * width, Some(width)),
+                mask: self.mask(head)?,
+                out: out.column(head * value_width, None),
+            })
+        };
+        let own = self.head * group..(self.head + 1) * group;
+        if s > 1 {
+            return own.map(of_head).collect();
+        }
+        // The heads lie side by side in the one row: as rows, they are their width apart.
+        let mut queries = of_head(own.start)?;
+        queries.count = group;
+        (queries.q.pitch, queries.q.scale_pitch) = (width as u64, 4);
+        queries.out.pitch = value_width as u64 * u64::from(queries.out.elem.bytes());
+        Ok(vec![queries])
+    }
+
+    /// Where rows of a value lie that is quantised head by head.
+    fn area(&self, value: packwright_ir::Value, row: usize) -> Result<Area, Diagnostic> {
+        let storage = &self.site.plan.storage;
+        let place = storage
+            .place(value)
+            .ok_or_else(|| unsupported(self.node, "an operand is a constant"))?;
+        if storage.root(place.root).group.is_none() {
+            return Err(unsupported(
+                self.node,
+                "q, k and v are not quantised head by head",
+            ));
+        }
+        Ok(self.site.place_area(place, self.at.segment, row))
+    }
+
+    /// The part of the mask that a product sees: rows of one head, or the row of several heads.
+    fn mask(&self, head: usize) -> Result<Option<View>, Diagnostic> {
+        if !self.attributes.mask {
+            return Ok(None);
+        }
+        let value = self.site.graph.operands(self.node)[3];
+        let shape = &self.shape;
+        let full = [shape.batch, shape.heads, shape.s, shape.t];
+        let operand = Operand::of(self.site, self.at, value, self.tiles)
+            .ok_or_else(|| unsupported(self.node, "the mask has no place"))?;
+        let strides = broadcast(&operand, &full)
+            .ok_or_else(|| unsupported(self.node, "the mask does not broadcast to the scores"))?;
+        let offset = self.batch as u64 * strides[0] + head as u64 * strides[1];
+        let pitch = strides[if shape.s == 1 { 1 } else { 2 }];
+        Ok(Some(View {
+            elem: operand.elem,
+            addr: (operand.addr + offset).into(),
+            pitch: pitch as u32,
+            step: strides[3] as u32,
+        }))
+    }
+
+    /// Scores, softmax and the sum of values.
+    fn attend(&self, queries: &Queries, k: (&Cache, u64), v: (&Cache, u64)) -> [Command; 3] {
+        let (most, m) = (self.shape.t as u64, queries.count as u64);
+        let scores = View::rows(
+            Elem::F32,
+            self.site.scratch(self.at, 0, self.copy),
+            (most * 4) as u32,
+        );
+        let p_addr = self.site.scratch(self.at, 1, self.copy);
+        let p = View::rows(Elem::I8, p_addr, most as u32);
+        let p_scale = View::rows(Elem::F32, p_addr + (m * most).next_multiple_of(4), 4);
+        let scales = |(cache, plane): (&Cache, u64)| View {
+            elem: Elem::F32,
+            addr: (plane + cache.data_bytes(cache.rows())).into(),
+            pitch: 0,
+            step: 4,
+        };
+        let product = Matmul {
+            m: m.into(),
+            n: self.rows,
+            k: (self.shape.width as u64).into(),
+            a: queries.q.view(),
+            b: View::rows(Elem::I8, k.1, k.0.width as u32),
+            hold: Hold::B,
+            group: (self.shape.width as u64).into(),
+            a_scale: Some(queries.q.scales()),
+            b_scale: Some(scales(k)),
+            alpha: self.attributes.scale,
+            bias: None,
+            activation: UnaryFn::Identity,
+            residual: None,
+            acc: None,
+            start: true,
+            finish: true,
+            out: scores,
+            out_scale: 1.0,
+        };
+        let softmax = Softmax {
+            rows: m.into(),
+            cols: self.rows,
+            src: scores,
+            scale: 1.0,
+            mask: queries.mask,
+            // Row 0 sees itself and what was before.
+            causal: (self.attributes.causal && self.shape.s > 1).then(|| k.0.at_position(0, 1)),
+            col_scale: Some(scales(v)),
+            dst: p,
+            dst_scale: Some(p_scale),
+        };
+        let values = Matmul {
+            n: (self.shape.value_width as u64).into(),
+            k: self.rows,
+            a: p,
+            b: View {
+                elem: Elem::I8,
+                addr: v.1.into(),
+                pitch: 1,
+                step: v.0.width as u32,
+            },
+            group: self.rows,
+            a_scale: Some(p_scale),
+            b_scale: None,
+            alpha: 1.0,
+            out: queries.out.view(),
+            ..product.clone()
+        };
+        [
+            Command::Matmul(product),
+            Command::Softmax(softmax),
+            Command::Matmul(values),
+        ]
+    }
+}
+
+fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
+    Diagnostic::unsupported(
+        "emit-attention",
+        format!("this attention over a cache has no packet form: {reason}"),
+    )
+    .at(node.to_string())
+    .help("run the whole graph pipeline, or report the model")
+}

@@ -1,0 +1,267 @@
+//! What the entries of a program share: one copy of equal constants, and caches by name.
+//!
+//! Two constants are the same where their values are, byte for byte; without values, where name, type and
+//! rule agree. Derived constants (transposes, joins, quantised forms) are the same where they are made
+//! alike from the same.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::konst::{Derivation, Source};
+use packwright_ir::{ConstId, Graph};
+use rayon::prelude::*;
+
+use super::regions::Shared;
+use crate::plan::Plan;
+use crate::plan::cache::{Cache, caches};
+use crate::plan::constants::{ALIGN, Form, StoredId};
+
+/// A constant of the program: the part that it is made from, and its place there.
+pub type Row = (usize, StoredId);
+
+/// Gives the constants of all parts their places in one section and lists each once.
+///
+/// # Errors
+/// `entry-weights-differ` and `entry-caches-differ`.
+pub fn share(parts: &mut [(&Graph, &mut Plan)]) -> Result<(Shared, Vec<Row>), Diagnostics> {
+    let mut problems = Vec::new();
+    let classes = Classes::of(&parts.iter().map(|(graph, _)| *graph).collect::<Vec<_>>());
+    differing(parts, &classes, &mut problems);
+    let mut rows: Vec<Row> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut row_of: Vec<Vec<Option<usize>>> = Vec::new();
+    for (part, (_, plan)) in parts.iter().enumerate() {
+        let stored = plan
+            .layout
+            .stored
+            .iter()
+            .enumerate()
+            .map(|(index, stored)| {
+                let key = classes.key(part, &stored.form, stored.table)?;
+                let row = *places.entry(key).or_insert_with(|| {
+                    rows.push((part, StoredId(index as u32)));
+                    rows.len() - 1
+                });
+                Some(row)
+            });
+        row_of.push(stored.collect());
+    }
+    let info = |&(part, id): &Row| parts[part].1.layout.get(id);
+    let mut offsets = vec![0; rows.len()];
+    let mut end = 0;
+    let mut weight_bytes = 0;
+    for table in [false, true] {
+        for (row, offset) in rows.iter().zip(&mut offsets) {
+            if info(row).table == table {
+                *offset = end;
+                end += info(row).bytes.next_multiple_of(ALIGN);
+            }
+        }
+        if !table {
+            weight_bytes = end;
+        }
+    }
+    let mut shared = Shared {
+        weight_bytes,
+        table_bytes: end - weight_bytes,
+        caches: Vec::new(),
+    };
+    for (graph, _) in parts.iter() {
+        shared.add_caches(graph, &mut problems);
+    }
+    if parts.len() > 1 {
+        unwritten(parts, &mut problems);
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    for ((_, plan), rows) in parts.iter_mut().zip(&row_of) {
+        plan.layout.weight_bytes = shared.weight_bytes;
+        plan.layout.table_bytes = shared.table_bytes;
+        for (stored, row) in plan.layout.stored.iter_mut().zip(rows) {
+            if let Some(row) = row {
+                stored.offset = offsets[*row];
+            }
+        }
+    }
+    Ok((shared, rows))
+}
+
+/// Caches that are read and never written.
+fn unwritten(parts: &[(&Graph, &mut Plan)], problems: &mut Vec<Diagnostic>) {
+    let all: Vec<Cache> = parts.iter().flat_map(|(graph, _)| caches(graph)).collect();
+    for cache in all.iter().filter(|cache| cache.new == 0) {
+        if !all.iter().any(|c| c.name == cache.name && c.new > 0) {
+            problems.push(
+                Diagnostic::error(
+                    "cache-unwritten",
+                    format!("no entry writes the cache `{}`, which is read", cache.name),
+                )
+                .help("add the entry whose outputs are called `present…` like it"),
+            );
+        }
+    }
+}
+
+/// Parameters of one name and type whose values differ between parts.
+fn differing(parts: &[(&Graph, &mut Plan)], classes: &Classes, problems: &mut Vec<Diagnostic>) {
+    let mut known: HashMap<(String, String), (usize, usize)> = HashMap::new();
+    for (part, (graph, _)) in parts.iter().enumerate() {
+        for (index, konst) in graph.consts().iter().enumerate() {
+            // Names that an exporter counts up are no identity.
+            let named = konst.name.contains('.') && !konst.name.contains("::");
+            if !named || !matches!(konst.source, Source::Bytes(_)) || !konst.ty.elem.is_float() {
+                continue;
+            }
+            let key = (konst.name.clone(), konst.ty.to_string());
+            let class = classes.of_const[part][index];
+            let (other, known) = *known.entry(key).or_insert((part, class));
+            if known != class {
+                let message = format!(
+                    "`{}` has other values in entry {part} than in entry {other}",
+                    konst.name
+                );
+                problems.push(
+                    Diagnostic::error("entry-weights-differ", message)
+                        .help("export all entries from the same model"),
+                );
+            }
+        }
+    }
+}
+
+/// Which constants of all parts are the same.
+struct Classes {
+    /// A number for each constant of each part; equal numbers, equal constants.
+    of_const: Vec<Vec<usize>>,
+}
+
+impl Classes {
+    fn of(graphs: &[&Graph]) -> Self {
+        let hashes: Vec<Vec<u64>> = graphs
+            .iter()
+            .map(|graph| {
+                graph
+                    .consts()
+                    .par_iter()
+                    .map(|k| content(&k.source))
+                    .collect()
+            })
+            .collect();
+        let mut stored: HashMap<(u64, String), Vec<(Bytes, usize)>> = HashMap::new();
+        let mut named: HashMap<String, usize> = HashMap::new();
+        let mut next = 0;
+        let mut of_const: Vec<Vec<usize>> = Vec::new();
+        for (graph, hashes) in graphs.iter().zip(&hashes) {
+            let mut classes: Vec<Option<usize>> = vec![None; graph.consts().len()];
+            for index in 0..classes.len() {
+                let mut fresh = || {
+                    next += 1;
+                    next - 1
+                };
+                class(
+                    graph,
+                    index,
+                    hashes,
+                    &mut classes,
+                    &mut stored,
+                    &mut named,
+                    &mut fresh,
+                );
+            }
+            of_const.push(classes.into_iter().map(Option::unwrap_or_default).collect());
+        }
+        Self { of_const }
+    }
+
+    /// What a stored constant is made of; none for what is no constant.
+    fn key(&self, part: usize, form: &Form, table: bool) -> Option<String> {
+        let class = |id: &ConstId| self.of_const[part][id.index()];
+        Some(match form {
+            Form::Channels {
+                matrix,
+                bias,
+                channels,
+                k,
+            } => {
+                let bias = bias.as_ref().map(class);
+                format!("channels {} {bias:?} {channels} {k} {table}", class(matrix))
+            }
+            Form::Vectors { parts, length } => {
+                let parts: Vec<usize> = parts.iter().map(class).collect();
+                format!("vectors {parts:?} {length}")
+            }
+            Form::Plain { konst } => format!("plain {}", class(konst)),
+            Form::Cache(_) => return None,
+        })
+    }
+}
+
+/// The class of a constant, after those that it is derived from.
+fn class(
+    graph: &Graph,
+    index: usize,
+    hashes: &[u64],
+    classes: &mut Vec<Option<usize>>,
+    stored: &mut HashMap<(u64, String), Vec<(Bytes, usize)>>,
+    named: &mut HashMap<String, usize>,
+    fresh: &mut dyn FnMut() -> usize,
+) -> usize {
+    if let Some(class) = classes[index] {
+        return class;
+    }
+    let konst = &graph.consts()[index];
+    let ty = konst.ty.to_string();
+    let found = match &konst.source {
+        Source::Bytes(bytes) => {
+            let alike = stored.entry((hashes[index], ty)).or_default();
+            match alike.iter().find(|(other, _)| other == bytes) {
+                Some((_, class)) => *class,
+                None => {
+                    let class = fresh();
+                    alike.push((bytes.clone(), class));
+                    class
+                }
+            }
+        }
+        Source::Synthetic(fill) => *named
+            .entry(format!("fill {fill:?} {ty}"))
+            .or_insert_with(&mut *fresh),
+        Source::Absent => *named
+            .entry(format!("absent {} {ty}", konst.name))
+            .or_insert_with(&mut *fresh),
+        Source::Derived(derivation) => {
+            let from: Vec<usize> = derivation
+                .sources()
+                .iter()
+                .map(|id| class(graph, id.index(), hashes, classes, stored, named, fresh))
+                .collect();
+            let how = match derivation {
+                Derivation::Transpose { perm, .. } => format!("transpose {perm:?}"),
+                Derivation::Reshape { .. } => "reshape".to_owned(),
+                Derivation::Concat { axis, .. } => format!("concat {axis}"),
+                Derivation::Quantize { .. } => "quantize".to_owned(),
+                Derivation::Scale { factor, .. } => format!("scale {:x}", factor.to_bits()),
+            };
+            *named
+                .entry(format!("{how} {from:?} {ty}"))
+                .or_insert_with(&mut *fresh)
+        }
+    };
+    classes[index] = Some(found);
+    found
+}
+
+/// A hash of stored values; 0 where there are none.
+fn content(source: &Source) -> u64 {
+    match source {
+        Source::Bytes(bytes) => {
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            hasher.finish()
+        }
+        Source::Synthetic(_) | Source::Absent | Source::Derived(_) => 0,
+    }
+}

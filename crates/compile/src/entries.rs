@@ -1,0 +1,149 @@
+//! Several graphs as the entries of one program: prefill and decode, encoder and decoder.
+
+use bytes::Bytes;
+use packwright_ir::Graph;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_packet::program::{Constants, Program};
+use packwright_target::Target;
+
+use crate::bound;
+use crate::emit::constants;
+use crate::emit::share::{self, Row};
+use crate::emit::{self, Source};
+use crate::options::CompileOptions;
+use crate::pass::PassReport;
+use crate::pipeline;
+use crate::plan::{self, Plan};
+
+/// A graph that is to be an entry.
+#[derive(Clone, Debug)]
+pub struct EntrySource {
+    pub name: String,
+    pub graph: Graph,
+}
+
+/// What the compilation of an entry leaves behind.
+#[derive(Clone, Debug)]
+pub struct CompiledEntry {
+    pub name: String,
+    /// The legal graph that the plan is for.
+    pub graph: Graph,
+    pub plan: Plan,
+    pub passes: Vec<PassReport>,
+}
+
+/// A program with what its entries were made from.
+#[derive(Clone, Debug)]
+pub struct CompiledProgram {
+    pub program: Program,
+    pub entries: Vec<CompiledEntry>,
+    /// The constants section, each constant once.
+    rows: Vec<Row>,
+}
+
+/// Compiles graphs to one program. Equal constants are stored once, caches of one name are one. The
+/// constants of the program are absent; [`CompiledProgram::with_constants`] makes them.
+///
+/// # Errors
+/// Lists everything that stands in the way, in all entries.
+pub fn compile_entries(
+    sources: Vec<EntrySource>,
+    target: &Target,
+    options: &CompileOptions,
+) -> Result<CompiledProgram, Diagnostics> {
+    let mut problems = Vec::new();
+    let mut entries: Vec<CompiledEntry> = Vec::new();
+    for source in sources {
+        if entries.iter().any(|entry| entry.name == source.name) {
+            let message = format!("two entries are called `{}`", source.name);
+            problems.push(Diagnostic::error("entry-repeated", message));
+            continue;
+        }
+        let name = source.name.clone();
+        match compile_entry(source, target, options) {
+            Ok(entry) => entries.push(entry),
+            Err(found) => problems.extend(found.0.into_iter().map(|mut problem| {
+                let place = problem.place.take().unwrap_or_default();
+                problem.at(format!("entry {name} {place}").trim_end().to_owned())
+            })),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    let mut parts: Vec<(&Graph, &mut Plan)> = entries
+        .iter_mut()
+        .map(|entry| (&entry.graph, &mut entry.plan))
+        .collect();
+    let (shared, rows) = share::share(&mut parts)?;
+    let bounds: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            bound::bound(
+                &entry.graph,
+                target,
+                &entry.plan.storage,
+                &entry.plan.layout,
+            )
+        })
+        .collect();
+    let sources: Vec<Source<'_>> = entries
+        .iter()
+        .zip(&bounds)
+        .map(|(entry, bound)| Source {
+            name: &entry.name,
+            graph: &entry.graph,
+            plan: &entry.plan,
+            bound,
+        })
+        .collect();
+    let program = emit::emit(target, &sources, &shared, "w8a8")?;
+    Ok(CompiledProgram {
+        program,
+        entries,
+        rows,
+    })
+}
+
+fn compile_entry(
+    source: EntrySource,
+    target: &Target,
+    options: &CompileOptions,
+) -> Result<CompiledEntry, Diagnostics> {
+    let EntrySource { name, mut graph } = source;
+    let passes = pipeline::run_graph_pipeline(&mut graph, &options.graph)?;
+    let plan = plan::plan(&graph, target, &options.plan)?;
+    Ok(CompiledEntry {
+        name,
+        graph,
+        plan,
+        passes,
+    })
+}
+
+impl CompiledProgram {
+    /// Fills in the constants where all graphs have values for them, and says whether they have.
+    ///
+    /// # Errors
+    /// Lists constants whose values cannot be used.
+    pub fn with_constants(&mut self) -> Result<bool, Diagnostics> {
+        let all = self
+            .entries
+            .iter()
+            .all(|entry| constants::available(&entry.graph, &entry.plan.layout));
+        if !all {
+            return Ok(false);
+        }
+        let rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|&(part, id)| {
+                let entry = &self.entries[part];
+                (&entry.graph, entry.plan.layout.get(id))
+            })
+            .collect();
+        let section = constants::section(&rows, self.program.constants.len())?;
+        self.program.constants = Constants::Present(Bytes::from(section));
+        Ok(true)
+    }
+}

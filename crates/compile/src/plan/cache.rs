@@ -1,0 +1,200 @@
+//! Caches: keys and values of earlier positions, in DRAM from one pass to the next.
+//!
+//! A cache has a plane for each batch element and head: int8 rows, one behind the other, and behind the
+//! room for all of them their scales. So what attention reads of a head is two sequential runs, however
+//! many rows there are. How many there are is a register of the entry: the rows that a cache holds are the
+//! most that it can hold before the pass.
+
+use packwright_ir::eval::konst;
+use packwright_ir::{ConstId, Graph, NodeId, Op, Quant, Value};
+
+use packwright_packet::operand::{Affine, Reg};
+use packwright_packet::program::Register;
+
+use crate::graph::fuse_cache::state_name;
+use crate::graph::matching::is_known;
+
+/// Name of the register that counts the rows that growing caches hold.
+pub const POSITION: &str = "pos";
+
+/// A cache node in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// What past and present are called.
+    pub name: String,
+    pub batch: usize,
+    pub heads: usize,
+    /// Elements of a row of one head; they share a scale.
+    pub width: usize,
+    /// Most rows that are held before the pass.
+    pub held: usize,
+    /// Rows that the pass adds.
+    pub new: usize,
+    /// The rows that are added.
+    pub added: Option<Value>,
+    /// Whether always so many rows are held: what else attention reads is right for them only.
+    pub fixed: bool,
+}
+
+impl Cache {
+    /// The cache behind a value, if it is quantised head by head.
+    pub fn of(graph: &Graph, value: Value) -> Option<Self> {
+        if !matches!(graph.op(value.node), Op::Cache) {
+            return None;
+        }
+        let past = graph.operand(value.node, 0)?;
+        let added = graph.operand(value.node, 1);
+        let Op::Input { name } = graph.op(past.node) else {
+            return None;
+        };
+        let ty = graph.ty(value);
+        let Some(Quant::Row { group }) = ty.quant else {
+            return None;
+        };
+        let rows = |value: Value| graph.ty(value).shape[1];
+        Some(Self {
+            name: state_name(name).to_owned(),
+            batch: ty.shape[0],
+            heads: ty.columns() / group,
+            width: group,
+            held: rows(past),
+            new: added.map_or(0, rows),
+            added,
+            fixed: growing(graph).any(|attention| !hides_nothing(graph, attention)),
+        })
+    }
+
+    /// The register that says how many rows are held; none where that is fixed.
+    pub fn register(&self) -> Option<&'static str> {
+        (self.held > 0 && self.new > 0 && !self.fixed).then_some(POSITION)
+    }
+
+    /// `base` and `scale` for each row that is held at run time.
+    pub fn at_position(&self, base: u64, scale: u64) -> Affine {
+        match self.register() {
+            Some(_) => Affine {
+                base,
+                term: Some((Reg(0), scale)),
+            },
+            None => Affine::constant(base + scale * self.held as u64),
+        }
+    }
+
+    /// Rows behind the pass.
+    pub fn rows(&self) -> usize {
+        self.held + self.new
+    }
+
+    /// Planes: a head of a batch element each.
+    pub fn planes(&self) -> usize {
+        self.batch * self.heads
+    }
+
+    /// Bytes of one row of a plane with its scale.
+    pub fn row_bytes(&self) -> u64 {
+        self.width as u64 + 4
+    }
+
+    /// Bytes of the elements of a plane with room for `rows` rows; the scales lie behind them.
+    pub fn data_bytes(&self, rows: usize) -> u64 {
+        (rows as u64 * self.width as u64).next_multiple_of(4)
+    }
+
+    /// Bytes of a plane with room for `rows` rows.
+    pub fn plane_bytes(&self, rows: usize) -> u64 {
+        self.data_bytes(rows) + rows as u64 * 4
+    }
+}
+
+/// Whether an input is what a cache holds: it stays in DRAM, and no pass brings it in as a whole.
+pub fn is_held(graph: &Graph, input: NodeId) -> bool {
+    let mut users = graph.users(input.into()).into_iter();
+    users.any(|(user, position)| position == 0 && matches!(graph.op(user), Op::Cache))
+}
+
+/// Whether an attention reads rows that caches hold.
+pub fn reads_held(graph: &Graph, attention: NodeId) -> bool {
+    let mut factors = graph.operands(attention).into_iter().skip(1).take(2);
+    factors.any(|value| {
+        matches!(graph.op(value.node), Op::Cache)
+            && graph
+                .operand(value.node, 0)
+                .is_some_and(|past| graph.ty(past).shape[1] > 0)
+    })
+}
+
+/// The attentions whose keys grow behind what is held.
+fn growing(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
+    let attentions = graph.node_ids().into_iter();
+    attentions.filter(|&node| {
+        matches!(graph.op(node), Op::Attention(_))
+            && reads_held(graph, node)
+            && graph
+                .operand(node, 1)
+                .is_some_and(|keys| graph.operands(keys.node).len() > 1)
+    })
+}
+
+/// Whether the mask of an attention says the same of the first columns, however many there are. What
+/// comes from inputs is given anew for each pass; constants along the columns have to be all the same.
+fn hides_nothing(graph: &Graph, attention: NodeId) -> bool {
+    let Some(mask) = graph.operand(attention, 3) else {
+        return true;
+    };
+    let columns = graph.ty(mask).columns();
+    let mut pending = vec![mask];
+    let mut seen = Vec::new();
+    while let Some(value) = pending.pop() {
+        if seen.contains(&value) {
+            continue;
+        }
+        seen.push(value);
+        match graph.as_const(value) {
+            Some(id) if graph.ty(value).elements() >= columns && columns > 1 => {
+                if !is_known(graph, id) || !uniform(graph, id) {
+                    return false;
+                }
+            }
+            Some(_) => {}
+            None => pending.extend(graph.operands(value.node)),
+        }
+    }
+    true
+}
+
+/// Whether all elements of a constant are the same.
+fn uniform(graph: &Graph, id: ConstId) -> bool {
+    let Ok(tensor) = konst::value(graph, id) else {
+        return false;
+    };
+    let bytes = tensor.to_le_bytes();
+    let size = graph.konst(id).ty.elem.bytes();
+    bytes.chunks(size).all(|element| element == &bytes[..size])
+}
+
+/// The registers that a graph needs.
+pub fn registers(graph: &Graph) -> Vec<Register> {
+    let growing = caches(graph);
+    let most = growing
+        .iter()
+        .filter(|cache| cache.register().is_some())
+        .map(|cache| cache.held as u64)
+        .max();
+    most.into_iter()
+        .map(|max| Register {
+            name: POSITION.to_owned(),
+            max,
+        })
+        .collect()
+}
+
+/// All caches of a graph, in the order of their inputs.
+pub fn caches(graph: &Graph) -> Vec<Cache> {
+    let mut found: Vec<Cache> = Vec::new();
+    for &input in graph.inputs() {
+        for (user, _) in graph.users(input.into()) {
+            found.extend(Cache::of(graph, user.into()));
+        }
+    }
+    found
+}
