@@ -44,8 +44,9 @@ mod rows;
 mod gather;
 mod transfer;
 
-mod dot;
+mod kernel;
 mod matmul;
+mod simd;
 mod tile;
 
 mod binary;
