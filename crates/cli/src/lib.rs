@@ -19,13 +19,15 @@
 //! # Ok::<(), packwright::errors::Failure>(())
 //! ```
 //!
-//! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`survey`],
+//! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`job`], [`report`], [`survey`],
 //! [`inspect`], [`arrays`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
 pub mod passes;
+pub mod recipe;
 
+pub mod calibration;
 pub mod job;
 pub mod report;
 pub mod survey;

@@ -8,6 +8,7 @@ use packwright_target::Target;
 
 use crate::bound;
 use crate::emit;
+use crate::graph::{calibrate, compensate};
 use crate::options::CompileOptions;
 use crate::pass::PassReport;
 use crate::pipeline;
@@ -36,6 +37,12 @@ pub fn compile(
     let plan = plan::plan(&graph, target, &options.plan)?;
     let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
     let program = emit::emit(&graph, target, &plan, bound, "w8a8")?;
+    if let Some(calibration) = &options.graph.calibration
+        && calibration.compensate
+        && calibrate::has_weights(&graph)
+    {
+        compensate::run(&mut graph, &calibration.samples)?;
+    }
     Ok(Compiled {
         program,
         plan,

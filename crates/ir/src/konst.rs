@@ -36,6 +36,7 @@ impl Derivation {
             | Derivation::Quantize { of }
             | Derivation::Scale { of, .. } => std::slice::from_ref(of),
             Derivation::Concat { of, .. } => of,
+            Derivation::Scaled { of } => of,
         }
     }
 }
@@ -97,6 +98,9 @@ pub enum Derivation {
     Concat { of: Vec<ConstId>, axis: usize },
     /// Quantised to i8 with a scale for each index along the axis of the result's `Quant::Channel`.
     Quantize { of: ConstId },
+    /// i8 values with the scales of their channels: the first constant holds the values, the second one
+    /// f32 for each index along the axis of the result's `Quant::Channel`.
+    Scaled { of: [ConstId; 2] },
     /// Every element multiplied by a number.
     Scale { of: ConstId, factor: f32 },
 }

@@ -9,6 +9,7 @@ pub mod estimate;
 pub mod explain;
 pub mod inspect;
 pub mod opt;
+pub mod quantize;
 pub mod run;
 pub mod simulate;
 pub mod slms;

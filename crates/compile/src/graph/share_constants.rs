@@ -81,6 +81,11 @@ fn representative(
                 | Derivation::Reshape { of }
                 | Derivation::Quantize { of }
                 | Derivation::Scale { of, .. } => *of = representative(graph, *of, kept, first),
+                Derivation::Scaled { of } => {
+                    for of in of {
+                        *of = representative(graph, *of, kept, first);
+                    }
+                }
                 Derivation::Concat { of, .. } => {
                     for of in of {
                         *of = representative(graph, *of, kept, first);

@@ -404,6 +404,7 @@ fn sources_mut(source: &mut Source) -> &mut [ConstId] {
             | Derivation::Quantize { of }
             | Derivation::Scale { of, .. } => std::slice::from_mut(of),
             Derivation::Concat { of, .. } => of,
+            Derivation::Scaled { of } => of,
         },
     }
 }

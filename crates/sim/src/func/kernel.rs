@@ -188,7 +188,9 @@ mod tests {
         let mut state = seed.wrapping_mul(2).wrapping_add(1);
         (0..count)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 ((state >> 33) % 255) as u8 as i16 - 127
             })
             .map(|x| x as i8)

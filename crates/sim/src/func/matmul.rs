@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use packwright_numerics::activation::Activation;
-use packwright_numerics::matmul::{
-    ColumnScale, Epilogue, MAX_INNER, start_groups_row,
-};
+use packwright_numerics::matmul::{ColumnScale, Epilogue, MAX_INNER, start_groups_row};
 use packwright_numerics::quant::Scale;
 use packwright_packet::defs::{FLOAT_ELEMS, Matmul};
 use packwright_packet::operand::{Elem, View};

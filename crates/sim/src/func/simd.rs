@@ -185,7 +185,10 @@ mod x86 {
         let left = _mm256_hadd_epi32(acc[0], acc[1]);
         let right = _mm256_hadd_epi32(acc[2], acc[3]);
         let all = _mm256_hadd_epi32(left, right);
-        let four = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+        let four = _mm_add_epi32(
+            _mm256_castsi256_si128(all),
+            _mm256_extracti128_si256(all, 1),
+        );
         let mut sums = [0; 4];
         // SAFETY: four sums are one vector.
         unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), four) };

@@ -6,9 +6,7 @@ use std::ops::Range;
 use packwright_numerics::matmul::{add_group_row, start_groups_row};
 
 use super::area::Area;
-use super::kernel::{
-    PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns,
-};
+use super::kernel::{PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns};
 
 /// Rows of the left operand in a tile.
 pub(super) const TILE_ROWS: usize = 128;
