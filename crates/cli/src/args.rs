@@ -74,6 +74,7 @@ pub enum Command {
     Estimate(cmd::estimate::Estimate),
     Compile(cmd::compile::Compile),
     Quantize(cmd::quantize::Quantize),
+    Evaluate(cmd::evaluate::Evaluate),
     Simulate(cmd::simulate::Simulate),
     Run(cmd::run::Run),
     Inspect(cmd::inspect::Inspect),
@@ -94,6 +95,7 @@ impl Command {
             Command::Estimate(args) => args.json,
             Command::Compile(args) => args.json,
             Command::Quantize(args) => args.json,
+            Command::Evaluate(args) => args.json,
             Command::Simulate(args) => args.json,
             Command::Run(args) => args.json,
             Command::Inspect(args) => args.json,
@@ -210,7 +212,7 @@ pub struct RecipeArgs {
     pub activations: ActivationsArg,
     /// Most elements of a row that share a scale, for layers that the recipe does not name [default: 64].
     #[arg(help_heading = "Quantisation", long, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(16..=131072), conflicts_with = "activations")]
+          value_parser = clap::value_parser!(u32).range(16..=131072))]
     pub group: Option<u32>,
     /// How static scales are chosen.
     #[arg(

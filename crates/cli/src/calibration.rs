@@ -55,7 +55,7 @@ pub fn quantize(
     loop {
         say("comparing with floats");
         let quantized = quantized(graph, &recipe, calibration)?;
-        let distance = sensitivity::distance(&meant, &quantized, samples, &|| {})?;
+        let distance = sensitivity::distance(&meant, &quantized, samples, &mut |_, _, _| {})?;
         let reached = target.is_none_or(|target| distance.mean_cosine() >= target);
         let errors = match reached {
             true => IndexMap::new(),

@@ -19,7 +19,7 @@
 //! # Ok::<(), packwright::errors::Failure>(())
 //! ```
 //!
-//! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`job`], [`report`], [`survey`],
+//! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`evaluation`], [`job`], [`report`], [`survey`],
 //! [`inspect`], [`arrays`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
@@ -28,8 +28,10 @@ pub mod passes;
 pub mod recipe;
 
 pub mod calibration;
+pub mod evaluation;
 pub mod job;
 pub mod report;
+pub mod score;
 pub mod survey;
 
 pub mod inspect;

@@ -6,6 +6,7 @@ pub mod compile;
 pub mod completions;
 pub mod dis;
 pub mod estimate;
+pub mod evaluate;
 pub mod explain;
 pub mod inspect;
 pub mod opt;

@@ -85,7 +85,11 @@ impl Distance {
     }
 }
 
-/// Compares a quantised graph with the one that it came from.
+/// What a graph computes, by name.
+pub type Results = [(String, Tensor)];
+
+/// Compares a quantised graph with the one that it came from; `each` sees the results of every sample, floats
+/// first.
 ///
 /// # Errors
 /// When a sample cannot be evaluated.
@@ -93,7 +97,7 @@ pub fn distance(
     meant: &Graph,
     quantized: &Graph,
     samples: &[Sample],
-    done: &dyn Fn(),
+    each: &mut dyn FnMut(usize, &Results, &Results),
 ) -> Result<Distance, Diagnostics> {
     let mut distance = Distance::default();
     let (of_meant, of_found) = (names(meant), names(quantized));
@@ -125,7 +129,7 @@ pub fn distance(
             error.add(&rows(meant), &rows(found));
         }
         distance.results.push(error);
-        done();
+        each(number, &results, &found);
     }
     Ok(distance)
 }

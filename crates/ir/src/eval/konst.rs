@@ -117,6 +117,9 @@ pub fn quantized_channels(
     let k = konst.ty.shape[1 - axis];
     let mut floats = vec![0.0; range.len() * k];
     channels(graph, *of, axis, range.clone(), &mut floats)?;
+    if floats.iter().any(|x| !x.is_finite()) {
+        return Err(EvalError::NotFinite(graph.konst(*of).name.clone()));
+    }
     let mut q = vec![0i8; floats.len()];
     let mut scales = vec![0.0; range.len()];
     quantize_rows(&floats, range.len(), &mut q, &mut scales);
