@@ -6,6 +6,7 @@ use bytes::Bytes;
 use insta::assert_snapshot;
 use packwright_compile::compile::{Compiled, compile, with_constants};
 use packwright_compile::graph::calibrate::Calibration;
+use packwright_compile::graph::recipe::Recipe;
 use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::GraphOptions;
 use packwright_ir::eval;
@@ -223,9 +224,13 @@ fn calibrated_scales_compute_what_the_graph_means() {
         .map(|seed| eval::random_inputs(&source, seed))
         .collect();
     for samples in [samples, Vec::new()] {
-        let calibration = Calibration { samples, seed: 5 };
+        let calibration = Calibration {
+            samples,
+            ..Calibration::default()
+        };
         let options = CompileOptions {
             graph: GraphOptions {
+                recipe: Recipe::fixed(),
                 calibration: Some(calibration),
             },
             ..CompileOptions::default()

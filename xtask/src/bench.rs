@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::{call, root};
+use crate::{call, target_folder};
 
 /// Times the release build; every figure is the median of `runs` runs after one that is not counted.
 pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
@@ -34,11 +34,6 @@ pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
         real(&program, model, folder.path(), runs)?;
     }
     Ok(())
-}
-
-/// Where cargo builds.
-fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Compiles a model with weights and copies its file in turn.

@@ -41,20 +41,17 @@ enum Chore {
         #[arg(long, default_value_t = 5)]
         runs: usize,
     },
-    /// Compares a model with real weights with reference results: bits, and distance to f32.
+    /// Fetches models with real weights, runs their packets and compares with floats.
     Accuracy {
-        /// The model.
+        /// Where the models are kept [default: accuracy/ where cargo builds].
         #[arg(long)]
-        model: PathBuf,
-        /// Folder with inputs.npz and fp32.npz.
+        folder: Option<PathBuf>,
+        /// Write docs/accuracy.md.
         #[arg(long)]
-        reference: PathBuf,
-        /// The machine.
-        #[arg(long, default_value = "e2")]
-        target: String,
-        /// Positions of a sample.
-        #[arg(long, default_value_t = 128)]
-        seq: u64,
+        write: bool,
+        /// Go on without figures where Python or the registry is not there.
+        #[arg(long)]
+        skip_missing: bool,
     },
     /// Writes the prost code of onnx.proto anew.
     Proto,
@@ -67,11 +64,13 @@ fn main() -> ExitCode {
         Chore::Docs { check } => docs::run(check),
         Chore::Bench { model, runs } => bench::run(model.as_deref(), runs),
         Chore::Accuracy {
-            model,
-            reference,
-            target,
-            seq,
-        } => accuracy::run(&model, &reference, &target, seq),
+            folder,
+            write,
+            skip_missing,
+        } => {
+            let folder = folder.unwrap_or_else(|| target_folder().join("accuracy"));
+            accuracy::run(&folder, write, skip_missing)
+        }
         Chore::Proto => proto::run(),
     };
     match result {
@@ -88,6 +87,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Where cargo builds.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Runs a command in the workspace and fails when it does.

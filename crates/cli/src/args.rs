@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use packwright::compile::graph::observe::Observer;
 use packwright::compile::options::PlanMode;
 use packwright::constants::{Choice, InputFile};
 use packwright::errors::Failure;
 use packwright::model::{Binding, Given};
-use packwright::options::{self, Activations, CompileChoices};
+use packwright::options::{self, Activations, CompileChoices, QuantizeChoices};
 use packwright::target::Target;
 
 use crate::cmd;
@@ -75,6 +76,8 @@ pub enum Command {
     Estimate(cmd::estimate::Estimate),
     Plan(cmd::plan::Plan),
     Compile(cmd::compile::Compile),
+    Quantize(cmd::quantize::Quantize),
+    Evaluate(cmd::evaluate::Evaluate),
     Simulate(cmd::simulate::Simulate),
     Run(cmd::run::Run),
     Generate(cmd::generate::Generate),
@@ -95,6 +98,8 @@ impl Command {
             Command::Slms(args) => args.json,
             Command::Estimate(args) => args.json,
             Command::Compile(args) => args.json,
+            Command::Quantize(args) => args.json,
+            Command::Evaluate(args) => args.json,
             Command::Simulate(args) => args.json,
             Command::Run(args) => args.json,
             Command::Generate(args) => args.json,
@@ -231,17 +236,8 @@ fn file((name, choice): &(String, Choice)) -> Option<InputFile> {
 /// How a model is quantised and planned.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ChoiceArgs {
-    /// Inputs to calibrate with, an .npz with a leading axis of samples.
-    #[arg(help_heading = "Compilation", long, value_name = "FILE")]
-    pub calibrate: Option<PathBuf>,
-    /// Scales of activations: found for each row at run time, or fixed by calibration.
-    #[arg(
-        help_heading = "Compilation",
-        long,
-        value_name = "HOW",
-        default_value = "row"
-    )]
-    pub activations: ActivationsArg,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
     /// Most bytes of one weight tile [default: chosen from the SRAM size].
     #[arg(help_heading = "Compilation", long, value_name = "BYTES")]
     pub tile_bytes: Option<String>,
@@ -267,6 +263,41 @@ pub enum PlanArg {
     LayerWise,
 }
 
+/// How a model is quantised.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RecipeArgs {
+    /// How each layer is quantised, as `packwright quantize` writes it.
+    #[arg(help_heading = "Quantisation", long, value_name = "FILE.toml")]
+    pub recipe: Option<PathBuf>,
+    /// Inputs to calibrate with, an .npz with a leading axis of samples: static scales follow from them,
+    /// and weights are rounded for inputs like these.
+    #[arg(help_heading = "Quantisation", long, value_name = "FILE.npz")]
+    pub calibrate: Option<PathBuf>,
+    /// Scales of activations: found for each row at run time, or fixed by calibration.
+    #[arg(
+        help_heading = "Quantisation",
+        long,
+        value_name = "HOW",
+        default_value = "row"
+    )]
+    pub activations: ActivationsArg,
+    /// Most elements of a row that share a scale, for layers that the recipe does not name [default: 64].
+    #[arg(help_heading = "Quantisation", long, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(16..=131072))]
+    pub group: Option<u32>,
+    /// How static scales are chosen.
+    #[arg(
+        help_heading = "Quantisation",
+        long,
+        value_name = "HOW",
+        default_value = "min-max"
+    )]
+    pub observer: ObserverArg,
+    /// Round each weight to its nearest value, whatever the samples say.
+    #[arg(help_heading = "Quantisation", long)]
+    pub nearest: bool,
+}
+
 /// Scales of activations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ActivationsArg {
@@ -275,27 +306,54 @@ pub enum ActivationsArg {
     Static,
 }
 
+/// How static scales are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ObserverArg {
+    #[default]
+    MinMax,
+    Percentile,
+    Entropy,
+    Mse,
+}
+
+impl RecipeArgs {
+    /// The choices for the library.
+    pub fn resolve(&self) -> QuantizeChoices {
+        QuantizeChoices {
+            activations: match self.activations {
+                ActivationsArg::Row => Activations::Row,
+                ActivationsArg::Static => Activations::Static,
+            },
+            group: self.group.map(|group| group as usize),
+            recipe: self.recipe.clone(),
+            calibration: self.calibrate.clone(),
+            observer: match self.observer {
+                ObserverArg::MinMax => Observer::MinMax,
+                ObserverArg::Percentile => Observer::Percentile,
+                ObserverArg::Entropy => Observer::Entropy,
+                ObserverArg::Mse => Observer::Mse,
+            },
+            nearest: self.nearest,
+        }
+    }
+}
+
 impl ChoiceArgs {
     /// The choices for the compiler.
     pub fn resolve(&self) -> Result<CompileChoices, Failure> {
-        let activations = match self.activations {
-            ActivationsArg::Row => Activations::Row,
-            ActivationsArg::Static => Activations::Static,
-        };
         let tile_bytes = self
             .tile_bytes
             .as_deref()
             .map(options::byte_count)
             .transpose()?;
         Ok(CompileChoices {
-            activations,
+            quantization: self.recipe.resolve(),
             tile_bytes,
             plan: match self.plan {
                 PlanArg::Best => PlanMode::Best,
                 PlanArg::FusedOps => PlanMode::FusedOps,
                 PlanArg::LayerWise => PlanMode::LayerWise,
             },
-            calibration: self.calibrate.clone(),
         })
     }
 }

@@ -46,6 +46,11 @@ impl Problem {
         Diagnostic::error(code, message).into()
     }
 
+    /// Something the user should know.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Diagnostic::warning(code, message).into()
+    }
+
     /// A complaint about something that this version cannot do.
     pub fn unsupported(code: &'static str, message: impl Into<String>) -> Self {
         Diagnostic::unsupported(code, message).into()

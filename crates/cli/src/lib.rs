@@ -19,15 +19,20 @@
 //! # Ok::<(), packwright::errors::Failure>(())
 //! ```
 //!
-//! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`survey`],
-//! [`generate`], [`cost`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
+//! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`evaluation`], [`job`],
+//! [`report`], [`survey`], [`generate`], [`cost`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`],
+//! [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
 pub mod passes;
+pub mod recipe;
 
+pub mod calibration;
+pub mod evaluation;
 pub mod job;
 pub mod report;
+pub mod score;
 pub mod survey;
 
 pub mod cost;

@@ -36,6 +36,8 @@ fn dispatch(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Estimate(args) => cmd::estimate::run(args, output),
         Command::Plan(args) => cmd::plan::run(args, output),
         Command::Compile(args) => cmd::compile::run(args, output),
+        Command::Evaluate(args) => cmd::evaluate::run(args, output),
+        Command::Quantize(args) => cmd::quantize::run(args, output),
         Command::Simulate(args) => cmd::simulate::run(args, output),
         Command::Run(args) => cmd::run::run(args, output),
         Command::Generate(args) => cmd::generate::run(args, output),

@@ -4,24 +4,40 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packwright_compile::graph::calibrate::Calibration;
+use packwright_compile::graph::observe::Observer;
+use packwright_compile::graph::recipe::Recipe;
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_ir::Graph;
 use packwright_target::{Target, config::TargetError, unit};
 
 use crate::errors::{Failure, Problem};
-use crate::{arrays, feed, file};
+use crate::{arrays, feed, file, recipe};
 
 /// How a model is quantised and planned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompileChoices {
-    pub activations: Activations,
+    pub quantization: QuantizeChoices,
     /// Most bytes of one weight tile.
     pub tile_bytes: Option<u64>,
     /// What may stay in SRAM between operators.
     pub plan: PlanMode,
+}
+
+/// How a model is quantised.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QuantizeChoices {
+    pub activations: Activations,
+    /// Most elements of a row that share a scale.
+    pub group: Option<usize>,
+    /// A file to start from.
+    pub recipe: Option<PathBuf>,
     /// Inputs to calibrate with.
     pub calibration: Option<PathBuf>,
+    /// How static scales are chosen.
+    pub observer: Observer,
+    /// Whether weights are rounded each to its nearest value, whatever the samples say.
+    pub nearest: bool,
 }
 
 /// Scales of activations.
@@ -34,24 +50,55 @@ pub enum Activations {
     Static,
 }
 
+impl QuantizeChoices {
+    /// The recipe that is meant.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says what makes no sense.
+    pub fn recipe(&self) -> Result<Recipe, Failure> {
+        let mut recipe = match &self.recipe {
+            Some(path) => recipe::read(&file::read_text(path)?)
+                .map_err(|failure| failure.at(&file::shown(path)))?,
+            None => Recipe::default(),
+        };
+        if self.activations == Activations::Static {
+            recipe.default = packwright_compile::graph::recipe::Activations::Static;
+        }
+        if let Some(group) = self.group {
+            recipe.default = packwright_compile::graph::recipe::Activations::Row { group };
+        }
+        Ok(recipe)
+    }
+
+    /// The samples for a graph, if there are any.
+    ///
+    /// # Errors
+    /// When they cannot be read, or do not fit the inputs.
+    pub fn calibration(&self, graph: &Graph) -> Result<Option<Calibration>, Failure> {
+        let Some(path) = &self.calibration else {
+            return Ok(None);
+        };
+        let arrays = arrays::read(path)?;
+        let samples =
+            feed::tensors(graph, &arrays).map_err(|failure| failure.at(&file::shown(path)))?;
+        Ok(Some(Calibration {
+            samples,
+            observer: self.observer,
+            compensate: !self.nearest,
+        }))
+    }
+}
+
 impl CompileChoices {
     /// The options of the compiler for a graph.
     ///
     /// # Errors
     /// When a choice is not possible, or the samples to calibrate with do not fit the inputs.
     pub fn resolve(&self, graph: &Graph) -> Result<CompileOptions, Failure> {
-        let fixed = self.activations == Activations::Static || self.calibration.is_some();
-        let samples = match &self.calibration {
-            Some(path) => {
-                let arrays = arrays::read(path)?;
-                feed::tensors(graph, &arrays).map_err(|failure| failure.at(&file::shown(path)))?
-            }
-            None => Vec::new(),
-        };
-        let calibration = Calibration { samples, seed: 0 };
         Ok(CompileOptions {
             graph: GraphOptions {
-                calibration: fixed.then_some(calibration),
+                recipe: self.quantization.recipe()?,
+                calibration: self.quantization.calibration(graph)?,
             },
             plan: PlanOptions {
                 tile_bytes: self.tile_bytes,

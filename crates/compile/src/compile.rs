@@ -9,6 +9,7 @@ use packwright_target::Target;
 use crate::bound;
 use crate::emit;
 use crate::emit::regions::Shared;
+use crate::graph::{calibrate, compensate};
 use crate::options::CompileOptions;
 use crate::pass::PassReport;
 use crate::pipeline;
@@ -53,6 +54,12 @@ pub fn compile(
         bound: &bound,
     };
     let program = emit::emit(target, &[source], &shared, "w8a8")?;
+    if let Some(calibration) = &options.graph.calibration
+        && calibration.compensate
+        && calibrate::has_weights(&graph)
+    {
+        compensate::run(&mut graph, &calibration.samples)?;
+    }
     Ok(Compiled {
         program,
         plan,

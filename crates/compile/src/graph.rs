@@ -1,8 +1,12 @@
 //! Passes from graph to graph, one file each; `pass::PASSES` holds their order.
 
 pub mod calibrate;
+pub mod compensate;
 pub mod legalize;
+pub mod observe;
 pub mod quantize;
+pub mod recipe;
+pub mod sensitivity;
 
 pub(crate) mod matching;
 mod trace;

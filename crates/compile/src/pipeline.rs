@@ -4,16 +4,19 @@ use packwright_ir::Graph;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::verify::{self, Stage};
 
-use crate::graph::calibrate::Calibration;
+use crate::graph::calibrate::{self, Calibration};
 use crate::graph::eliminate_dead;
 use crate::graph::quantize;
+use crate::graph::recipe::Recipe;
 use crate::pass::{self, Pass, PassReport};
 
 /// What the graph passes may choose.
 #[derive(Clone, Debug, Default)]
 pub struct GraphOptions {
-    /// Fixes the scales of activations in front of linear layers; without it they are found for each row
-    /// at run time.
+    /// How activations in front of products are quantised.
+    pub recipe: Recipe,
+    /// Samples for scales that the recipe leaves open, and for the rounding of weights. They change values
+    /// only: packets and time do not depend on them.
     pub calibration: Option<Calibration>,
 }
 
@@ -62,11 +65,18 @@ pub fn run_graph_pipeline(
 ) -> Result<Vec<PassReport>, Diagnostics> {
     let mut reports = fuse(graph)?;
     let quantize = pass::find("quantize").expect("is in the table");
-    let ranges = match &options.calibration {
-        Some(calibration) => Some(calibration.ranges(graph)?),
-        None => None,
-    };
-    let run = |graph: &mut Graph| quantize::run_with(graph, ranges.as_ref());
+    let mut recipe = options.recipe.clone();
+    if let Some(calibration) = &options.calibration
+        && calibrate::has_weights(graph)
+    {
+        let samples = calibration.samples.iter().cloned();
+        let measured = calibrate::measure(graph, &recipe, calibration.observer, samples)?;
+        for (layer, scale) in measured.scales {
+            recipe.scales.entry(layer).or_insert(scale);
+        }
+    }
+    calibrate::complete(graph, &mut recipe);
+    let run = |graph: &mut Graph| quantize::run_with(graph, &recipe);
     reports.push(step(graph, quantize, run)?);
     for name in [
         "legalize",

@@ -66,6 +66,8 @@ pub enum EvalError {
     },
     #[error("index {index} is outside an axis of length {length}")]
     IndexOutOfRange { index: i64, length: usize },
+    #[error("`{0}` holds infinities or NaN, which int8 cannot hold")]
+    NotFinite(String),
     #[error("an integer is divided by zero")]
     DivisionByZero,
     #[error("{0}")]
@@ -84,6 +86,7 @@ impl EvalError {
             EvalError::AbsentConstant(_) => "weights-absent",
             EvalError::ConstantSize { .. } => "constant-size",
             EvalError::IndexOutOfRange { .. } => "index-out-of-range",
+            EvalError::NotFinite(_) => "weights-not-finite",
             EvalError::DivisionByZero => "division-by-zero",
             EvalError::Unsupported(_) => "eval-unsupported",
         }

@@ -10,7 +10,7 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
 use crate::id::{ConstId, NodeId, OriginId, Value};
-use crate::konst::Const;
+use crate::konst::{Const, Source};
 use crate::op::Op;
 use crate::ty::Type;
 
@@ -201,6 +201,11 @@ impl Graph {
     /// All constants.
     pub fn consts(&self) -> &[Const] {
         &self.consts
+    }
+
+    /// Says anew where the values of a constant come from; name and type stay.
+    pub fn set_source(&mut self, id: ConstId, source: Source) {
+        self.consts[id.index()].source = source;
     }
 
     /// A constant.

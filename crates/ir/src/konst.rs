@@ -39,6 +39,7 @@ impl Derivation {
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_ref(of),
             Derivation::Concat { of, .. } => of,
+            Derivation::Scaled { of } => of,
         }
     }
 }
@@ -111,6 +112,9 @@ pub enum Derivation {
     Quantize { of: ConstId },
     /// What quantising with a scale for each index along the axis loses.
     Rest { of: ConstId, axis: usize },
+    /// i8 values with the scales of their channels: the first constant holds the values, the second one
+    /// f32 for each index along the axis of the result's `Quant::Channel`.
+    Scaled { of: [ConstId; 2] },
     /// Every element multiplied by a number.
     Scale { of: ConstId, factor: f32 },
 }

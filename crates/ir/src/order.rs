@@ -141,6 +141,11 @@ fn keep_const(
             | Derivation::Quantize { of }
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => *of = keep_const(graph, *of, map, kept),
+            Derivation::Scaled { of } => {
+                for part in of {
+                    *part = keep_const(graph, *part, map, kept);
+                }
+            }
             Derivation::Concat { of, .. } => {
                 for part in of {
                     *part = keep_const(graph, *part, map, kept);

@@ -1,6 +1,7 @@
 //! Activation functions of the vector unit and of the matmul epilogue.
 
 use crate::elementary::{erf, sigmoid, tanh};
+use crate::wide::wide;
 
 /// √½.
 const SQRT_HALF: f32 = f32::from_bits(0x3f35_04f3);
@@ -48,12 +49,12 @@ impl Activation {
     pub fn apply_row(self, row: &mut [f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => map(row, relu),
-            Activation::GeluErf => map(row, gelu_erf),
-            Activation::GeluTanh => map(row, gelu_tanh),
-            Activation::Silu => map(row, silu),
-            Activation::Tanh => map(row, tanh),
-            Activation::Sigmoid => map(row, sigmoid),
+            Activation::Relu => relu_row(row),
+            Activation::GeluErf => gelu_erf_row(row),
+            Activation::GeluTanh => gelu_tanh_row(row),
+            Activation::Silu => silu_row(row),
+            Activation::Tanh => tanh_row(row),
+            Activation::Sigmoid => sigmoid_row(row),
         }
     }
 }
@@ -89,5 +90,31 @@ pub fn silu(x: f32) -> f32 {
 fn map(row: &mut [f32], f: impl Fn(f32) -> f32) {
     for x in row {
         *x = f(*x);
+    }
+}
+
+wide! {
+    fn relu_row(row: &mut [f32]) {
+        map(row, relu);
+    }
+
+    fn gelu_erf_row(row: &mut [f32]) {
+        map(row, gelu_erf);
+    }
+
+    fn gelu_tanh_row(row: &mut [f32]) {
+        map(row, gelu_tanh);
+    }
+
+    fn silu_row(row: &mut [f32]) {
+        map(row, silu);
+    }
+
+    fn tanh_row(row: &mut [f32]) {
+        map(row, tanh);
+    }
+
+    fn sigmoid_row(row: &mut [f32]) {
+        map(row, sigmoid);
     }
 }

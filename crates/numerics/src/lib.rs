@@ -28,6 +28,8 @@
 #[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
 compile_error!("x87 arithmetic does not round every operation to f32; build with SSE2");
 
+mod wide;
+
 pub mod round;
 
 pub mod quant;

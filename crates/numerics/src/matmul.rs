@@ -6,6 +6,7 @@
 //! ```
 
 use crate::activation::Activation;
+use crate::wide::wide;
 
 /// The longest inner dimension: 2¹⁷ products of at most 2¹⁴ fit in an i32 with their sign, for
 /// operands in [-127, 127].
@@ -90,7 +91,18 @@ impl Epilogue<'_> {
 
     /// [`finish_element`] on a row of sums in place; each slice has the row's length.
     pub fn finish_row(&self, y: &mut [f32], residual: Option<&[f32]>) {
-        match self.scale {
+        scale_row(y, self.scale, self.alpha, self.bias);
+        self.activation.apply_row(y);
+        if let Some(residual) = residual {
+            add(y, residual);
+        }
+    }
+}
+
+wide! {
+    /// What comes before the activation.
+    fn scale_row(y: &mut [f32], scale: ColumnScale<'_>, alpha: f32, bias: Option<&[f32]>) {
+        match scale {
             ColumnScale::All(scale) => multiply(y, scale),
             ColumnScale::Each(scale) => {
                 assert_eq!(y.len(), scale.len(), "one scale for each column");
@@ -99,13 +111,9 @@ impl Epilogue<'_> {
                 }
             }
         }
-        multiply(y, self.alpha);
-        if let Some(bias) = self.bias {
+        multiply(y, alpha);
+        if let Some(bias) = bias {
             add(y, bias);
-        }
-        self.activation.apply_row(y);
-        if let Some(residual) = residual {
-            add(y, residual);
         }
     }
 }
@@ -128,6 +136,7 @@ pub fn finish_element(
 }
 
 /// `y *= factor`.
+#[inline]
 fn multiply(y: &mut [f32], factor: f32) {
     for y in y {
         *y *= factor;
@@ -135,6 +144,7 @@ fn multiply(y: &mut [f32], factor: f32) {
 }
 
 /// `y[n] += term[n]`.
+#[inline]
 fn add(y: &mut [f32], term: &[f32]) {
     assert_eq!(y.len(), term.len(), "one term for each column");
     for (y, &term) in y.iter_mut().zip(term) {

@@ -6,6 +6,7 @@
 
 use crate::reduce::amax;
 use crate::round::round_small;
+use crate::wide::wide;
 
 /// Magnitudes below this count as zero when a scale is derived: 2⁻¹¹⁹.
 ///
@@ -79,41 +80,53 @@ pub fn dequantize(q: i8, step: f32) -> f32 {
     f32::from(q) * step
 }
 
+wide! {
+    /// Quantises each element of `row` with one factor.
+    pub fn quantize_row(row: &[f32], inverse: f32, q: &mut [i8]) {
+        assert_eq!(row.len(), q.len(), "one i8 value for each element");
+        quantize_each(row, inverse, q);
+    }
+}
+
 /// Quantises each element of `row` with one factor.
-pub fn quantize_row(row: &[f32], inverse: f32, q: &mut [i8]) {
-    assert_eq!(row.len(), q.len(), "one i8 value for each element");
+#[inline]
+fn quantize_each(row: &[f32], inverse: f32, q: &mut [i8]) {
     for (q, &x) in q.iter_mut().zip(row) {
         *q = quantize(x, inverse);
     }
 }
 
-/// Dequantises each element of `q` with one scale.
-pub fn dequantize_row(q: &[i8], step: f32, row: &mut [f32]) {
-    assert_eq!(q.len(), row.len(), "one element for each i8 value");
-    for (x, &q) in row.iter_mut().zip(q) {
-        *x = dequantize(q, step);
+wide! {
+    /// Dequantises each element of `q` with one scale.
+    pub fn dequantize_row(q: &[i8], step: f32, row: &mut [f32]) {
+        assert_eq!(q.len(), row.len(), "one element for each i8 value");
+        for (x, &q) in row.iter_mut().zip(q) {
+            *x = dequantize(q, step);
+        }
     }
 }
 
-/// Quantises `row` in groups of `group` neighbours, each with the scale of its own largest
-/// magnitude; `group == row.len()` is one scale for the whole row.
-///
-/// `steps` receives one scale per group. A group of zeros gives scale 0 and zeros. NaN elements
-/// are left out of the maximum and become 0; ±inf saturates.
-///
-/// Panics unless `group` divides the length of the row into `steps.len()` groups.
-pub fn quantize_dynamic_row(row: &[f32], group: usize, q: &mut [i8], steps: &mut [f32]) {
-    assert_eq!(row.len(), q.len(), "one i8 value for each element");
-    assert_eq!(row.len(), group * steps.len(), "one scale for each group");
-    if row.is_empty() {
-        steps.fill(0.0);
-        return;
-    }
-    let groups = row.chunks_exact(group).zip(q.chunks_exact_mut(group));
-    for ((row, q), step) in groups.zip(steps) {
-        let scale = Scale::from_amax(amax(row));
-        quantize_row(row, scale.inverse, q);
-        *step = scale.step;
+wide! {
+    /// Quantises `row` in groups of `group` neighbours, each with the scale of its own largest
+    /// magnitude; `group == row.len()` is one scale for the whole row.
+    ///
+    /// `steps` receives one scale per group. A group of zeros gives scale 0 and zeros. NaN elements
+    /// are left out of the maximum and become 0; ±inf saturates.
+    ///
+    /// Panics unless `group` divides the length of the row into `steps.len()` groups.
+    pub fn quantize_dynamic_row(row: &[f32], group: usize, q: &mut [i8], steps: &mut [f32]) {
+        assert_eq!(row.len(), q.len(), "one i8 value for each element");
+        assert_eq!(row.len(), group * steps.len(), "one scale for each group");
+        if row.is_empty() {
+            steps.fill(0.0);
+            return;
+        }
+        let groups = row.chunks_exact(group).zip(q.chunks_exact_mut(group));
+        for ((row, q), step) in groups.zip(steps) {
+            let scale = Scale::from_amax(amax(row));
+            quantize_each(row, scale.inverse, q);
+            *step = scale.step;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::round::canonical;
 pub const LANES: usize = 16;
 
 /// The sum of a row; +0 for an empty row.
+#[inline]
 pub fn sum_lanes(row: &[f32]) -> f32 {
     sum_of(row, |x| x)
 }
@@ -24,16 +25,19 @@ pub fn running_sum_row(row: &mut [f32]) {
 }
 
 /// The sum of `x * x`, each square rounded before it is added.
+#[inline]
 pub fn sum_squares(row: &[f32]) -> f32 {
     sum_of(row, |x| x * x)
 }
 
 /// `sum_lanes(row) / n`; NaN for an empty row.
+#[inline]
 pub fn mean_row(row: &[f32]) -> f32 {
     sum_lanes(row) / row.len() as f32
 }
 
 /// The largest element; NaN where any element is NaN, -inf for an empty row; +0 is above -0.
+#[inline]
 pub fn max_row(row: &[f32]) -> f32 {
     let key = |x: f32| if x.is_nan() { i32::MAX } else { order_key(x) };
     let largest = fold_keys(row, order_key(f32::NEG_INFINITY), key, i32::max);
@@ -60,6 +64,7 @@ pub fn argmax_row(row: &[f32]) -> Option<usize> {
 }
 
 /// The largest magnitude; NaN elements are left out; 0 for an empty row.
+#[inline]
 pub fn amax(row: &[f32]) -> f32 {
     // The bits of magnitudes are ordered as the magnitudes are, and so as integers.
     let key = |x: f32| {

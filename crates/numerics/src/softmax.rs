@@ -3,26 +3,29 @@
 use crate::elementary::exp;
 use crate::quant::quantize_dynamic_row;
 use crate::reduce::{max_row, sum_lanes};
+use crate::wide::wide;
 
-/// Softmax in place. Masks have been added already.
-///
-/// `m = max(s)`, `e = exp(s - m)`, `inv = 1 / sum(e)`, `p = e * inv`.
-///
-/// A row of -inf alone gives zeros; a row of equal finite scores (all masked by -3.4e38, say) is
-/// uniform. A NaN or +inf in the row makes all of it NaN. Scores 87.4 or more below the largest
-/// give exactly 0, so masked columns at the end of a row leave the others' bits unchanged.
-pub fn softmax_row(scores: &mut [f32]) {
-    let m = max_row(scores);
-    if m == f32::NEG_INFINITY {
-        scores.fill(0.0);
-        return;
-    }
-    for s in scores.iter_mut() {
-        *s = exp(*s - m);
-    }
-    let inverse = 1.0 / sum_lanes(scores);
-    for p in scores {
-        *p *= inverse;
+wide! {
+    /// Softmax in place. Masks have been added already.
+    ///
+    /// `m = max(s)`, `e = exp(s - m)`, `inv = 1 / sum(e)`, `p = e * inv`.
+    ///
+    /// A row of -inf alone gives zeros; a row of equal finite scores (all masked by -3.4e38, say) is
+    /// uniform. A NaN or +inf in the row makes all of it NaN. Scores 87.4 or more below the largest
+    /// give exactly 0, so masked columns at the end of a row leave the others' bits unchanged.
+    pub fn softmax_row(scores: &mut [f32]) {
+        let m = max_row(scores);
+        if m == f32::NEG_INFINITY {
+            scores.fill(0.0);
+            return;
+        }
+        for s in scores.iter_mut() {
+            *s = exp(*s - m);
+        }
+        let inverse = 1.0 / sum_lanes(scores);
+        for p in scores {
+            *p *= inverse;
+        }
     }
 }
 

@@ -207,7 +207,7 @@ fn draw(summary: &Summary, output: &Output) -> String {
 }
 
 /// The name of a model as a path, whether it is one or not.
-fn input_name(model: &str) -> PathBuf {
+pub fn input_name(model: &str) -> PathBuf {
     let name = model.strip_prefix("zoo:").unwrap_or(model);
     if name == model {
         Path::new(model).to_path_buf()

@@ -186,4 +186,24 @@ pub const CODES: &[CodeDoc] = &[
         "There is no embedded model of that name.",
         "`packwright slms` lists the models. zoo:NAME is the first part of a model, zoo:NAME:PHASE another.",
     ),
+    doc(
+        "recipe-unreadable",
+        "The recipe is no TOML of the right form.",
+        "`packwright quantize` writes a recipe to start from.",
+    ),
+    doc(
+        "recipe-wrong",
+        "The recipe says what makes no sense.",
+        "Groups have at least 16 elements, scales are normal numbers above 0, and static layers have no group.",
+    ),
+    doc(
+        "score-impossible",
+        "The score does not fit the model or the inputs.",
+        "Similarity compares pairs of samples, so it needs three or more. Perplexity needs token ids in an input called input_ids, and logits as the first result.",
+    ),
+    doc(
+        "target-missed",
+        "The wanted accuracy is not reached.",
+        "Every layer has its shortest groups already. Calibrate with more samples, or ask for less.",
+    ),
 ];

@@ -17,14 +17,24 @@ pub const CODES: &[CodeDoc] = &[
         "An input called `past…` is joined with new rows, and no output `present…` returns the whole. Export the model with `use_cache`, so that each past has its present.",
     ),
     doc(
+        "calibration-constant",
+        "The input of a product is zero in all samples.",
+        "No scale follows from zeros, so one is made up that covers values up to 1. Calibrate with samples that reach this layer, or give its scale in the recipe.",
+    ),
+    doc(
         "calibration-failed",
         "A sample to calibrate with cannot be evaluated.",
         "Each sample needs an array for each input, in the shape that the axes are bound to; indices must lie inside their tables.",
     ),
     doc(
         "calibration-missing",
-        "A value was not calibrated.",
-        "Ranges belong to the graph that they were measured on: calibrate the graph that is compiled.",
+        "A static layer has no scale.",
+        "Static scales come from samples (--calibrate) or from the recipe. Layers are called as their weights are.",
+    ),
+    doc(
+        "calibration-not-finite",
+        "The input of a product holds infinities or NaN.",
+        "A scale needs finite numbers. Look for infinities or NaN in the samples and in the weights of earlier layers.",
     ),
     doc(
         "entry-caches-differ",

@@ -1,12 +1,16 @@
-//! Ranges of activations: measured on samples, or made up from a seed where there are no values.
+//! Calibration: samples are evaluated one after the other, observers watch what products read, and the
+//! scales of static layers follow. Memory does not grow with the number of samples.
 
 use indexmap::IndexMap;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::konst::has_values;
-use packwright_ir::eval::{self, EvalError, fill::Stream};
+use packwright_ir::eval::{self, fill::Stream};
 use packwright_ir::konst::FillKind;
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{Graph, Op, Value};
+
+use super::observe::{Histogram, Observer};
+use super::recipe::{self, Activations, Recipe};
 
 /// Least and largest magnitude that a seeded range covers: what normalised activations of language
 /// models lie in.
@@ -14,108 +18,121 @@ const SEEDED: FillKind = FillKind::Uniform {
     low: 4.0,
     high: 16.0,
 };
+/// Least magnitude that a scale covers.
+const SMALLEST: f32 = f32::MIN_POSITIVE * 254.0;
 
-/// What ranges come from.
+/// One sample: inputs by name.
+pub type Sample = Vec<(String, Tensor)>;
+
+/// Samples, and what is made of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
-    /// Inputs by name, sample after sample. Without any, or without weights, ranges are made up.
-    pub samples: Vec<Vec<(String, Tensor)>>,
-    /// For ranges that are made up.
-    pub seed: u64,
+    pub samples: Vec<Sample>,
+    /// How static scales are chosen.
+    pub observer: Observer,
+    /// Whether the weights are rounded for inputs like the samples.
+    pub compensate: bool,
 }
 
-impl Calibration {
-    /// The ranges of a graph that still computes floats.
-    ///
-    /// # Errors
-    /// When a sample does not fit the graph.
-    pub fn ranges(&self, graph: &Graph) -> Result<Ranges, Diagnostics> {
-        let read = graph
-            .node_ids()
-            .into_iter()
-            .filter_map(|node| match graph.op(node) {
-                Op::Const(id) => Some(*id),
-                _ => None,
-            });
-        let known = read.into_iter().all(|id| has_values(graph, id));
-        if self.samples.is_empty() || !known {
-            return Ok(Ranges::seeded(graph, self.seed));
-        }
-        Ranges::measured(graph, &self.samples).map_err(|error| {
-            Diagnostic::error(
-                "calibration-failed",
-                format!("a sample cannot be evaluated: {error}"),
-            )
-            .help("each sample needs an array for each input, in its shape")
-            .into()
-        })
-    }
-}
-
-/// The largest magnitude of each value that a product reads.
+/// What calibration has found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ranges(IndexMap<Value, f32>);
-
-impl Ranges {
-    /// Ranges of the activations in front of products, over all samples.
-    ///
-    /// # Errors
-    /// When a sample cannot be evaluated.
-    fn measured(graph: &Graph, samples: &[Vec<(String, Tensor)>]) -> Result<Self, EvalError> {
-        let mut ranges: IndexMap<Value, f32> = values(graph)
-            .into_iter()
-            .map(|value| (value, 0.0))
-            .collect();
-        for sample in samples {
-            eval::run_with(graph, sample, &mut |value, tensor| {
-                if let (Some(range), Data::F32(a) | Data::F16(a)) =
-                    (ranges.get_mut(&value), &tensor.data)
-                {
-                    let most = a.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-                    *range = range.max(most);
-                }
-            })?;
-        }
-        Ok(Self(ranges))
-    }
-
-    /// Ranges that depend on seed and place in the graph only, for graphs without values. They keep
-    /// the form of the program; what it computes means nothing.
-    fn seeded(graph: &Graph, seed: u64) -> Self {
-        let values = values(graph);
-        let draw = Stream::new("activation ranges", seed, SEEDED, &[values.len()]);
-        let ranges = values.into_iter().enumerate();
-        Self(ranges.map(|(i, value)| (value, draw.float(i))).collect())
-    }
-
-    /// The scale of a value.
-    ///
-    /// # Errors
-    /// When the value was not calibrated.
-    pub fn scale(&self, value: Value) -> Result<f32, Diagnostics> {
-        match self.0.get(&value) {
-            Some(&most) => Ok(most.max(f32::MIN_POSITIVE * 254.0) / 127.0),
-            None => Err(
-                Diagnostic::error("calibration-missing", "a value was not calibrated")
-                    .at(value.to_string())
-                    .help("calibrate the graph that is quantised")
-                    .into(),
-            ),
-        }
-    }
+pub struct Measured {
+    /// Scales by the name of the weights that a product reads.
+    pub scales: IndexMap<String, f32>,
+    pub warnings: Vec<Diagnostic>,
 }
 
-/// What products with constant weights read, in order of ids.
-fn values(graph: &Graph) -> Vec<Value> {
-    let mut values: Vec<Value> = Vec::new();
-    for node in graph.node_ids() {
-        if !matches!(graph.op(node), Op::Matmul(_)) {
+/// Measures the static layers of a graph that still computes floats.
+///
+/// # Errors
+/// When a sample cannot be evaluated, or an activation is no number.
+pub fn measure(
+    graph: &Graph,
+    recipe: &Recipe,
+    observer: Observer,
+    samples: impl IntoIterator<Item = Sample>,
+) -> Result<Measured, Diagnostics> {
+    let open = |layer: &recipe::Layer| {
+        recipe.of(&layer.name) == Activations::Static && !recipe.scales.contains_key(&layer.name)
+    };
+    let layers: Vec<_> = recipe::layers(graph).into_iter().filter(open).collect();
+    if layers.is_empty() {
+        return Ok(Measured::default());
+    }
+    let mut seen: IndexMap<Value, Histogram> = layers
+        .iter()
+        .map(|layer| (layer.input, Histogram::default()))
+        .collect();
+    for (number, sample) in samples.into_iter().enumerate() {
+        eval::run_with(graph, &sample, &mut |value, tensor| {
+            if let (Some(histogram), Data::F32(a) | Data::F16(a)) =
+                (seen.get_mut(&value), &tensor.data)
+                && let Some(values) = a.as_slice()
+            {
+                histogram.add(values);
+            }
+        })
+        .map_err(|error| {
+            let message = format!("sample {number} cannot be evaluated: {error}");
+            Diagnostic::error("calibration-failed", message)
+                .help("each sample needs an array for each input, in its shape")
+        })?;
+    }
+    let mut measured = Measured::default();
+    let mut problems = Vec::new();
+    for layer in layers {
+        let histogram = &seen[&layer.input];
+        if histogram.broken > 0 {
+            let message = format!(
+                "the input of this product holds {} values that are no finite numbers",
+                histogram.broken
+            );
+            problems.push(
+                Diagnostic::error("calibration-not-finite", message)
+                    .at(layer.name)
+                    .help("look for infinities or NaN in the samples and the weights"),
+            );
             continue;
         }
-        let operands = graph.operands(node);
-        if graph.as_const(operands[1]).is_some() && !values.contains(&operands[0]) {
-            values.push(operands[0]);
+        if histogram.is_constant_zero() {
+            let message = "the input of this product is zero in all samples: its scale is made up";
+            measured.warnings.push(
+                Diagnostic::warning("calibration-constant", message)
+                    .at(layer.name.clone())
+                    .help("add samples that reach it, or give the scale in the recipe"),
+            );
+            measured.scales.insert(layer.name, 1.0 / 127.0);
+            continue;
+        }
+        let limit = histogram.limit(observer).max(SMALLEST);
+        measured.scales.insert(layer.name, limit / 127.0);
+    }
+    if problems.is_empty() {
+        Ok(measured)
+    } else {
+        Err(Diagnostics(problems))
+    }
+}
+
+/// Scales for static layers that have none: made up from the seed and the place in the graph. They keep the
+/// form of the program; what it computes means nothing.
+pub fn complete(graph: &Graph, recipe: &mut Recipe) {
+    let layers = recipe::layers(graph);
+    let draw = Stream::new("activation ranges", recipe.seed, SEEDED, &[layers.len()]);
+    for (i, layer) in layers.iter().enumerate() {
+        if recipe.of(&layer.name) == Activations::Static {
+            let scale = draw.float(i) / 127.0;
+            let layer = layer.clone();
+            recipe.scales.entry(layer.name).or_insert(scale);
         }
     }
-    values
+}
+
+/// Whether a graph has the values of all constants that it reads.
+pub fn has_weights(graph: &Graph) -> bool {
+    let mut nodes = graph.node_ids().into_iter();
+    nodes.all(|node| match graph.op(node) {
+        Op::Const(id) => has_values(graph, *id),
+        _ => true,
+    })
 }

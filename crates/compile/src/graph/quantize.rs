@@ -1,7 +1,7 @@
 //! `quantize`: int8 products over a wider residual stream.
 //!
-//! Weights get one scale for each output channel. Activations are quantised in front of each product,
-//! by row with scales found at run time, or with one calibrated scale. Heads of q, k and v get a scale
+//! Weights get one scale for each output channel. Activations are quantised in front of each product as the
+//! recipe says: by groups of a row with scales found at run time, or with one calibrated scale. Heads of q, k and v get a scale
 //! a row and head. Between products numbers are f16; results of the graph keep their type, and what
 //! is computed from inputs alone (masks, say) stays as it is.
 
@@ -12,39 +12,36 @@ use packwright_ir::op::ChunkAttention;
 use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value, infer};
 
-use super::calibrate::Ranges;
+use super::recipe::{self, Activations, Recipe};
 
-/// Longest row that has a single scale.
-const WHOLE_ROW: usize = 1024;
-/// Longest group of a longer row.
-const LONGEST_GROUP: usize = 256;
-/// What groups of longer rows are multiples of.
+/// What groups of a row are multiples of, so that a product's tile of columns holds whole ones.
 const GROUP_UNIT: usize = 16;
+/// What quantised constants are called, behind the name of what they are made from.
+pub const SUFFIX: &str = ".int8";
 
-/// Elements of a row of `k` that share a scale: the whole row where it is short, else the longest
-/// group that a product's tile of columns can hold.
-pub fn row_group(k: usize) -> usize {
-    if k <= WHOLE_ROW {
+/// Elements of a row of `k` that share a scale: the longest group of at most `most` that divides the row,
+/// or the whole row where there is none.
+pub fn row_group(k: usize, most: usize) -> usize {
+    if k <= most {
         return k;
     }
     let fits = |group: &usize| k.is_multiple_of(*group) && group.is_multiple_of(GROUP_UNIT);
-    (GROUP_UNIT..=LONGEST_GROUP).rev().find(fits).unwrap_or(k)
+    (GROUP_UNIT..=most).rev().find(fits).unwrap_or(k)
 }
 
-/// Quantises with row scales.
+/// Quantises by the default recipe.
 pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
-    run_with(graph, None)
+    run_with(graph, &Recipe::default())
 }
 
-/// Quantises; activations in front of linear layers get one scale a tensor where there are ranges, else
-/// one a row and group, found at run time. Returns how many nodes became integer.
+/// Quantises by a recipe, and returns how many nodes became integer.
 ///
 /// # Errors
-/// Shape rules that the result breaks.
-pub fn run_with(graph: &mut Graph, ranges: Option<&Ranges>) -> Result<usize, Diagnostics> {
+/// A static layer without a scale; shape rules that the result breaks.
+pub fn run_with(graph: &mut Graph, recipe: &Recipe) -> Result<usize, Diagnostics> {
     let mut quantizer = Quantizer {
         graph,
-        ranges,
+        recipe,
         constants: IndexMap::new(),
         values: IndexMap::new(),
         count: 0,
@@ -57,13 +54,21 @@ pub fn run_with(graph: &mut Graph, ranges: Option<&Ranges>) -> Result<usize, Dia
     Ok(count)
 }
 
+/// How a value is quantised, as a key. A value has one static scale, that of its first reader: how many
+/// forms of it there are must not depend on values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Form {
+    Group(usize),
+    Static,
+}
+
 struct Quantizer<'a> {
     graph: &'a mut Graph,
-    ranges: Option<&'a Ranges>,
+    recipe: &'a Recipe,
     /// Quantised forms of constants, by channel axis.
     constants: IndexMap<(ConstId, usize), Value>,
-    /// Quantised forms of values; a form is a group, or 0 for a static scale.
-    values: IndexMap<(Value, usize), Value>,
+    /// Quantised forms of values.
+    values: IndexMap<(Value, Form), Value>,
     count: usize,
 }
 
@@ -72,7 +77,7 @@ impl Quantizer<'_> {
         for node in topological(self.graph) {
             let operands = self.graph.operands(node);
             let replaced = match self.graph.op(node).clone() {
-                Op::Matmul(attrs) => self.matmul(&operands, attrs.transpose_b)?,
+                Op::Matmul(attrs) => self.matmul(node, &operands, attrs.transpose_b)?,
                 Op::Attention(attrs) => self.attention(&operands, attrs.heads, attrs.kv_heads)?,
                 Op::HashSort(_) => self.rotations(&operands),
                 Op::ChunkAttention(attrs) => self.chunks(&operands, &attrs)?,
@@ -89,6 +94,7 @@ impl Quantizer<'_> {
 
     fn matmul(
         &mut self,
+        node: NodeId,
         operands: &[Value],
         transpose_b: bool,
     ) -> Result<Option<Vec<Value>>, Diagnostics> {
@@ -97,24 +103,32 @@ impl Quantizer<'_> {
         let Some(konst) = self.graph.as_const(b) else {
             return Ok(None);
         };
-        let plain = ty.elem.is_float() && weights.elem.is_float() && weights.rank() == 2;
         // A product over a single element is a multiplication, which f32 does better.
-        if !plain || ty.columns() == 1 || self.graph.as_const(a).is_some() {
+        let Some(layer) = recipe::layer(self.graph, node) else {
+            return Ok(None);
+        };
+        if !(ty.elem.is_float() && weights.elem.is_float()) {
             return Ok(None);
         }
         let mut replaced = operands.to_vec();
-        replaced[0] = self.activation(a)?;
+        replaced[0] = self.activation(a, &layer.name)?;
         replaced[1] = self.constant(konst, usize::from(!transpose_b));
         Ok(Some(replaced))
     }
 
-    fn activation(&mut self, value: Value) -> Result<Value, Diagnostics> {
-        let group = row_group(self.graph.ty(value).columns());
-        match self.ranges {
-            None => self.value(value, group, Quant::Row { group }),
-            Some(ranges) => {
-                let scale = ranges.scale(value)?;
-                self.value(value, 0, Quant::Tensor { scale })
+    fn activation(&mut self, value: Value, layer: &str) -> Result<Value, Diagnostics> {
+        match self.recipe.of(layer) {
+            Activations::Row { group } => {
+                let group = row_group(self.graph.ty(value).columns(), group);
+                self.value(value, Form::Group(group), Quant::Row { group })
+            }
+            Activations::Static => {
+                let scale = self.recipe.scales.get(layer).copied().ok_or_else(|| {
+                    Diagnostic::error("calibration-missing", "a static layer has no scale")
+                        .at(layer.to_owned())
+                        .help("calibrate the graph that is quantised, or give the scale in the recipe")
+                })?;
+                self.value(value, Form::Static, Quant::Tensor { scale })
             }
         }
     }
@@ -151,7 +165,7 @@ impl Quantizer<'_> {
                 .iter()
                 .all(|n| n.is_multiple_of(width));
             if columns_only && between_heads && step[last] == 1 && !self.turns(whole) {
-                let quantized = self.value(whole, width, quant)?;
+                let quantized = self.value(whole, Form::Group(width), quant)?;
                 let slice = Op::Slice { start, count, step };
                 let origin = self.graph.origin_of(value.node);
                 return Ok(infer::add(self.graph, slice, &[quantized], origin)?.into());
@@ -160,7 +174,7 @@ impl Quantizer<'_> {
         if let Op::Cache = self.graph.op(value.node) {
             return self.cache(value, width);
         }
-        self.value(value, width, quant)
+        self.value(value, Form::Group(width), quant)
     }
 
     /// Rotations in two parts, the second of what quantising the first loses: buckets hang on the
@@ -226,7 +240,7 @@ impl Quantizer<'_> {
         }
         let mut users = self.graph.users(value).into_iter();
         if !users.all(|(user, _)| matches!(self.graph.op(user), Op::Attention(_))) {
-            return self.value(value, width, quant);
+            return self.value(value, Form::Group(width), quant);
         }
         let mut operands = self.graph.operands(value.node);
         for operand in operands.iter_mut().skip(1) {
@@ -263,7 +277,7 @@ impl Quantizer<'_> {
         }
         let konst = self.graph.konst(id);
         let quantized = Const {
-            name: format!("{}.int8", konst.name),
+            name: format!("{}{SUFFIX}", konst.name),
             ty: Type::quantized(konst.ty.shape.clone(), Quant::Channel { axis }),
             source: Source::Derived(Derivation::Quantize { of: id }),
         };
@@ -273,7 +287,7 @@ impl Quantizer<'_> {
         value
     }
 
-    fn value(&mut self, value: Value, form: usize, quant: Quant) -> Result<Value, Diagnostics> {
+    fn value(&mut self, value: Value, form: Form, quant: Quant) -> Result<Value, Diagnostics> {
         if let Some(&quantized) = self.values.get(&(value, form)) {
             return Ok(quantized);
         }

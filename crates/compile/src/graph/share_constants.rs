@@ -84,6 +84,11 @@ fn representative(
                 | Derivation::Quantize { of }
                 | Derivation::Rest { of, .. }
                 | Derivation::Scale { of, .. } => *of = representative(graph, *of, kept, first),
+                Derivation::Scaled { of } => {
+                    for of in of {
+                        *of = representative(graph, *of, kept, first);
+                    }
+                }
                 Derivation::Concat { of, .. } => {
                     for of in of {
                         *of = representative(graph, *of, kept, first);

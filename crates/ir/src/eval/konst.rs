@@ -10,7 +10,7 @@ use super::{EvalError, fill, movement, quantize};
 use crate::graph::Graph;
 use crate::id::ConstId;
 use crate::konst::{Const, Derivation, Source};
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 use crate::ty::{Elem, Quant, Type};
 
 /// The value of a constant.
@@ -59,6 +59,13 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
             ))?;
             quantize::quantize(&value(graph, *of)?, quant)
         }
+        Derivation::Scaled {
+            of: [values, scales],
+        } => Tensor {
+            quant: ty.quant,
+            scales: lanes::floats(&value(graph, *scales)?),
+            ..value(graph, *values)?
+        },
         Derivation::Scale { of, factor } => {
             let values = lanes::floats(&value(graph, *of)?);
             let scaled = values.into_iter().map(|x| x * factor).collect();
@@ -106,19 +113,62 @@ pub fn quantized_channels(
     range: Range<usize>,
 ) -> Result<(Vec<i8>, Vec<f32>), EvalError> {
     let konst = graph.konst(id);
-    let (Source::Derived(Derivation::Quantize { of }), Some(Quant::Channel { axis }), 2) =
+    let unsupported = EvalError::Unsupported("a constant is no matrix quantised by channel");
+    let (Source::Derived(derivation), Some(Quant::Channel { axis }), 2) =
         (&konst.source, konst.ty.quant, konst.ty.rank())
     else {
-        return Err(EvalError::Unsupported(
-            "a constant is no matrix quantised by channel",
-        ));
+        return Err(unsupported);
+    };
+    let of = match derivation {
+        Derivation::Quantize { of } => of,
+        Derivation::Scaled {
+            of: [values, scales],
+        } => return scaled_channels(graph, *values, *scales, axis, range),
+        Derivation::Transpose { .. }
+        | Derivation::Reshape { .. }
+        | Derivation::Concat { .. }
+        | Derivation::Scale { .. } => return Err(unsupported),
     };
     let k = konst.ty.shape[1 - axis];
     let mut floats = vec![0.0; range.len() * k];
     channels(graph, *of, axis, range.clone(), &mut floats)?;
+    if floats.iter().any(|x| !x.is_finite()) {
+        return Err(EvalError::NotFinite(graph.konst(*of).name.clone()));
+    }
     let mut q = vec![0i8; floats.len()];
     let mut scales = vec![0.0; range.len()];
     quantize_rows(&floats, range.len(), &mut q, &mut scales);
+    Ok((q, scales))
+}
+
+/// Some channels of stored i8 values, with their stored scales.
+fn scaled_channels(
+    graph: &Graph,
+    values: ConstId,
+    scales: ConstId,
+    axis: usize,
+    range: Range<usize>,
+) -> Result<(Vec<i8>, Vec<f32>), EvalError> {
+    let scales = lanes::floats(&value(graph, scales)?)[range.clone()].to_vec();
+    let of = graph.konst(values);
+    let [rows, columns] = of.ty.shape[..] else {
+        return Err(EvalError::Unsupported("a constant is no matrix"));
+    };
+    let (count, k) = (range.len(), [rows, columns][1 - axis]);
+    let mut q = vec![0i8; count * k];
+    match &of.source {
+        Source::Bytes(bytes) if bytes.len() == of.ty.bytes() => {
+            lines(rows, columns, axis, &range, &mut q, |at| bytes[at] as i8);
+        }
+        _ => {
+            let tensor = value(graph, values)?;
+            let Data::I8(all) = &tensor.data else {
+                return Err(EvalError::Unsupported("stored values are not i8"));
+            };
+            let all: Vec<i8> = all.iter().copied().collect();
+            lines(rows, columns, axis, &range, &mut q, |at| all[at]);
+        }
+    }
     Ok((q, scales))
 }
 
@@ -175,13 +225,13 @@ fn channels(
 }
 
 /// Reads lines of a row-major matrix.
-fn lines(
+fn lines<T>(
     rows: usize,
     columns: usize,
     axis: usize,
     range: &Range<usize>,
-    out: &mut [f32],
-    read: impl Fn(usize) -> f32,
+    out: &mut [T],
+    read: impl Fn(usize) -> T,
 ) {
     if axis == 0 {
         for (x, at) in out

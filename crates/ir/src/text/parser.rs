@@ -218,10 +218,17 @@ fn derivation(word: &str, column: usize, cursor: &mut Cursor<'_>) -> Result<Deri
             axis: attrs.need("axis")?,
         },
         ("quantize", &[of]) => Derivation::Quantize { of },
+        ("scaled", &[values, scales]) => Derivation::Scaled {
+            of: [values, scales],
+        },
         ("scale", &[of]) => Derivation::Scale {
             of,
             factor: attrs.need("factor")?,
         },
+        ("scaled", _) => {
+            let message = "`scaled` takes two constants: values and scales".to_owned();
+            return Err(Problem::new(column, "operand-count", message));
+        }
         ("transpose" | "reshape" | "expand" | "slice" | "quantize" | "rest" | "scale", _) => {
             let message = format!("`{word}` takes one constant");
             return Err(Problem::new(column, "operand-count", message));

@@ -6,7 +6,7 @@ use crate::id::ConstId;
 use crate::infer;
 use crate::konst::{Const, Derivation, FillKind, Source};
 use crate::op::Op;
-use crate::ty::{Quant, Type};
+use crate::ty::{Elem, Quant, Type};
 
 /// All complaints about the constants of a graph.
 pub(super) fn check_all(graph: &Graph) -> Vec<Diagnostic> {
@@ -135,6 +135,9 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
                 ));
             }
         },
+        Derivation::Scaled {
+            of: [values, scales],
+        } => return scaled(ty, source(values)?, source(scales)?),
         Derivation::Scale { of, factor } => {
             let of = source(of)?;
             if of.quant.is_some() || !of.elem.is_float() {
@@ -152,6 +155,26 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
     };
     let mut types = infer::infer(&op, &operands)?;
     Ok(types.swap_remove(0))
+}
+
+/// The type of i8 values with a scale for each channel.
+fn scaled(ty: &Type, values: &Type, scales: &Type) -> Result<Type, Diagnostic> {
+    let channels = match ty.quant {
+        Some(Quant::Channel { axis }) => ty.shape.get(axis).copied(),
+        None | Some(Quant::Tensor { .. } | Quant::Row { .. }) => None,
+    };
+    let plain = values.elem == Elem::I8 && values.quant.is_none();
+    let fits = channels.is_some_and(|n| *scales == Type::new(Elem::F32, [n]));
+    if plain && fits {
+        return Ok(Type {
+            quant: ty.quant,
+            ..values.clone()
+        });
+    }
+    Err(Diagnostic::error(
+        "quant-fits",
+        format!("{values} with the scales {scales} is no {ty}"),
+    ))
 }
 
 /// No constant is derived from itself.

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use packwright_numerics::activation::Activation;
-use packwright_numerics::matmul::{
-    ColumnScale, Epilogue, MAX_INNER, add_group_row, start_groups_row,
-};
+use packwright_numerics::matmul::{ColumnScale, Epilogue, MAX_INNER, start_groups_row};
 use packwright_numerics::quant::Scale;
 use packwright_packet::defs::{FLOAT_ELEMS, Matmul};
 use packwright_packet::operand::{Elem, View};
@@ -17,7 +15,7 @@ use super::frame::Frame;
 use super::overlap::{Sharing, refuse_overlap};
 use super::port::{encode, encode_row};
 use super::quantize::group_count;
-use super::tile::{TILE_COLS, TILE_ROWS, TileSums};
+use super::tile::{Scaled, TILE_COLS, TILE_ROWS, TileSums};
 use super::unary::apply_unary;
 
 /// Multiply-adds from which a product is spread over threads.
@@ -77,6 +75,8 @@ struct Room {
     sums: TileSums,
     /// rows × cols.
     y: Vec<f32>,
+    /// Scales of the rows and groups of the left operand.
+    steps: Vec<f32>,
     /// Scales and bias of the columns, a residual row.
     scale: Vec<f32>,
     bias: Vec<f32>,
@@ -213,11 +213,13 @@ impl<'a> Product<'a> {
             }
         }
         let (a, b) = self.operands(tile);
-        room.sums.accumulate(sram, &a, &b, 0..a.cols());
+        room.sums.accumulate(sram, &a, &b);
         if self.command.finish {
             room.y.resize(rows * cols, 0.0);
-            for (i, y) in room.y.chunks_exact_mut(cols).enumerate() {
-                start_groups_row(room.sums.row(i), self.step(sram, tile.rows.start + i, 0), y);
+            self.steps(sram, tile, &mut room.steps);
+            let steps = room.steps.iter().step_by(self.groups);
+            for ((i, y), &step) in room.y.chunks_exact_mut(cols).enumerate().zip(steps) {
+                start_groups_row(room.sums.row(i), step, y);
             }
         }
     }
@@ -233,20 +235,15 @@ impl<'a> Product<'a> {
             }
         }
         let (a, b) = self.operands(tile);
-        let group = a.cols() / self.groups;
-        for g in 0..self.groups {
-            room.sums.clear(rows, cols);
-            room.sums
-                .accumulate(sram, &a, &b, g * group..(g + 1) * group);
-            for (i, y) in room.y.chunks_exact_mut(cols).enumerate() {
-                let step = self.step(sram, tile.rows.start + i, g);
-                if g == 0 && self.command.start {
-                    start_groups_row(room.sums.row(i), step, y);
-                } else {
-                    add_group_row(room.sums.row(i), step, y);
-                }
-            }
-        }
+        let Room { sums, y, steps, .. } = room;
+        self.steps(sram, tile, steps);
+        let scaled = Scaled {
+            groups: self.groups,
+            steps,
+            start: self.command.start,
+            y,
+        };
+        sums.add_scaled(sram, &a, &b, scaled);
     }
 
     /// Carries `room.y` through the epilogue to bytes.
@@ -301,14 +298,16 @@ impl<'a> Product<'a> {
         )
     }
 
-    /// The scale of a row and group of the left operand.
-    fn step(&self, sram: &[u8], row: usize, group: usize) -> f32 {
-        let mut step = [1.0];
+    /// The scales of the tile's rows and groups of the left operand.
+    fn steps(&self, sram: &[u8], tile: &Tile, steps: &mut Vec<f32>) {
+        steps.clear();
+        steps.resize(tile.rows.len() * self.groups, 1.0);
         if let Some(scale) = &self.a_scale {
-            let one = scale.part(&(row..row + 1), &(group..group + 1));
-            one.read_row(sram, 0, &mut step);
+            let rows = scale.part(&tile.rows, &(0..self.groups));
+            for (i, steps) in steps.chunks_exact_mut(self.groups).enumerate() {
+                rows.read_row(sram, i, steps);
+            }
         }
-        step[0]
     }
 }
 

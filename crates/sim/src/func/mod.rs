@@ -45,8 +45,9 @@ mod scan;
 mod gather;
 mod transfer;
 
-mod dot;
+mod kernel;
 mod matmul;
+mod simd;
 mod tile;
 
 mod binary;

@@ -1,28 +1,42 @@
-//! The integer sums of one tile of a product: operands are brought into a dense form a block of
-//! the contraction at a time, then multiplied.
+//! The sums of one tile of a product: operands are brought into a dense form, group by group of the
+//! contraction, then multiplied in blocks of rows and panels of columns.
 
 use std::ops::Range;
 
+use packwright_numerics::matmul::{add_group_row, start_groups_row};
+
 use super::area::Area;
-use super::dot::{LANES, dot_bytes, dot_wide};
+use super::kernel::{PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns};
 
 /// Rows of the left operand in a tile.
 pub(super) const TILE_ROWS: usize = 128;
 /// Columns of the result in a tile.
 pub(super) const TILE_COLS: usize = 64;
-/// Elements of the contraction that are multiplied at a time.
-const BLOCK: usize = 512;
-/// Rows of the left operand below which widening the right operand does not pay.
+/// Rows of the left operand below which packing the right operand does not pay.
 const FEW_ROWS: usize = 3;
 
 /// Room for the dense operands and the sums of a tile.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TileSums {
+    way: Way,
     a: Vec<i16>,
-    b: Vec<i16>,
+    panel: Vec<i16>,
     bytes: Vec<u8>,
     sums: Vec<i32>,
     cols: usize,
+}
+
+impl Default for TileSums {
+    fn default() -> Self {
+        Self {
+            way: Way::best(),
+            a: Vec::new(),
+            panel: Vec::new(),
+            bytes: Vec::new(),
+            sums: Vec::new(),
+            cols: 0,
+        }
+    }
 }
 
 impl TileSums {
@@ -43,76 +57,253 @@ impl TileSums {
         &mut self.sums[i * self.cols..(i + 1) * self.cols]
     }
 
-    /// Adds `Σ a[i, k]·b[j, k]` over `range` to the sum of row i and column j.
-    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Area, b: &Area, range: Range<usize>) {
-        let mut start = range.start;
-        while start < range.end {
-            let block = start..range.end.min(start + BLOCK);
-            start = block.end;
-            let (a, b) = (
-                a.part(&(0..a.rows()), &block),
-                b.part(&(0..b.rows()), &block),
-            );
-            if a.rows() < FEW_ROWS && b.step() == 1 {
-                self.add_few(sram, &a, &b);
-            } else {
-                self.add_block(sram, &a, &b);
+    /// Adds `Σ a[i, k]·b[j, k]` to the sum of row i and column j.
+    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Area, b: &Area) {
+        let mut sums = std::mem::take(&mut self.sums);
+        self.multiply(sram, a, b, 1, &mut Into::Sums(&mut sums));
+        self.sums = sums;
+    }
+
+    /// Adds the sums of equal parts of the contraction, each with its scale, to `y` in order.
+    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Area, b: &Area, scaled: Scaled<'_>) {
+        let groups = scaled.groups;
+        self.cols = b.rows();
+        self.multiply(sram, a, b, groups, &mut Into::Scaled(scaled));
+    }
+
+    fn multiply(&mut self, sram: &[u8], a: &Area, b: &Area, groups: usize, into: &mut Into<'_>) {
+        if a.rows() < FEW_ROWS && b.step() == 1 {
+            self.few(sram, a, b, groups, into);
+        } else {
+            self.blocks(sram, a, b, groups, into);
+        }
+    }
+
+    /// Both operands widened, the right one a panel of columns at a time.
+    fn blocks(&mut self, sram: &[u8], a: &Area, b: &Area, groups: usize, into: &mut Into<'_>) {
+        let shape = Grouped::of(a.cols(), groups);
+        widen(sram, a, &shape, &mut self.a);
+        let row = |i: usize| &self.a[i * shape.row()..(i + 1) * shape.row()];
+        for first in (0..b.rows()).step_by(PANEL) {
+            let columns = first..b.rows().min(first + PANEL);
+            pack(self.way, sram, b, &columns, &shape, &mut self.panel);
+            let block = Block {
+                way: self.way,
+                shape: &shape,
+                panel: &self.panel,
+                columns: &columns,
+                width: self.cols,
+            };
+            let mut start = 0;
+            while start < a.rows() {
+                if start + ROWS <= a.rows() {
+                    let rows = [start, start + 1, start + 2, start + 3];
+                    block.multiply(start, rows.map(row), into);
+                    start += ROWS;
+                } else {
+                    block.multiply(start, [row(start)], into);
+                    start += 1;
+                }
             }
         }
     }
 
-    /// Adds the products of a block, both operands widened.
-    fn add_block(&mut self, sram: &[u8], a: &Area, b: &Area) {
-        let padded = widen(sram, a, &mut self.a);
-        widen(sram, b, &mut self.b);
-        let sums = self.sums.chunks_exact_mut(self.cols);
-        for (a, sums) in self.a.chunks_exact(padded).zip(sums) {
-            for (b, sum) in self.b.chunks_exact(padded).zip(sums) {
-                *sum = sum.wrapping_add(dot_wide(a, b));
-            }
-        }
-    }
-
-    /// Adds the products of a block with few rows, the right operand read where it lies.
-    fn add_few(&mut self, sram: &[u8], a: &Area, b: &Area) {
+    /// Few rows, the right operand read where it lies.
+    fn few(&mut self, sram: &[u8], a: &Area, b: &Area, groups: usize, into: &mut Into<'_>) {
+        let length = a.cols() / groups.max(1);
         self.bytes.resize(a.cols(), 0);
         for i in 0..a.rows() {
             a.pack_row(sram, i, &mut self.bytes);
-            let sums = &mut self.sums[i * self.cols..(i + 1) * self.cols];
-            for (j, sum) in sums.iter_mut().enumerate() {
-                let b = &sram[b.at(j, 0)..][..b.cols()];
-                *sum = sum.wrapping_add(dot_bytes(&self.bytes, b));
+            for first in (0..b.rows()).step_by(4) {
+                let count = (b.rows() - first).min(4);
+                for g in 0..groups {
+                    let part = g * length..(g + 1) * length;
+                    // Columns that do not exist repeat the last one.
+                    let column = |j: usize| {
+                        let at = b.at(first + j.min(count - 1), part.start);
+                        &sram[at..at + length]
+                    };
+                    let columns = [0, 1, 2, 3].map(column);
+                    let sums = dot_four(self.way, &self.bytes[part.clone()], columns);
+                    into.take(g, i, i * self.cols + first, &sums[..count]);
+                }
             }
         }
     }
 }
 
-/// Widens the int8 rows of `area` into dense rows, each padded with zeros; returns their length.
-fn widen(sram: &[u8], area: &Area, out: &mut Vec<i16>) -> usize {
-    let padded = area.cols().next_multiple_of(LANES);
+/// Where scaled sums go.
+#[derive(Debug)]
+pub(super) struct Scaled<'a> {
+    pub(super) groups: usize,
+    /// A scale for each row and group.
+    pub(super) steps: &'a [f32],
+    /// Whether the first group takes the place of what `y` holds.
+    pub(super) start: bool,
+    /// rows × columns.
+    pub(super) y: &'a mut [f32],
+}
+
+/// What becomes of sums.
+enum Into<'a> {
+    /// They are added to those that are there.
+    Sums(&'a mut [i32]),
+    Scaled(Scaled<'a>),
+}
+
+impl Into<'_> {
+    /// Takes the sums of a group of row `i`, whose first column lies at `at`.
+    fn take(&mut self, group: usize, i: usize, at: usize, sums: &[i32]) {
+        match self {
+            Into::Sums(all) => {
+                for (sum, &part) in all[at..].iter_mut().zip(sums) {
+                    *sum = sum.wrapping_add(part);
+                }
+            }
+            Into::Scaled(scaled) => {
+                let step = scaled.steps[i * scaled.groups + group];
+                let y = &mut scaled.y[at..at + sums.len()];
+                if group == 0 && scaled.start {
+                    start_groups_row(sums, step, y);
+                } else {
+                    add_group_row(sums, step, y);
+                }
+            }
+        }
+    }
+}
+
+/// A contraction in groups, each padded with zeros to whole pairs.
+#[derive(Clone, Copy, Debug)]
+struct Grouped {
+    groups: usize,
+    /// Elements of a group.
+    length: usize,
+    /// Pairs of a padded group.
+    pairs: usize,
+}
+
+impl Grouped {
+    fn of(k: usize, groups: usize) -> Self {
+        let length = k / groups.max(1);
+        Self {
+            groups,
+            length,
+            pairs: length.div_ceil(2),
+        }
+    }
+
+    /// Elements of a padded row.
+    fn row(&self) -> usize {
+        self.groups * self.pairs * 2
+    }
+}
+
+/// A panel of columns, to be multiplied with rows.
+struct Block<'a> {
+    way: Way,
+    shape: &'a Grouped,
+    panel: &'a [i16],
+    columns: &'a Range<usize>,
+    /// Columns of the tile.
+    width: usize,
+}
+
+impl Block<'_> {
+    /// Multiplies the rows from `start` on.
+    fn multiply<const M: usize>(&self, start: usize, rows: [&[i16]; M], into: &mut Into<'_>) {
+        let rows = Rows {
+            rows,
+            pairs: self.shape.pairs,
+            groups: self.shape.groups,
+        };
+        let count = self.columns.len();
+        let at = |i: usize| (start + i) * self.width + self.columns.start;
+        match into {
+            Into::Sums(_) => {
+                let mut sums = [[0; PANEL]; M];
+                multiply(self.way, &rows, self.panel, &mut sums);
+                for (i, sums) in sums.iter().enumerate() {
+                    into.take(0, start + i, at(i), &sums[..count]);
+                }
+            }
+            Into::Scaled(scaled) => {
+                let mut y = [[0.0; PANEL]; M];
+                if !scaled.start {
+                    for (i, y) in y.iter_mut().enumerate() {
+                        y[..count].copy_from_slice(&scaled.y[at(i)..at(i) + count]);
+                    }
+                }
+                let groups = scaled.groups;
+                let mut i = start;
+                let steps = [(); M].map(|()| {
+                    i += 1;
+                    &scaled.steps[(i - 1) * groups..i * groups]
+                });
+                multiply_scaled(self.way, &rows, self.panel, steps, scaled.start, &mut y);
+                for (i, y) in y.iter().enumerate() {
+                    scaled.y[at(i)..at(i) + count].copy_from_slice(&y[..count]);
+                }
+            }
+        }
+    }
+}
+
+/// The int8 rows of `area`, widened and padded.
+fn widen(sram: &[u8], area: &Area, shape: &Grouped, out: &mut Vec<i16>) {
+    let row_length = shape.row();
     out.clear();
-    out.resize(area.rows() * padded, 0);
+    out.resize(area.rows() * row_length, 0);
+    if row_length == 0 {
+        return;
+    }
     let value = |byte: u8| i16::from(byte as i8);
-    if area.step() != 1 && area.pitch() == 1 {
-        for k in 0..area.cols() {
-            let column = &sram[area.at(0, k)..][..area.rows()];
-            for (row, &byte) in out.chunks_exact_mut(padded).zip(column) {
-                row[k] = value(byte);
-            }
-        }
-        return padded;
-    }
-    for (i, row) in out.chunks_exact_mut(padded).enumerate() {
-        let source = &sram[area.at(i, 0)..];
-        if area.step() == 1 {
-            for (y, &byte) in row[..area.cols()].iter_mut().zip(source) {
-                *y = value(byte);
-            }
-        } else {
-            for (k, y) in row[..area.cols()].iter_mut().enumerate() {
-                *y = value(source[k * area.step()]);
+    for (i, row) in out.chunks_exact_mut(row_length).enumerate() {
+        for (g, part) in row.chunks_exact_mut(shape.pairs * 2).enumerate() {
+            let source = &sram[area.at(i, g * shape.length)..];
+            let part = &mut part[..shape.length];
+            if area.step() == 1 {
+                for (y, &byte) in part.iter_mut().zip(source) {
+                    *y = value(byte);
+                }
+            } else {
+                for (k, y) in part.iter_mut().enumerate() {
+                    *y = value(source[k * area.step()]);
+                }
             }
         }
     }
-    padded
+}
+
+/// Some columns of the right operand as a panel, each group padded with zeros.
+fn pack(
+    way: Way,
+    sram: &[u8],
+    b: &Area,
+    columns: &Range<usize>,
+    shape: &Grouped,
+    panel: &mut Vec<i16>,
+) {
+    let group = shape.pairs * 2 * PANEL;
+    panel.clear();
+    panel.resize(shape.groups * group, 0);
+    if group == 0 {
+        return;
+    }
+    for (g, panel) in panel.chunks_exact_mut(group).enumerate() {
+        let start = g * shape.length;
+        let source = &sram[b.at(columns.start, start)..];
+        if b.step() == 1 {
+            let count = columns.len();
+            pack_columns(way, source, b.pitch(), count, shape.length, panel);
+            continue;
+        }
+        for k in 0..shape.length {
+            let to = &mut panel[(k / 2) * PANEL * 2 + k % 2..];
+            let from = &source[k * b.step()..];
+            for j in 0..columns.len() {
+                to[2 * j] = i16::from(from[j * b.pitch()] as i8);
+            }
+        }
+    }
 }

@@ -1,0 +1,134 @@
+//! The jobs of `quantize`: from samples to a recipe that meets a target.
+
+use indexmap::IndexMap;
+use packwright_compile::graph::calibrate::{self, Calibration, Sample};
+use packwright_compile::graph::compensate;
+use packwright_compile::graph::observe::Observer;
+use packwright_compile::graph::recipe::{self, Activations, Recipe};
+use packwright_compile::graph::sensitivity::{self, Distance, Error};
+use packwright_compile::pipeline::{self, GraphOptions};
+use packwright_ir::Graph;
+
+use crate::errors::{Failure, Problem};
+
+/// What a recipe costs.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub recipe: Recipe,
+    /// Whole error at each product's result, and at the results of the model.
+    pub distance: Distance,
+    /// What rounding one product's input alone does to its result.
+    pub own: IndexMap<String, Error>,
+    pub warnings: Vec<Problem>,
+    /// How often layers were raised.
+    pub rounds: usize,
+}
+
+/// Most rounds of raising layers: four halvings of a group, a quarter of the layers each time.
+const MOST_ROUNDS: usize = 24;
+
+/// Measures static scales, and raises layers until the mean cosine of the first result to floats is reached.
+///
+/// # Errors
+/// When a sample cannot be evaluated, or weights have no values.
+pub fn quantize(
+    graph: &Graph,
+    recipe: &Recipe,
+    calibration: &Calibration,
+    target: Option<f64>,
+    say: &dyn Fn(&str),
+) -> Result<Outcome, Failure> {
+    let mut meant = graph.clone();
+    pipeline::fuse(&mut meant)?;
+    if !calibrate::has_weights(&meant) {
+        let problem = Problem::error("weights-absent", "the model has no weights to measure with");
+        return Err(problem
+            .help("calibrate a file that holds its weights")
+            .into());
+    }
+    let mut recipe = recipe.clone();
+    say("measuring");
+    let samples = &calibration.samples;
+    let mut warnings = measured(&meant, &mut recipe, calibration.observer, samples)?;
+    let own = sensitivity::own_errors(&meant, &recipe, samples)?;
+    let mut rounds = 0;
+    loop {
+        say("comparing with floats");
+        let quantized = quantized(graph, &recipe, calibration)?;
+        let distance = sensitivity::distance(&meant, &quantized, samples, &mut |_, _, _| {})?;
+        let reached = target.is_none_or(|target| distance.mean_cosine() >= target);
+        let errors = match reached {
+            true => IndexMap::new(),
+            false => sensitivity::own_errors(&meant, &recipe, samples)?,
+        };
+        if reached || rounds == MOST_ROUNDS || sensitivity::raise(&meant, &mut recipe, &errors) == 0
+        {
+            if !reached {
+                let message = format!("the mean cosine stays at {:.5}", distance.mean_cosine());
+                warnings.push(
+                    Problem::warning("target-missed", message)
+                        .help("no layer can have shorter groups: calibrate with more samples"),
+                );
+            }
+            return Ok(Outcome {
+                recipe,
+                distance,
+                own,
+                warnings,
+                rounds,
+            });
+        }
+        rounds += 1;
+    }
+}
+
+/// Adds measured scales to a recipe and gives the warnings.
+fn measured(
+    meant: &Graph,
+    recipe: &mut Recipe,
+    observer: Observer,
+    samples: &[Sample],
+) -> Result<Vec<Problem>, Failure> {
+    let measured = calibrate::measure(meant, recipe, observer, samples.iter().cloned())?;
+    recipe.scales.extend(measured.scales);
+    Ok(measured.warnings.into_iter().map(Problem::from).collect())
+}
+
+/// The quantised graph of a recipe, its weights rounded as the calibration says.
+///
+/// # Errors
+/// What stands in the way of quantisation.
+pub fn quantized(
+    graph: &Graph,
+    recipe: &Recipe,
+    calibration: &Calibration,
+) -> Result<Graph, Failure> {
+    let mut quantized = graph.clone();
+    let options = GraphOptions {
+        recipe: recipe.clone(),
+        calibration: Some(calibration.clone()),
+    };
+    pipeline::run_graph_pipeline(&mut quantized, &options)?;
+    if calibration.compensate {
+        compensate::run(&mut quantized, &calibration.samples)?;
+    }
+    Ok(quantized)
+}
+
+/// How a layer is quantised, in a word.
+pub fn shown(recipe: &Recipe, name: &str) -> String {
+    match recipe.of(name) {
+        Activations::Row { group } => format!("row({group})"),
+        Activations::Static => match recipe.scales.get(name) {
+            Some(scale) => format!("static({scale:.3e})"),
+            None => "static".to_owned(),
+        },
+    }
+}
+
+/// The names of the layers of a graph, in order.
+pub fn layer_names(graph: &Graph) -> Result<Vec<String>, Failure> {
+    let mut meant = graph.clone();
+    pipeline::fuse(&mut meant)?;
+    Ok(recipe::layers(&meant).into_iter().map(|l| l.name).collect())
+}

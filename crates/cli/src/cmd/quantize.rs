@@ -1,0 +1,147 @@
+//! `quantize`: samples become a recipe.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use packwright::calibration::{self, Outcome};
+use packwright::errors::{Failure, Problem, ProblemJson};
+use packwright::{file, model, recipe};
+use serde::Serialize;
+
+use crate::args::{BindArgs, RecipeArgs};
+use crate::output::{self, Output};
+use crate::progress::Progress;
+use crate::render::table;
+
+/// Measure how a model is best quantised, and write the recipe.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  packwright quantize model.onnx --seq 128 --calibrate data.npz -o model.toml
+  packwright quantize model.onnx --seq 128 --calibrate data.npz --min-cosine 0.999
+  packwright quantize model.onnx --seq 128 --calibrate data.npz --activations static --observer mse
+  packwright compile model.onnx --seq 128 --recipe model.toml --calibrate data.npz")]
+pub struct Quantize {
+    /// An ONNX file, a graph in text form (.graph) or an embedded model (zoo:NAME).
+    pub model: String,
+    #[command(flatten)]
+    pub axes: BindArgs,
+    #[command(flatten)]
+    pub choices: RecipeArgs,
+    /// Give sensitive layers shorter groups until the first result has this mean cosine to floats.
+    #[arg(long, value_name = "COSINE")]
+    pub min_cosine: Option<f64>,
+    /// Where the recipe goes [default: the name of the model, with .toml, in the current folder].
+    #[arg(short, long, value_name = "FILE.toml")]
+    pub output: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    schema: &'static str,
+    file: String,
+    samples: usize,
+    mean_cosine: f64,
+    worst_cosine: f64,
+    layers: Vec<LayerSummary>,
+    warnings: Vec<ProblemJson>,
+}
+
+#[derive(Serialize)]
+struct LayerSummary {
+    name: String,
+    activations: String,
+    /// Signal over noise of the result where only this input is rounded, at the start.
+    own_decibels: f64,
+    /// Signal over noise of the result, with all that earlier layers have lost.
+    decibels: f64,
+}
+
+/// Measures and writes.
+pub fn run(args: &Quantize, output: &Output) -> Result<(), Failure> {
+    if args.choices.calibrate.is_none() {
+        let problem = Problem::error(
+            "calibration-missing",
+            "there are no samples to measure with",
+        );
+        return Err(problem
+            .help("give an .npz of inputs with --calibrate")
+            .into());
+    }
+    let progress = Progress::spinner(output, "importing");
+    let imported = model::import(&args.model, &args.axes.resolve())?;
+    let choices = args.choices.resolve();
+    let recipe = choices.recipe()?;
+    let calibration = choices.calibration(&imported.graph)?.unwrap_or_default();
+    let say = |what: &str| progress.say(what.to_owned());
+    let outcome = calibration::quantize(
+        &imported.graph,
+        &recipe,
+        &calibration,
+        args.min_cosine,
+        &say,
+    )?;
+    let path = super::output_path(
+        args.output.as_deref(),
+        &super::compile::input_name(&args.model),
+        "toml",
+    );
+    let text = recipe::write(&outcome.recipe);
+    file::write_atomically(&path, |out| out.write_all(text.as_bytes()))?;
+    drop(progress);
+    let summary = summary(&outcome, file::shown(&path), calibration.samples.len());
+    if args.json {
+        return output::print_json(&summary);
+    }
+    output.warn(&outcome.warnings);
+    if output.quiet {
+        return Ok(());
+    }
+    output::print(&draw(&summary, output))
+}
+
+fn summary(outcome: &Outcome, file: String, samples: usize) -> Summary {
+    let layers = outcome
+        .distance
+        .layers
+        .iter()
+        .map(|(name, error)| LayerSummary {
+            name: name.clone(),
+            activations: calibration::shown(&outcome.recipe, name),
+            own_decibels: outcome.own.get(name).map_or(f64::NAN, |own| own.decibels()),
+            decibels: error.decibels(),
+        });
+    Summary {
+        schema: "packwright.quantize/1",
+        file,
+        samples,
+        mean_cosine: outcome.distance.mean_cosine(),
+        worst_cosine: outcome.distance.worst_cosine(),
+        layers: layers.collect(),
+        warnings: outcome.warnings.iter().map(ProblemJson::from).collect(),
+    }
+}
+
+fn draw(summary: &Summary, output: &Output) -> String {
+    let titles = ["<layer", "<activations", "alone dB", "in all dB"];
+    let mut list = table::table(&titles, output.width());
+    for layer in &summary.layers {
+        list.add_row([
+            layer.name.clone(),
+            layer.activations.clone(),
+            format!("{:.1}", layer.own_decibels),
+            format!("{:.1}", layer.decibels),
+        ]);
+    }
+    format!(
+        "{}\n\n{} samples: cosine to floats {:.5} on average, {:.5} at worst\n{}\n",
+        table::text(&list).trim_end(),
+        summary.samples,
+        summary.mean_cosine,
+        summary.worst_cosine,
+        summary.file,
+    )
+}

@@ -1,0 +1,198 @@
+//! The recipe as a file: TOML that people read, edit and keep under version control.
+//!
+//! ```toml
+//! schema = "packwright.recipe/1"
+//! activations = "row"       # or "static"
+//! group = 64                # most elements of a row that share a scale
+//!
+//! [layers."encoder.layer.0.output.dense.weight"]
+//! activations = "static"
+//! scale = 0.031
+//! ```
+//!
+//! A layer is called as the weights that its product reads. Groups and kinds shape the program; scales are
+//! values, and the program's packets do not depend on them.
+
+use std::collections::BTreeMap;
+
+use packwright_compile::graph::recipe::{Activations, Recipe, SHORTEST_GROUP};
+use serde::{Deserialize, Serialize};
+
+use crate::errors::{Failure, Problem};
+
+/// The schema of the file.
+pub const SCHEMA: &str = "packwright.recipe/1";
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: String,
+    activations: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    layers: BTreeMap<String, Layer>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Layer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activations: Option<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Row,
+    Static,
+}
+
+/// The text of a recipe.
+pub fn write(recipe: &Recipe) -> String {
+    let (activations, group) = parts(recipe.default);
+    let names = recipe.layers.keys().chain(recipe.scales.keys());
+    let layer = |name: &String| {
+        let own = recipe.layers.get(name).map(|&own| parts(own));
+        let layer = Layer {
+            activations: own.map(|(kind, _)| kind),
+            group: own.and_then(|(_, group)| group),
+            scale: recipe.scales.get(name).copied(),
+        };
+        (name.clone(), layer)
+    };
+    let file = File {
+        schema: SCHEMA.to_owned(),
+        activations,
+        group,
+        layers: names.map(layer).collect(),
+    };
+    toml::to_string(&file).expect("strings, numbers and tables have a text")
+}
+
+fn parts(activations: Activations) -> (Kind, Option<usize>) {
+    match activations {
+        Activations::Row { group } => (Kind::Row, Some(group)),
+        Activations::Static => (Kind::Static, None),
+    }
+}
+
+/// The recipe of a text.
+///
+/// # Errors
+/// When it is no TOML, or says what makes no sense.
+pub fn read(text: &str) -> Result<Recipe, Failure> {
+    let help = "`packwright quantize` writes a recipe to start from";
+    let file: File = toml::from_str(text).map_err(|error| {
+        Failure::from(
+            Problem::error(
+                "recipe-unreadable",
+                format!("the recipe cannot be read: {error}"),
+            )
+            .help(help),
+        )
+    })?;
+    let mut problems = Vec::new();
+    let mut wrong =
+        |message: String| problems.push(Problem::error("recipe-wrong", message).help(help));
+    if file.schema != SCHEMA {
+        wrong(format!("the schema is `{}`, not `{SCHEMA}`", file.schema));
+    }
+    let default = Recipe::default();
+    let mut recipe = Recipe {
+        default: joined(file.activations, file.group, default.default, &mut wrong),
+        ..default
+    };
+    for (name, layer) in file.layers {
+        if let Some(scale) = layer.scale {
+            if scale.is_normal() && scale > 0.0 {
+                recipe.scales.insert(name.clone(), scale);
+            } else {
+                wrong(format!(
+                    "the scale of `{name}` is {scale}: it must be a normal number above 0"
+                ));
+            }
+        }
+        if layer.activations.is_some() || layer.group.is_some() {
+            let kind = layer.activations.unwrap_or(parts(recipe.default).0);
+            let own = joined(kind, layer.group, recipe.default, &mut wrong);
+            recipe.layers.insert(name, own);
+        }
+    }
+    if problems.is_empty() {
+        Ok(recipe)
+    } else {
+        Err(Failure(problems))
+    }
+}
+
+/// Kind and group as one; a group that is left out is that of the default.
+fn joined(
+    kind: Kind,
+    group: Option<usize>,
+    default: Activations,
+    wrong: &mut impl FnMut(String),
+) -> Activations {
+    match (kind, group, default) {
+        (Kind::Static, None, _) => Activations::Static,
+        (Kind::Static, Some(_), _) => {
+            wrong("a static scale has no group".to_owned());
+            Activations::Static
+        }
+        (Kind::Row, Some(group), _) => {
+            if group < SHORTEST_GROUP {
+                wrong(format!(
+                    "a group of {group} is shorter than {SHORTEST_GROUP}"
+                ));
+            }
+            Activations::Row { group }
+        }
+        (Kind::Row, None, Activations::Row { group }) => Activations::Row { group },
+        (Kind::Row, None, Activations::Static) => Activations::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut recipe = Recipe::default();
+        recipe.layers.insert("a".into(), Activations::Static);
+        recipe
+            .layers
+            .insert("b".into(), Activations::Row { group: 32 });
+        recipe.scales.insert("a".into(), 0.125);
+        let text = write(&recipe);
+        insta::assert_snapshot!(text, @r#"
+        schema = "packwright.recipe/1"
+        activations = "row"
+        group = 64
+
+        [layers.a]
+        activations = "static"
+        scale = 0.125
+
+        [layers.b]
+        activations = "row"
+        group = 32
+        "#);
+        assert_eq!(read(&text), Ok(recipe));
+    }
+
+    #[test]
+    fn everything_wrong_is_named() {
+        let text = "schema = \"x\"\nactivations = \"row\"\ngroup = 8\n[layers.a]\nscale = 0.0\n";
+        let failure = read(text).expect_err("is wrong");
+        assert_eq!(failure.0.len(), 3, "{failure:?}");
+        assert_eq!(
+            read("x").expect_err("is no recipe").0[0].code,
+            "recipe-unreadable"
+        );
+    }
+}

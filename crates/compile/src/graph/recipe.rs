@@ -1,0 +1,105 @@
+//! The recipe: how each product is quantised. Types and granularity are choices that shape the program;
+//! scales are values and shape nothing.
+
+use indexmap::IndexMap;
+use packwright_ir::{Graph, NodeId, Op, Value};
+
+/// Longest group of a row that has a scale of its own, unless a recipe says otherwise.
+pub const GROUP: usize = 64;
+/// Shortest group that a recipe may ask for: what a vector of the machine holds.
+pub const SHORTEST_GROUP: usize = 16;
+
+/// How the activations in front of products become int8.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// For layers that are not named.
+    pub default: Activations,
+    /// By the name of the weights that a product reads.
+    pub layers: IndexMap<String, Activations>,
+    /// Scales of static layers, by the name of the weights.
+    pub scales: IndexMap<String, f32>,
+    /// For scales that nobody has measured.
+    pub seed: u64,
+}
+
+/// How one activation becomes int8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// A scale for each run of at most so many elements of a row, found at run time.
+    Row { group: usize },
+    /// One scale for the tensor, fixed.
+    Static,
+}
+
+impl Default for Activations {
+    fn default() -> Self {
+        Self::Row { group: GROUP }
+    }
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            default: Activations::default(),
+            layers: IndexMap::new(),
+            scales: IndexMap::new(),
+            seed: 0,
+        }
+    }
+}
+
+impl Recipe {
+    /// A recipe that fixes all scales.
+    pub fn fixed() -> Self {
+        Self {
+            default: Activations::Static,
+            ..Self::default()
+        }
+    }
+
+    /// What a layer gets.
+    pub fn of(&self, layer: &str) -> Activations {
+        self.layers.get(layer).copied().unwrap_or(self.default)
+    }
+}
+
+/// A product of activations and constant weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The name of the weights.
+    pub name: String,
+    pub node: NodeId,
+    /// What it reads.
+    pub input: Value,
+    /// Elements of a row of its input.
+    pub columns: usize,
+}
+
+/// What products with constant weights are called, in order of ids, before they are quantised and after.
+pub fn layers(graph: &Graph) -> Vec<Layer> {
+    let nodes = graph.node_ids().into_iter();
+    nodes.filter_map(|node| layer(graph, node)).collect()
+}
+
+/// The layer that a node is.
+pub fn layer(graph: &Graph, node: NodeId) -> Option<Layer> {
+    if !matches!(graph.op(node), Op::Matmul(_)) {
+        return None;
+    }
+    let operands = graph.operands(node);
+    let weights = graph.as_const(operands[1])?;
+    let name = &graph.konst(weights).name;
+    let columns = graph.ty(operands[0]).columns();
+    if graph.ty(operands[1]).rank() != 2 || columns == 1 || graph.as_const(operands[0]).is_some() {
+        return None;
+    }
+    Some(Layer {
+        name: name
+            .strip_suffix(super::quantize::SUFFIX)
+            .unwrap_or(name)
+            .to_owned(),
+        node,
+        input: operands[0],
+        columns,
+    })
+}

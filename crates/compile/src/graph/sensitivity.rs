@@ -1,0 +1,295 @@
+//! What quantisation costs in accuracy, layer by layer, on samples.
+//!
+//! [`distance`] compares a quantised graph with the floats that it came from, at every product and at the
+//! results. [`own_errors`] says what rounding the input of one product alone does to its result, and
+//! [`raise`] gives the worst layers shorter groups.
+
+use indexmap::IndexMap;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::eval::{self, konst as values};
+use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::{Graph, Op, Value};
+use packwright_numerics::quant::{dequantize_dynamic_row, quantize_dynamic_row};
+use rayon::prelude::*;
+
+use super::calibrate::Sample;
+use super::quantize::row_group;
+use super::recipe::{self, Activations, Recipe, SHORTEST_GROUP};
+
+/// Sums over the elements of a tensor, sample after sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Error {
+    /// Square of what was meant, of the difference, of what was found, and the product of both.
+    signal: f64,
+    noise: f64,
+    found: f64,
+    product: f64,
+    /// The largest difference.
+    pub largest: f64,
+}
+
+impl Error {
+    /// Compares two tensors, element by element; those of rows that are not attended to are left out.
+    pub fn add(&mut self, meant: &[f32], found: &[f32]) {
+        for (&a, &b) in meant.iter().zip(found) {
+            let (a, b) = (f64::from(a), f64::from(b));
+            self.signal += a * a;
+            self.found += b * b;
+            self.product += a * b;
+            self.noise += (a - b) * (a - b);
+            self.largest = self.largest.max((a - b).abs());
+        }
+    }
+
+    /// Signal over noise, in decibels; infinite where there is no noise.
+    pub fn decibels(&self) -> f64 {
+        10.0 * (self.signal / self.noise).log10()
+    }
+
+    /// Noise over signal.
+    pub fn relative(&self) -> f64 {
+        self.noise / self.signal.max(f64::MIN_POSITIVE)
+    }
+
+    /// Cosine of the angle between what was meant and what was found.
+    pub fn cosine(&self) -> f64 {
+        if self.signal == 0.0 && self.found == 0.0 {
+            return 1.0;
+        }
+        self.product / (self.signal * self.found).sqrt()
+    }
+}
+
+/// How far a quantised graph is from floats.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distance {
+    /// By the name of the weights: the results of products, with all that earlier layers have lost.
+    pub layers: IndexMap<String, Error>,
+    /// The first result, for each sample.
+    pub results: Vec<Error>,
+}
+
+impl Distance {
+    /// Mean of the samples' cosines.
+    pub fn mean_cosine(&self) -> f64 {
+        let sum: f64 = self.results.iter().map(Error::cosine).sum();
+        sum / self.results.len().max(1) as f64
+    }
+
+    /// The worst sample's cosine.
+    pub fn worst_cosine(&self) -> f64 {
+        self.results
+            .iter()
+            .map(Error::cosine)
+            .fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// What a graph computes, by name.
+pub type Results = [(String, Tensor)];
+
+/// Compares a quantised graph with the one that it came from; `each` sees the results of every sample, floats
+/// first.
+///
+/// # Errors
+/// When a sample cannot be evaluated.
+pub fn distance(
+    meant: &Graph,
+    quantized: &Graph,
+    samples: &[Sample],
+    each: &mut dyn FnMut(usize, &Results, &Results),
+) -> Result<Distance, Diagnostics> {
+    let mut distance = Distance::default();
+    let (of_meant, of_found) = (names(meant), names(quantized));
+    for (number, sample) in samples.iter().enumerate() {
+        let failed = |error: eval::EvalError| failed(number, &error);
+        let seen = attended(sample);
+        let rows = |tensor: &Tensor| attended_rows(tensor, seen.as_deref());
+        let mut before: IndexMap<&str, Vec<f32>> = IndexMap::new();
+        let results = eval::run_with(meant, sample, &mut |value, tensor| {
+            if let Some(name) = of_meant.get(&value) {
+                before.insert(name.as_str(), rows(tensor));
+            }
+        })
+        .map_err(failed)?;
+        let layers = &mut distance.layers;
+        let found = eval::run_with(quantized, sample, &mut |value, tensor| {
+            if let Some(name) = of_found.get(&value)
+                && let Some(meant) = before.get(name.as_str())
+            {
+                layers
+                    .entry(name.clone())
+                    .or_default()
+                    .add(meant, &rows(tensor));
+            }
+        })
+        .map_err(failed)?;
+        let mut error = Error::default();
+        if let (Some((_, meant)), Some((_, found))) = (results.first(), found.first()) {
+            error.add(&rows(meant), &rows(found));
+        }
+        distance.results.push(error);
+        each(number, &results, &found);
+    }
+    Ok(distance)
+}
+
+/// The results of products, by the name of their weights.
+fn names(graph: &Graph) -> IndexMap<Value, String> {
+    let layers = recipe::layers(graph).into_iter();
+    layers
+        .map(|layer| (layer.node.into(), layer.name))
+        .collect()
+}
+
+/// What rounding the input of each product, and nothing else, does to its result.
+///
+/// # Errors
+/// When a sample cannot be evaluated.
+pub fn own_errors(
+    graph: &Graph,
+    recipe: &Recipe,
+    samples: &[Sample],
+) -> Result<IndexMap<String, Error>, Diagnostics> {
+    let layers = recipe::layers(graph);
+    let mut errors: IndexMap<String, Error> = IndexMap::new();
+    for (number, sample) in samples.iter().enumerate() {
+        let seen = attended(sample);
+        eval::run_with(graph, sample, &mut |value, tensor| {
+            for layer in layers.iter().filter(|layer| layer.input == value) {
+                let Some(weights) = weights(graph, layer) else {
+                    continue;
+                };
+                let x = attended_rows(tensor, seen.as_deref());
+                let rounded = rounded(&x, layer.columns, recipe.of(&layer.name));
+                let error = errors.entry(layer.name.clone()).or_default();
+                let meant = product(&x, &weights, layer.columns);
+                let found = product(&rounded, &weights, layer.columns);
+                error.add(&meant, &found);
+            }
+        })
+        .map_err(|error| failed(number, &error))?;
+    }
+    Ok(errors)
+}
+
+/// The weights of a layer, output channel by output channel.
+fn weights(graph: &Graph, layer: &recipe::Layer) -> Option<Vec<f32>> {
+    let Op::Matmul(attributes) = graph.op(layer.node) else {
+        return None;
+    };
+    let id = graph.as_const(graph.operand(layer.node, 1)?)?;
+    let tensor = values::value(graph, id).ok()?;
+    let (Data::F32(w) | Data::F16(w)) = &tensor.data else {
+        return None;
+    };
+    let w: Vec<f32> = w.iter().copied().collect();
+    if attributes.transpose_b {
+        return Some(w);
+    }
+    let channels = w.len() / layer.columns;
+    let channel = |c: usize| (0..layer.columns).map(move |i| i * channels + c);
+    Some((0..channels).flat_map(channel).map(|at| w[at]).collect())
+}
+
+fn product(x: &[f32], channels: &[f32], k: usize) -> Vec<f32> {
+    x.par_chunks_exact(k)
+        .flat_map_iter(|row| {
+            channels.chunks_exact(k).map(move |channel| {
+                let mut lanes = [0.0f32; 16];
+                let rest = k - k % 16;
+                let blocks = row
+                    .as_chunks::<16>()
+                    .0
+                    .iter()
+                    .zip(channel.as_chunks::<16>().0);
+                for (a, b) in blocks {
+                    for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                        *lane += a * b;
+                    }
+                }
+                let tail = row[rest..].iter().zip(&channel[rest..]);
+                lanes.iter().sum::<f32>() + tail.map(|(a, b)| a * b).sum::<f32>()
+            })
+        })
+        .collect()
+}
+
+/// Rows as they come back from int8.
+fn rounded(x: &[f32], columns: usize, activations: Activations) -> Vec<f32> {
+    let group = match activations {
+        Activations::Row { group } => row_group(columns, group),
+        Activations::Static => x.len().max(1),
+    };
+    let mut q = vec![0i8; x.len()];
+    let mut steps = vec![0.0; x.len() / group.max(1)];
+    let mut back = vec![0.0; x.len()];
+    quantize_dynamic_row(x, group, &mut q, &mut steps);
+    dequantize_dynamic_row(&q, group, &steps, &mut back);
+    back
+}
+
+/// Gives the layers with the largest errors shorter groups: a quarter of those that can have them, at least
+/// one. Static layers get groups first. Returns how many were raised.
+pub fn raise(graph: &Graph, recipe: &mut Recipe, errors: &IndexMap<String, Error>) -> usize {
+    let columns: IndexMap<String, usize> = recipe::layers(graph)
+        .into_iter()
+        .map(|layer| (layer.name, layer.columns))
+        .collect();
+    let next = |name: &str| match recipe.of(name) {
+        Activations::Static => Some(recipe::GROUP),
+        Activations::Row { group } => {
+            let group = row_group(*columns.get(name)?, group);
+            let shorter = row_group(*columns.get(name)?, group / 2);
+            (group / 2 >= SHORTEST_GROUP && shorter < group).then_some(group / 2)
+        }
+    };
+    let mut candidates: Vec<(f64, &String, usize)> = errors
+        .iter()
+        .filter_map(|(name, error)| Some((error.relative(), name, next(name)?)))
+        .collect();
+    candidates.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let count = candidates.len().div_ceil(4);
+    let raised: Vec<_> = candidates
+        .into_iter()
+        .take(count)
+        .map(|(_, name, group)| (name.clone(), group))
+        .collect();
+    for (name, group) in raised {
+        recipe.layers.insert(name, Activations::Row { group });
+    }
+    count
+}
+
+fn failed(number: usize, error: &eval::EvalError) -> Diagnostics {
+    let message = format!("sample {number} cannot be evaluated: {error}");
+    Diagnostic::error("calibration-failed", message)
+        .help("each sample needs an array for each input, in its shape")
+        .into()
+}
+
+/// Which positions a sample attends to, where it has a mask that says so.
+pub(super) fn attended(sample: &Sample) -> Option<Vec<bool>> {
+    let (_, mask) = sample
+        .iter()
+        .find(|(name, _)| name.ends_with("attention_mask"))?;
+    match &mask.data {
+        Data::I64(mask) => Some(mask.iter().map(|&m| m != 0).collect()),
+        Data::I32(mask) => Some(mask.iter().map(|&m| m != 0).collect()),
+        _ => None,
+    }
+}
+
+/// The elements of the rows that are attended to.
+fn attended_rows(tensor: &Tensor, seen: Option<&[bool]>) -> Vec<f32> {
+    let (Data::F32(a) | Data::F16(a)) = &tensor.data else {
+        return Vec::new();
+    };
+    let columns = tensor.shape().last().copied().unwrap_or(1).max(1);
+    let seen = seen.filter(|seen| seen.len() == a.len() / columns);
+    a.iter()
+        .enumerate()
+        .filter(|(at, _)| seen.is_none_or(|seen| seen[at / columns]))
+        .map(|(_, &x)| x)
+        .collect()
+}
