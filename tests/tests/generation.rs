@@ -257,6 +257,7 @@ fn costs_follow_the_rows_that_are_held() {
         let options = Options {
             registers: vec![position],
             spans: false,
+            exact: false,
         };
         let report = simulate(&program, entry, &tiny, &options);
         report.unwrap_or_else(|error| panic!("{error}")).dram.bytes

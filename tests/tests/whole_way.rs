@@ -34,6 +34,7 @@ fn simulated(program: &Program, target: &Target) -> Report {
     let options = Options {
         registers: entry.registers.iter().map(|r| r.max).collect(),
         spans: false,
+        exact: false,
     };
     simulate(program, entry, target, &options).unwrap_or_else(|error| panic!("{error}"))
 }

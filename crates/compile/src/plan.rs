@@ -130,7 +130,10 @@ impl Segment {
 
     /// Whether a stage waits until all row blocks of a pass are done.
     pub fn is_gathering(stage: &Stage) -> bool {
-        matches!(stage, Stage::Attention { .. })
+        matches!(
+            stage,
+            Stage::Attention { .. } | Stage::CachedAttention { .. }
+        )
     }
 
     /// The row blocks in order.

@@ -186,6 +186,7 @@ impl<'a> Scene<'a> {
                     rows: self.rows.into(),
                     cols: (columns.len() as u64).into(),
                     value: f32::NEG_INFINITY,
+                    step: 0.0,
                     dst: column(self.scores, columns.start),
                 })
             })
@@ -276,6 +277,7 @@ impl<'a> Scene<'a> {
                 rows: one,
                 cols: (padding.len() as u64).into(),
                 value: 0.0,
+                step: 0.0,
                 dst: column(row, padding.start),
             }));
         }

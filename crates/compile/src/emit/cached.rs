@@ -248,11 +248,15 @@ impl Head<'_> {
             src: scores,
             scale: 1.0,
             mask: queries.mask,
+            row_mask: None,
+            window: None,
+            always: 0u64.into(),
             // Row 0 sees itself and what was before.
             causal: (self.attributes.causal && self.shape.s > 1).then(|| k.0.at_position(0, 1)),
             col_scale: Some(scales(v)),
             dst: p,
             dst_scale: Some(p_scale),
+            log_sum: None,
         };
         let values = Matmul {
             n: (self.shape.value_width as u64).into(),

@@ -243,6 +243,12 @@ fn class(
                 Derivation::Reshape { .. } => "reshape".to_owned(),
                 Derivation::Concat { axis, .. } => format!("concat {axis}"),
                 Derivation::Quantize { .. } => "quantize".to_owned(),
+                Derivation::Expand { .. } => "expand".to_owned(),
+                Derivation::Slice {
+                    start, count, step, ..
+                } => format!("slice {start:?} {count:?} {step:?}"),
+                Derivation::Rest { axis, .. } => format!("rest {axis}"),
+                Derivation::Scaled { .. } => "scaled".to_owned(),
                 Derivation::Scale { factor, .. } => format!("scale {:x}", factor.to_bits()),
             };
             *named

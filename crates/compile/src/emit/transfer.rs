@@ -93,7 +93,7 @@ fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>)
         if start >= end {
             continue;
         }
-        let area = site.place_area(place, segment, start);
+        let area = site.place_area(place, Turn { segment, pass: 0 }, start);
         let first = (start - own.start) as u64;
         let base = (batch * cache.heads) as u64 * plane;
         let parts = [
@@ -229,7 +229,7 @@ fn spill_runs(
         true => Block::run(count * width),
         false => Block::rows(count, width, dram, sram as u32),
     };
-    let ranges = match site.window(root, turn.segment) {
+    let ranges: Vec<Range<usize>> = match site.window(root, turn.segment) {
         Some(window) => window.ranges(turn.pass).collect(),
         None => std::iter::once(0..info.cols).collect(),
     };

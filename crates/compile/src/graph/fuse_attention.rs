@@ -11,7 +11,7 @@ mod mask;
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::op::{Attention, Binary, Matmul, Unary};
 use packwright_ir::order::topological;
-use packwright_ir::{Elem, Graph, NodeId, Op, OriginId, Value};
+use packwright_ir::{Graph, NodeId, Op, OriginId, Value};
 
 use self::layout::{Heads, below, heads};
 use self::mask::{HIDDEN, Mask, Patterns};

@@ -100,7 +100,10 @@ impl Choice<'_> {
                 node,
                 quantize: None,
             } => demand::drained(self.scene, *node).is_some(),
-            Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
+            Stage::Attention { .. }
+            | Stage::CachedAttention { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. } => false,
         }
     }
 

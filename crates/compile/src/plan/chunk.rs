@@ -8,7 +8,7 @@ use packwright_ir::op::{ChunkAttention, HashSort};
 use packwright_ir::{Graph, NodeId, Op};
 
 use super::demand::Scene;
-use super::order::{Ordered, chunks};
+use super::order::{At, Ordered, chunks};
 use super::{Part, storage};
 
 /// A step of one head.
@@ -338,7 +338,7 @@ pub fn rotation_bytes(scene: &Scene<'_>, node: NodeId) -> Option<(u64, u64)> {
 /// The fragments of a node; none for other nodes.
 pub fn fragments(
     scene: &Scene<'_>,
-    at: (usize, usize),
+    at: At,
     node: NodeId,
     ordered: &mut Ordered,
 ) -> bool {
@@ -357,7 +357,7 @@ pub fn fragments(
 
 fn hash_fragments(
     scene: &Scene<'_>,
-    at: (usize, usize),
+    at: At,
     node: NodeId,
     shape: &HashShape,
     ordered: &mut Ordered,
@@ -394,7 +394,7 @@ fn hash_fragments(
 
 fn chunk_fragments(
     scene: &Scene<'_>,
-    at: (usize, usize),
+    at: At,
     shape: &ChunkShape,
     ordered: &mut Ordered,
 ) {

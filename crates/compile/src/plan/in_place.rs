@@ -93,6 +93,7 @@ fn pairs(scene: &Scene<'_>, stage: &Stage) -> Vec<(RootId, RootId)> {
             .collect(),
         Stage::Matmul { .. }
         | Stage::Attention { .. }
+        | Stage::CachedAttention { .. }
         | Stage::Whole { .. }
         | Stage::Input { .. } => Vec::new(),
     };

@@ -23,10 +23,10 @@ pub struct Ordered {
 
 /// The stage and the pass at hand.
 #[derive(Clone, Copy, Debug)]
-struct At {
-    segment: usize,
-    stage: usize,
-    pass: usize,
+pub struct At {
+    pub segment: usize,
+    pub stage: usize,
+    pub pass: usize,
 }
 
 /// Puts the work of all segments in order.
@@ -336,7 +336,7 @@ fn attention_fragments(
 }
 
 /// A fragment for each key/value head: it reads one plane of the keys and one of the values.
-fn cached_fragments(scene: &Scene<'_>, at: (usize, usize), node: NodeId, ordered: &mut Ordered) {
+fn cached_fragments(scene: &Scene<'_>, at: At, node: NodeId, ordered: &mut Ordered) {
     let shape = AttentionShape::of(scene.graph, node);
     let masks = whole_tiles(scene, &[node], ordered);
     for batch in 0..shape.batch {

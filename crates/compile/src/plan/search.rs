@@ -345,7 +345,9 @@ impl Problem<'_> {
                 .read
                 .iter()
                 .all(|&(s, i)| match segments[s].stages[i] {
-                    Stage::Whole { .. } | Stage::Input { .. } => false,
+                    Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => {
+                        false
+                    }
                     Stage::Attention { .. } => s != home,
                     Stage::Matmul { .. } | Stage::Rows { .. } => segments[s].rows == rows,
                 })
@@ -476,7 +478,10 @@ fn can_cut(segment: &Segment) -> bool {
         && segment
             .stages
             .iter()
-            .all(|s| !matches!(s, Stage::Whole { .. } | Stage::Input { .. }))
+            .all(|s| match s {
+                Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
+                Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
+            })
 }
 
 /// What the ring must hold at the least, and the segment that asks for it.

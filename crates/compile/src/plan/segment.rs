@@ -122,7 +122,10 @@ fn makers(graph: &Graph, storage: &Storage, attention: NodeId, stages: &[&Stage]
             Stage::Rows { nodes } => {
                 nodes.len() == 1 && matches!(graph.op(nodes[0]), Op::Quantize { .. })
             }
-            Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => false,
+            Stage::Attention { .. }
+            | Stage::CachedAttention { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. } => false,
         };
         let users: Vec<NodeId> = nodes
             .iter()

@@ -102,6 +102,7 @@ pub fn unfused(stages: &[Stage]) -> Vec<Stage> {
             }
             Stage::Matmul { quantize: None, .. }
             | Stage::Attention { .. }
+            | Stage::CachedAttention { .. }
             | Stage::Whole { .. }
             | Stage::Input { .. } => parts.push(stage.clone()),
         }

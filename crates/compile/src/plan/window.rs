@@ -68,7 +68,13 @@ pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usiz
             let columns = graph.types(*node)[0].columns();
             columns / unit(graph, *quantize)
         }
-        Some(Stage::Rows { .. } | Stage::Whole { .. } | Stage::Input { .. }) | None => 1,
+        Some(
+            Stage::CachedAttention { .. }
+            | Stage::Rows { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. },
+        )
+        | None => 1,
     };
     (1..=most.max(1))
         .filter(|&count| most.is_multiple_of(count))
@@ -114,7 +120,10 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
                 };
                 quantized(graph, storage, *node, &mut windows)?;
             }
-            Stage::Attention { .. } | Stage::Whole { .. } | Stage::Input { .. } => return None,
+            Stage::Attention { .. }
+            | Stage::CachedAttention { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. } => return None,
         }
     }
     let made: Vec<RootId> = stages

@@ -126,6 +126,9 @@ pub fn quantized_channels(
         } => return scaled_channels(graph, *values, *scales, axis, range),
         Derivation::Transpose { .. }
         | Derivation::Reshape { .. }
+        | Derivation::Expand { .. }
+        | Derivation::Slice { .. }
+        | Derivation::Rest { .. }
         | Derivation::Concat { .. }
         | Derivation::Scale { .. } => return Err(unsupported),
     };

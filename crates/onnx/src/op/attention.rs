@@ -53,13 +53,11 @@ pub(crate) fn attend(
         return capped(b, [q, k, v], mask, how, scale, scores);
     }
     let attrs = Attention {
-        heads: how.heads,
-        kv_heads: how.kv_heads,
-        scale,
         causal: how.causal,
         window: how.window,
         mask: mask.is_some(),
         out: b.ty(q)?.elem,
+        ..Attention::new(how.heads, how.kv_heads, scale)
     };
     let mut operands = vec![q, k, v];
     operands.extend(mask);
