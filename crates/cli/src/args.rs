@@ -71,6 +71,7 @@ pub enum Color {
 pub enum Command {
     Slms(cmd::slms::Slms),
     Estimate(cmd::estimate::Estimate),
+    Sweep(cmd::sweep::Sweep),
     Compile(cmd::compile::Compile),
     Simulate(cmd::simulate::Simulate),
     Run(cmd::run::Run),
@@ -90,6 +91,7 @@ impl Command {
         match self {
             Command::Slms(args) => args.json,
             Command::Estimate(args) => args.json,
+            Command::Sweep(args) => args.json,
             Command::Compile(args) => args.json,
             Command::Simulate(args) => args.json,
             Command::Run(args) => args.json,

@@ -19,16 +19,21 @@
 //! # Ok::<(), packwright::errors::Failure>(())
 //! ```
 //!
-//! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`survey`],
+//! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`why`], [`trace`],
+//! [`survey`], [`sweep`],
 //! [`inspect`], [`arrays`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
 pub mod passes;
 
+pub mod html;
 pub mod job;
 pub mod report;
 pub mod survey;
+pub mod sweep;
+pub mod trace;
+pub mod why;
 
 pub mod inspect;
 

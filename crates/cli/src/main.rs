@@ -34,6 +34,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Slms(args) => cmd::slms::run(args, output),
         Command::Estimate(args) => cmd::estimate::run(args, output),
+        Command::Sweep(args) => cmd::sweep::run(args, output),
         Command::Compile(args) => cmd::compile::run(args, output),
         Command::Simulate(args) => cmd::simulate::run(args, output),
         Command::Run(args) => cmd::run::run(args, output),

@@ -12,6 +12,7 @@ pub mod opt;
 pub mod run;
 pub mod simulate;
 pub mod slms;
+pub mod sweep;
 pub mod targets;
 
 use std::path::{Path, PathBuf};
