@@ -1,6 +1,6 @@
 //! Everything that has to hold, in the order in which it fails fastest.
 
-use crate::{call, docs, tidy};
+use crate::{call, docs, tidy, validate};
 
 /// Runs all checks.
 pub fn run() -> anyhow::Result<()> {
@@ -20,5 +20,6 @@ pub fn run() -> anyhow::Result<()> {
     )?;
     // Snapshots are read in review, never written by a test run.
     call("cargo", &["test", "--workspace"], &[("INSTA_UPDATE", "no")])?;
-    docs::run(true)
+    docs::run(true)?;
+    validate::run(true)
 }

@@ -7,6 +7,7 @@ mod ci;
 mod docs;
 mod proto;
 mod tidy;
+mod validate;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -29,6 +30,12 @@ enum Chore {
     /// Writes the generated pages of docs/.
     Docs {
         /// Fail where a page is stale instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Writes docs/validation.md: figures of other simulators beside ours.
+    Validate {
+        /// Fail where the page is stale instead of writing it.
         #[arg(long)]
         check: bool,
     },
@@ -62,6 +69,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Tidy => tidy::run(),
         Chore::Docs { check } => docs::run(check),
+        Chore::Validate { check } => validate::run(check),
         Chore::Bench { model, runs } => bench::run(model.as_deref(), runs),
         Chore::Accuracy {
             folder,

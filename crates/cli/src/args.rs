@@ -75,6 +75,7 @@ pub enum Command {
     Slms(cmd::slms::Slms),
     Estimate(cmd::estimate::Estimate),
     Plan(cmd::plan::Plan),
+    Sweep(cmd::sweep::Sweep),
     Compile(cmd::compile::Compile),
     Quantize(cmd::quantize::Quantize),
     Evaluate(cmd::evaluate::Evaluate),
@@ -97,6 +98,7 @@ impl Command {
         match self {
             Command::Slms(args) => args.json,
             Command::Estimate(args) => args.json,
+            Command::Sweep(args) => args.json,
             Command::Compile(args) => args.json,
             Command::Quantize(args) => args.json,
             Command::Evaluate(args) => args.json,

@@ -11,13 +11,13 @@ use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_packet::{access, check};
 use packwright_sim::report::Bytes;
 use packwright_target::Target;
-use serde_json::json;
 
 use crate::errors::{Failure, Problem};
 use crate::model::{self, Binding, Imported};
 use crate::options::CompileChoices;
 use crate::report::build;
 use crate::report::json::{DramBytes, Report};
+use crate::{trace, why};
 
 /// Compiles a graph; the constants of the program are absent.
 ///
@@ -124,6 +124,34 @@ pub fn estimate(
     simulate(&compiled.program, target, &SimulateChoices::default())
 }
 
+/// As [`estimate`], with what the time hangs on; the model is compiled for each changed machine.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn estimate_why(
+    graph: &Graph,
+    target: &Target,
+    choices: &CompileChoices,
+) -> Result<Report, Failure> {
+    let recompile = |target: &Target| Ok(compile(graph.clone(), target, choices)?.program);
+    let program = recompile(target)?;
+    let simulate_choices = SimulateChoices::default();
+    let mut report = simulate(&program, target, &simulate_choices)?;
+    let runs = trace::simulate(&program, target, &simulate_choices)?;
+    for (report, (entry, _, run)) in report.entries.iter_mut().zip(&runs) {
+        let recompile = Some(&recompile as why::Recompile<'_>);
+        report.why = Some(why::why(
+            &program,
+            entry,
+            target,
+            &simulate_choices,
+            run,
+            recompile,
+        ));
+    }
+    Ok(report)
+}
+
 /// What a simulation may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SimulateChoices {
@@ -131,6 +159,22 @@ pub struct SimulateChoices {
     pub entry: Option<String>,
     /// Values of registers by name; the others have their declared maxima.
     pub registers: Vec<(String, u64)>,
+    /// Let the memory controllers choose every burst, also where closed forms would do.
+    pub exact: bool,
+}
+
+impl SimulateChoices {
+    /// The options of the simulator for an entry.
+    ///
+    /// # Errors
+    /// When a register is unknown or its value above the maximum.
+    pub fn options(&self, entry: &Entry, spans: bool) -> Result<packwright_sim::Options, Failure> {
+        Ok(packwright_sim::Options {
+            registers: registers(entry, &self.registers)?,
+            spans,
+            exact: self.exact,
+        })
+    }
 }
 
 /// Simulates the entries of a program, after the check that it is sound on the target.
@@ -145,10 +189,10 @@ pub fn simulate(
     judge(program, target)?;
     let mut report = build::report(program, target);
     for entry in entries(program, choices.entry.as_deref())? {
-        let registers = registers(entry, &choices.registers)?;
+        let options = choices.options(entry, false)?;
         report
             .entries
-            .push(build::entry(program, entry, target, &registers)?);
+            .push(build::entry(program, entry, target, &options)?);
     }
     Ok(report)
 }
@@ -289,56 +333,4 @@ pub fn predicted_traffic(entry: &Entry, registers: &[u64]) -> DramBytes {
         .filter(|region| region.kind == RegionKind::Packets);
     bytes.packets = streams.map(|region| region.bytes).sum();
     build::dram_bytes(&bytes)
-}
-
-/// The trace of a simulation in Chrome's event format: a process for each entry, a thread for each
-/// unit, times in microseconds.
-///
-/// # Errors
-/// As [`simulate`].
-pub fn trace(
-    program: &Program,
-    target: &Target,
-    choices: &SimulateChoices,
-) -> Result<Vec<u8>, Failure> {
-    judge(program, target)?;
-    let mut events = Vec::new();
-    for (process, entry) in entries(program, choices.entry.as_deref())?
-        .into_iter()
-        .enumerate()
-    {
-        let registers = registers(entry, &choices.registers)?;
-        let options = packwright_sim::Options {
-            registers,
-            spans: true,
-            ..Default::default()
-        };
-        let report = packwright_sim::simulate(program, entry, target, &options)
-            .map_err(|error| Problem::error(error.code(), error.to_string()).help(error.help()))?;
-        events.push(json!({
-            "ph": "M", "name": "process_name", "pid": process, "args": {"name": entry.name},
-        }));
-        let mut units: Vec<&str> = report.spans.iter().map(|span| span.unit.as_str()).collect();
-        units.sort_unstable();
-        units.dedup();
-        for (thread, unit) in units.iter().enumerate() {
-            events.push(json!({
-                "ph": "M", "name": "thread_name", "pid": process, "tid": thread,
-                "args": {"name": unit},
-            }));
-        }
-        for span in &report.spans {
-            let thread = units.binary_search(&span.unit.as_str()).unwrap_or(0);
-            let origin = &program.origins[entry.packets[span.packet as usize].origin.0 as usize];
-            events.push(json!({
-                "ph": "X", "pid": process, "tid": thread,
-                "name": span.mnemonic, "cat": origin.layer,
-                "ts": target.seconds(span.start) * 1e6,
-                "dur": target.seconds(span.end - span.start) * 1e6,
-                "args": {"packet": span.packet, "layer": origin.layer, "what": origin.what},
-            }));
-        }
-    }
-    let trace = json!({"displayTimeUnit": "ns", "traceEvents": events});
-    Ok(trace.to_string().into_bytes())
 }

@@ -20,8 +20,8 @@
 //! ```
 //!
 //! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`evaluation`], [`job`],
-//! [`report`], [`survey`], [`generate`], [`cost`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`],
-//! [`errors`], [`codes`].
+//! [`report`], [`why`], [`trace`], [`html`], [`survey`], [`sweep`], [`generate`], [`cost`], [`inspect`], [`arrays`],
+//! [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
@@ -30,10 +30,14 @@ pub mod recipe;
 
 pub mod calibration;
 pub mod evaluation;
+pub mod html;
 pub mod job;
 pub mod report;
 pub mod score;
 pub mod survey;
+pub mod sweep;
+pub mod trace;
+pub mod why;
 
 pub mod cost;
 pub mod generate;

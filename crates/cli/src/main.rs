@@ -35,6 +35,7 @@ fn dispatch(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Slms(args) => cmd::slms::run(args, output),
         Command::Estimate(args) => cmd::estimate::run(args, output),
         Command::Plan(args) => cmd::plan::run(args, output),
+        Command::Sweep(args) => cmd::sweep::run(args, output),
         Command::Compile(args) => cmd::compile::run(args, output),
         Command::Evaluate(args) => cmd::evaluate::run(args, output),
         Command::Quantize(args) => cmd::quantize::run(args, output),

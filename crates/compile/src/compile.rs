@@ -30,11 +30,36 @@ pub struct Compiled {
 /// # Errors
 /// Lists everything that stands in the way.
 pub fn compile(
-    mut graph: Graph,
+    graph: Graph,
     target: &Target,
     options: &CompileOptions,
 ) -> Result<Compiled, Diagnostics> {
+    let (graph, passes) = fuse(graph, options)?;
+    lower(graph, passes, target, options)
+}
+
+/// The first part of [`compile`], which knows no machine: the graph passes.
+///
+/// # Errors
+/// Lists everything that stands in the way.
+pub fn fuse(
+    mut graph: Graph,
+    options: &CompileOptions,
+) -> Result<(Graph, Vec<PassReport>), Diagnostics> {
     let passes = pipeline::run_graph_pipeline(&mut graph, &options.graph)?;
+    Ok((graph, passes))
+}
+
+/// The second part of [`compile`]: a legal graph is planned for a machine and becomes packets.
+///
+/// # Errors
+/// Lists everything that stands in the way.
+pub fn lower(
+    graph: Graph,
+    passes: Vec<PassReport>,
+    target: &Target,
+    options: &CompileOptions,
+) -> Result<Compiled, Diagnostics> {
     let plan = plan::plan(&graph, target, &options.plan)?;
     let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
     let mut shared = Shared {

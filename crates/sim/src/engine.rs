@@ -19,9 +19,11 @@ use crate::part::dram::{Counters, Dram};
 use crate::part::runs::{Runs, Transfer};
 use crate::part::sram::Ports;
 use crate::part::{matrix, vector};
-use crate::report::Span;
+use crate::report::{Cause, Release, Span, UnitId};
 use crate::simulate::Options;
-use crate::tally::{KINDS, NAMES, Tally, place};
+use crate::tally::{KINDS, Tally, place};
+
+mod blame;
 
 /// Most pieces of the stream that are fetched at a time.
 const MOST_FETCHES: u32 = 8;
@@ -47,9 +49,32 @@ pub(crate) struct Engine<'a> {
     ready: [BinaryHeap<(u8, Reverse<usize>)>; 3],
     units: [Vec<Option<Job>>; 3],
     busy: [u64; 3],
-    /// Commands that have not ended.
+    /// Commands that have not started.
     left: [u64; 3],
+    /// Commands of each kind in the order of the stream: packet and place in it; those before `oldest`
+    /// have started.
+    queues: [Vec<(u32, u32)>; 3],
+    oldest: [usize; 3],
     accesses: Vec<Access>,
+    record: Record,
+}
+
+/// What is kept for the critical path and for traces.
+#[derive(Default)]
+struct Record {
+    spans: Vec<Span>,
+    decodes: Vec<Decode>,
+    /// The last span of each unit.
+    of_unit: [Vec<Option<u32>>; 3],
+}
+
+/// When a packet was decoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Decode {
+    pub start: u64,
+    pub end: u64,
+    /// What it waited for last.
+    pub release: Release,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,11 +107,20 @@ struct Stream {
 struct Progress {
     waits: usize,
     next: usize,
+    /// Whether the next command is on a unit.
+    runs: bool,
+    /// When the next command became ready, and by what.
+    ready: u64,
+    release: Release,
+    /// The last span.
+    span: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Token {
     signalled: bool,
+    /// The packet that signals it.
+    signaller: Option<usize>,
     waiting: Vec<usize>,
 }
 
@@ -94,8 +128,12 @@ struct Token {
 struct Job {
     packet: usize,
     start: u64,
+    /// Cycles that it would take with the SRAM ports to itself; of a transfer, those that its end waits
+    /// for the ports are found when it ends.
+    alone: u64,
     /// When the SRAM ports have served a transfer.
     served: u64,
+    span: Option<u32>,
     transfer: Option<Transfer>,
 }
 
@@ -130,12 +168,21 @@ impl<'a> Engine<'a> {
             .flat_map(|p| p.signals.iter().chain(&p.waits));
         let tokens = tokens.map(|token| token.0 as usize + 1).max().unwrap_or(0);
         let mut left = [0; 3];
-        for command in entry.packets.iter().flat_map(|packet| &packet.commands) {
-            left[place(command.unit())] += 1;
+        let mut queues: [Vec<(u32, u32)>; 3] = Default::default();
+        let mut signallers = vec![Token::default(); tokens];
+        for (packet, content) in entry.packets.iter().enumerate() {
+            for (at, command) in content.commands.iter().enumerate() {
+                left[place(command.unit())] += 1;
+                queues[place(command.unit())].push((packet as u32, at as u32));
+            }
+            for token in &content.signals {
+                signallers[token.0 as usize].signaller = Some(packet);
+            }
         }
         let sequencer = &target.sequencer;
         let pieces = sequencer.buffer_bytes / sequencer.fetch_bytes;
         let pieces = pieces.clamp(1, MOST_FETCHES) as usize;
+        let (dma, cores) = (target.dma.engines, target.cores);
         let free = |count: u32| (0..count).map(|_| None).collect();
         Ok(Self {
             entry,
@@ -157,18 +204,20 @@ impl<'a> Engine<'a> {
                 decoding: false,
             },
             packets: vec![Progress::default(); entry.packets.len()],
-            tokens: vec![Token::default(); tokens],
+            tokens: signallers,
             in_flight: 0,
             completed: 0,
             ready: Default::default(),
-            units: [
-                free(target.dma.engines),
-                free(target.cores),
-                free(target.cores),
-            ],
+            units: [free(dma), free(cores), free(cores)],
             busy: [0; 3],
             left,
+            queues,
+            oldest: [0; 3],
             accesses: Vec::new(),
+            record: Record {
+                of_unit: [dma, cores, cores].map(|count| vec![None; count as usize]),
+                ..Record::default()
+            },
         })
     }
 
@@ -185,13 +234,13 @@ impl<'a> Engine<'a> {
             let Some(Reverse((time, _, event))) = self.events.pop() else {
                 break;
             };
-            self.tally.pass(time - self.now, self.busy, self.left);
+            self.account(time - self.now);
             self.now = time;
             match event {
                 Event::Fetched(piece) => {
                     self.stream.arrived += std::mem::take(&mut self.stream.pieces[piece]);
                     self.fetch();
-                    self.decode();
+                    self.decode(Release::Stream);
                 }
                 Event::Issued(packet) => self.issue(packet),
                 Event::Begin(unit) => self.begin(unit),
@@ -207,8 +256,10 @@ impl<'a> Engine<'a> {
         Ok(self.now)
     }
 
-    pub fn finish(self) -> (Tally, Counters) {
-        (self.tally, self.dram.counters)
+    /// What was counted, what the memory saw, what was recorded.
+    pub fn finish(self) -> (Tally, Counters, Vec<Span>, Vec<Decode>) {
+        let Record { spans, decodes, .. } = self.record;
+        (self.tally, self.dram.counters, spans, decodes)
     }
 
     fn schedule(&mut self, time: u64, event: Event) {
@@ -247,17 +298,20 @@ impl<'a> Engine<'a> {
     /// The memory has moved all of a transfer or of a piece of the stream at core cycle `time`.
     fn arrive(&mut self, port: usize, time: u64) {
         let dma = place(Kind::Dma);
-        match self.units[dma].get(port) {
+        match self.units[dma].get_mut(port) {
             Some(job) => {
-                let served = job.as_ref().map_or(0, |job| job.served);
-                self.schedule(time.max(served), Event::Done(dma, port));
+                let end = job.as_ref().map_or(time, |job| job.served.max(time));
+                if let Some(job) = job {
+                    job.alone = time - job.start;
+                }
+                self.schedule(end, Event::Done(dma, port));
             }
             None => self.schedule(time, Event::Fetched(port - self.units[dma].len())),
         }
     }
 
     /// Starts to decode the next packet where it is there and the window has room.
-    fn decode(&mut self) {
+    fn decode(&mut self, release: Release) {
         let next = self.stream.decoded;
         let Some(&end) = self.stream.ends.get(next) else {
             return;
@@ -271,7 +325,13 @@ impl<'a> Engine<'a> {
         let commands = self.entry.packets[next].commands.len() as u64;
         let cycles = u64::from(sequencer.decode_cycles_per_packet)
             + commands * u64::from(sequencer.decode_cycles_per_command);
-        self.tally.decoding += cycles;
+        if self.options.spans {
+            self.record.decodes.push(Decode {
+                start: self.now,
+                end: self.now + cycles,
+                release,
+            });
+        }
         self.schedule(self.now + cycles, Event::Issued(next));
     }
 
@@ -288,15 +348,17 @@ impl<'a> Engine<'a> {
                 self.packets[packet].waits += 1;
             }
         }
+        self.packets[packet].release = Release::Decoded;
         if self.packets[packet].waits == 0 {
             self.advance(packet);
         }
-        self.decode();
+        self.decode(Release::Decoded);
     }
 
     /// Makes the next command of a packet ready, or ends the packet.
     fn advance(&mut self, packet: usize) {
-        let (progress, content) = (&self.packets[packet], &self.entry.packets[packet]);
+        let (progress, content) = (&mut self.packets[packet], &self.entry.packets[packet]);
+        progress.ready = self.now;
         if let Some(command) = content.commands.get(progress.next) {
             let ready = &mut self.ready[place(command.unit())];
             ready.push((content.priority, Reverse(packet)));
@@ -304,6 +366,7 @@ impl<'a> Engine<'a> {
         }
         self.completed += 1;
         self.in_flight -= 1;
+        let last = progress.span.map_or(Release::Decoded, Release::Span);
         let layer = &mut self.tally.layers[content.origin.0 as usize];
         layer.packets += 1;
         for token in &content.signals {
@@ -311,12 +374,13 @@ impl<'a> Engine<'a> {
             token.signalled = true;
             for waiting in std::mem::take(&mut token.waiting) {
                 self.packets[waiting].waits -= 1;
+                self.packets[waiting].release = last;
                 if self.packets[waiting].waits == 0 {
                     self.advance(waiting);
                 }
             }
         }
-        self.decode();
+        self.decode(last);
     }
 
     /// Gives ready commands to free units.
@@ -350,10 +414,13 @@ impl<'a> Engine<'a> {
         let layer = &mut self.tally.layers[content.origin.0 as usize];
         self.tally.commands += 1;
         self.busy[kind] += 1;
+        self.left[kind] -= 1;
         let mut job = Job {
             packet,
             start: now,
+            alone: 0,
             served: now,
+            span: None,
             transfer: None,
         };
         let cycles = match command {
@@ -381,6 +448,7 @@ impl<'a> Engine<'a> {
             }
         };
         self.tally.sram_bytes += moved;
+        job.alone = cycles;
         let (event, end) = match &job.transfer {
             Some(_) => {
                 // No transfer is faster than the pins.
@@ -390,9 +458,41 @@ impl<'a> Engine<'a> {
             }
             None => (Event::Done(kind, unit), self.ports.book(now, cycles, moved)),
         };
+        self.packets[packet].runs = true;
+        if self.options.spans {
+            job.span = Some(self.span(kind, unit, packet, &job));
+        }
         self.units[kind][unit] = Some(job);
         self.schedule(end, event);
         Ok(())
+    }
+
+    /// Records the start of a command.
+    fn span(&mut self, kind: usize, unit: usize, packet: usize, job: &Job) -> u32 {
+        let progress = self.packets[packet];
+        let command = &self.entry.packets[packet].commands[progress.next];
+        let last = self.record.of_unit[kind][unit];
+        let region = job.transfer.as_ref().map(|transfer| transfer.region);
+        let id = self.record.spans.len() as u32;
+        self.record.of_unit[kind][unit] = Some(id);
+        self.record.spans.push(Span {
+            unit: UnitId {
+                kind: KINDS[kind],
+                number: unit as u32,
+            },
+            mnemonic: command.mnemonic(),
+            packet: packet as u32,
+            start: self.now,
+            end: self.now,
+            ports: 0,
+            bytes: job.transfer.as_ref().map_or(0, |transfer| transfer.bytes),
+            region,
+            release: match last {
+                Some(last) if self.now > progress.ready => Release::Span(last),
+                _ => progress.release,
+            },
+        });
+        id
     }
 
     /// Lets the memory work on the transfer of a DMA engine.
@@ -409,26 +509,22 @@ impl<'a> Engine<'a> {
             return;
         };
         self.busy[kind] -= 1;
-        self.left[kind] -= 1;
         let content = &self.entry.packets[job.packet];
-        let command = &content.commands[self.packets[job.packet].next];
         let cycles = self.now - job.start;
-        let layer = &mut self.tally.layers[content.origin.0 as usize];
-        match KINDS[kind] {
-            Kind::Dma => layer.dma_cycles += cycles,
-            Kind::Matrix => layer.matrix_cycles += cycles,
-            Kind::Vector => layer.vector_cycles += cycles,
+        let ports = cycles - job.alone.min(cycles);
+        let counted = &mut self.tally.units[kind][unit];
+        counted.busy -= ports;
+        counted.stall[Cause::Sram as usize] += ports;
+        self.tally.add_work(content.origin, kind, cycles);
+        let progress = &mut self.packets[job.packet];
+        progress.next += 1;
+        progress.runs = false;
+        if let Some(span) = job.span {
+            let recorded = &mut self.record.spans[span as usize];
+            (recorded.end, recorded.ports) = (self.now, ports);
+            progress.span = Some(span);
+            progress.release = Release::Span(span);
         }
-        if self.options.spans {
-            self.tally.spans.push(Span {
-                unit: format!("{} {unit}", NAMES[kind]),
-                mnemonic: command.mnemonic(),
-                packet: job.packet as u32,
-                start: job.start,
-                end: self.now,
-            });
-        }
-        self.packets[job.packet].next += 1;
         self.advance(job.packet);
     }
 }

@@ -9,6 +9,12 @@ pub enum SimError {
         found: String,
         bound: String,
     },
+    #[error("{what} add up to {found}, not to {expected}")]
+    Accounting {
+        what: &'static str,
+        found: u64,
+        expected: u64,
+    },
     #[error("the address map `{map}` is not understood: {why}")]
     AddressMap { map: String, why: String },
     #[error("{waiting} packets wait for tokens that nobody signals; the first is p{first}")]
@@ -24,6 +30,7 @@ impl SimError {
     pub fn code(&self) -> &'static str {
         match self {
             SimError::BoundViolated { .. } => "bound-violated",
+            SimError::Accounting { .. } => "accounting-broken",
             SimError::AddressMap { .. } => "address-map",
             SimError::Deadlock { .. } => "packet-deadlock",
             SimError::NoRegion { .. } => "region-unknown",
@@ -34,7 +41,7 @@ impl SimError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            SimError::BoundViolated { .. } => {
+            SimError::BoundViolated { .. } | SimError::Accounting { .. } => {
                 "a mistake of this tool, in the bound or in the simulator: please report it"
             }
             SimError::AddressMap { .. } => {

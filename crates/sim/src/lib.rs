@@ -8,7 +8,9 @@
 pub mod anchor;
 pub mod error;
 pub mod func;
+pub mod occupancy;
 pub mod part;
+pub mod path;
 pub mod report;
 pub mod simulate;
 

@@ -1,9 +1,14 @@
 //! What a simulation says.
 
+use std::fmt;
+
+use packwright_packet::defs::Unit as Kind;
+use packwright_packet::operand::RegionId;
 use packwright_packet::packet::OriginId;
 use packwright_packet::program::RegionKind;
 
 use crate::part::dram::Counters;
+use crate::path::Step;
 
 /// The cost of one pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +34,8 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// What units did when, if it was asked for; in order of starts.
     pub spans: Vec<Span>,
+    /// What the time was spent on along the critical path, if spans were asked for.
+    pub path: Vec<Step>,
 }
 
 /// What was paid for and not asked for.
@@ -97,43 +104,82 @@ impl Bytes {
     }
 }
 
-/// What the units of each kind did; cycles are summed over the units of a kind.
+/// What each unit did, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Units {
-    pub dma: Unit,
-    pub matrix: Unit,
-    pub vector: Unit,
-    pub sequencer: Unit,
+    pub dma: Vec<Unit>,
+    pub matrix: Vec<Unit>,
+    pub vector: Vec<Unit>,
+    pub sequencer: Vec<Unit>,
 }
 
-/// `busy + stall + idle` is the number of units times the cycles of the run.
+impl Units {
+    /// The kinds with their names.
+    pub fn all(&self) -> [(&'static str, &[Unit]); 4] {
+        [
+            ("dma", &self.dma),
+            ("matrix", &self.matrix),
+            ("vector", &self.vector),
+            ("sequencer", &self.sequencer),
+        ]
+    }
+}
+
+/// Cycles of one unit: `busy`, all of `stall` and `idle` are the cycles of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unit {
-    /// Units of the kind.
-    pub count: u64,
     pub busy: u64,
-    pub stall: Stall,
-    /// No command for such a unit was left.
+    /// By [`Cause`].
+    pub stall: [u64; 6],
+    /// No command for it was left.
     pub idle: u64,
 }
 
-/// Cycles that a unit waited while commands for it were left, by what was at work instead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stall {
-    /// A transfer.
-    pub memory: u64,
-    /// A product, and no transfer.
-    pub matrix: u64,
-    /// A vector command, and none of the above.
-    pub vector: u64,
-    /// Nothing: the stream was fetched or decoded.
-    pub sequencer: u64,
+impl Unit {
+    /// All stalls.
+    pub fn stalled(&self) -> u64 {
+        self.stall.iter().sum()
+    }
 }
 
-impl Stall {
-    /// All causes.
-    pub fn total(&self) -> u64 {
-        self.memory + self.matrix + self.vector + self.sequencer
+/// What a unit waits for while commands for it are left: where the oldest of them stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It waits for a transfer; the sequencer waits for the stream.
+    Memory,
+    /// It waits for a product.
+    Matrix,
+    /// It waits for a vector command.
+    Vector,
+    /// Its packet has not been decoded.
+    Sequencer,
+    /// Its packet has not been decoded because the window is full.
+    Window,
+    /// It is at work, and the SRAM ports hold it up.
+    Sram,
+}
+
+impl Cause {
+    /// All causes, in the order of the tables.
+    pub const ALL: [Cause; 6] = [
+        Cause::Memory,
+        Cause::Matrix,
+        Cause::Vector,
+        Cause::Sequencer,
+        Cause::Window,
+        Cause::Sram,
+    ];
+
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::Memory => "memory",
+            Cause::Matrix => "matrix",
+            Cause::Vector => "vector",
+            Cause::Sequencer => "sequencer",
+            Cause::Window => "window",
+            Cause::Sram => "sram",
+        }
     }
 }
 
@@ -194,13 +240,49 @@ pub struct Layer {
     pub cost: LayerCost,
 }
 
+/// A unit of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitId {
+    pub kind: Kind,
+    pub number: u32,
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Dma => "dma",
+            Kind::Matrix => "matrix",
+            Kind::Vector => "vector",
+        };
+        write!(f, "{kind} {}", self.number)
+    }
+}
+
 /// A command on a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// E.g. `dma 0`.
-    pub unit: String,
+    pub unit: UnitId,
     pub mnemonic: &'static str,
     pub packet: u32,
     pub start: u64,
     pub end: u64,
+    /// Cycles that the SRAM ports held it up.
+    pub ports: u64,
+    /// Bytes of a transfer, and the region in DRAM.
+    pub bytes: u64,
+    pub region: Option<RegionId>,
+    /// What it waited for last.
+    pub release: Release,
+}
+
+/// What something waited for last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// The decoding of its packet; for a decoding, that of the packet before.
+    #[default]
+    Decoded,
+    /// The fetch of the stream.
+    Stream,
+    /// The command with this place among the spans.
+    Span(u32),
 }

@@ -1,16 +1,15 @@
 //! Counters of a run in progress.
 
 use packwright_packet::defs::Unit as Kind;
+use packwright_packet::packet::OriginId;
 use packwright_target::Target;
 
+use crate::error::SimError;
 use crate::part::dram::Counters;
-use crate::report::{Bytes, DramReport, Energy, LayerCost, Resource, Span, Stall, Unit, Units};
+use crate::report::{Bytes, DramReport, Energy, LayerCost, Resource, Unit, Units};
 
 /// Kinds of units in the order of the tables.
 pub(crate) const KINDS: [Kind; 3] = [Kind::Dma, Kind::Matrix, Kind::Vector];
-
-/// Their names in reports.
-pub(crate) const NAMES: [&str; 3] = ["dma", "matrix", "vector"];
 
 /// The place of a kind in the tables.
 pub(crate) const fn place(kind: Kind) -> usize {
@@ -31,20 +30,15 @@ pub(crate) struct Tally {
     pub padding_macs: u64,
     pub lane_operations: u64,
     pub commands: u64,
-    /// By kind of unit.
-    pub units: [Unit; 3],
-    pub decoding: u64,
+    /// Each unit, by kind.
+    pub units: [Vec<Unit>; 3],
+    pub sequencer: Unit,
     pub layers: Vec<LayerCost>,
-    pub spans: Vec<Span>,
 }
 
 impl Tally {
     pub fn new(target: &Target, layers: usize) -> Self {
-        let cores = u64::from(target.cores);
-        let unit = |count| Unit {
-            count,
-            ..Unit::default()
-        };
+        let units = |count: u32| vec![Unit::default(); count as usize];
         Self {
             bytes: Bytes::default(),
             sram_bytes: 0,
@@ -54,60 +48,69 @@ impl Tally {
             lane_operations: 0,
             commands: 0,
             units: [
-                unit(u64::from(target.dma.engines)),
-                unit(cores),
-                unit(cores),
+                units(target.dma.engines),
+                units(target.cores),
+                units(target.cores),
             ],
-            decoding: 0,
+            sequencer: Unit::default(),
             layers: vec![LayerCost::default(); layers],
-            spans: Vec::new(),
         }
     }
 
-    /// `cycles` pass: `busy` units of each kind work, `left` says for which kinds commands remain.
-    pub fn pass(&mut self, cycles: u64, busy: [u64; 3], left: [u64; 3]) {
-        for kind in 0..KINDS.len() {
-            let unit = &mut self.units[kind];
-            let waiting = (unit.count - busy[kind]) * cycles;
-            unit.busy += busy[kind] * cycles;
-            if left[kind] == busy[kind] {
-                unit.idle += waiting;
-                continue;
+    /// Charges a layer with the cycles of a command.
+    pub fn add_work(&mut self, origin: OriginId, kind: usize, cycles: u64) {
+        let layer = &mut self.layers[origin.0 as usize];
+        match KINDS[kind] {
+            Kind::Dma => layer.dma_cycles += cycles,
+            Kind::Matrix => layer.matrix_cycles += cycles,
+            Kind::Vector => layer.vector_cycles += cycles,
+        }
+    }
+
+    /// Law: the cycles of each unit, the bytes and the work of all layers add up.
+    pub fn check(&self, cycles: u64, counters: &Counters) -> Result<(), SimError> {
+        let equal = |what: &'static str, found: u64, expected: u64| {
+            if found == expected {
+                return Ok(());
             }
-            let others = |other: usize| other != kind && busy[other] > 0;
-            let Stall {
-                memory,
-                matrix,
-                vector,
-                sequencer,
-            } = &mut unit.stall;
-            let cause = if others(0) {
-                memory
-            } else if others(1) {
-                matrix
-            } else if others(2) {
-                vector
-            } else {
-                sequencer
-            };
-            *cause += waiting;
+            Err(SimError::Accounting {
+                what,
+                found,
+                expected,
+            })
+        };
+        for unit in self.units.iter().flatten().chain([&self.sequencer]) {
+            let sum = unit.busy + unit.stalled() + unit.idle;
+            equal("cycles of a unit", sum, cycles)?;
         }
+        equal("DRAM bytes by category", self.bytes.total(), counters.bytes)?;
+        let layers = |of: fn(&LayerCost) -> u64| self.layers.iter().map(of).sum::<u64>();
+        let bytes = self.bytes.without_packets();
+        equal("DRAM bytes by layer", layers(|l| l.dram.total()), bytes)?;
+        equal("products by layer", layers(|l| l.macs), self.macs)?;
+        let work = |kind: usize| {
+            let held = |unit: &Unit| unit.busy + unit.stall[crate::report::Cause::Sram as usize];
+            self.units[kind].iter().map(held).sum::<u64>()
+        };
+        equal("DMA cycles by layer", layers(|l| l.dma_cycles), work(0))?;
+        equal(
+            "matrix cycles by layer",
+            layers(|l| l.matrix_cycles),
+            work(1),
+        )?;
+        equal(
+            "vector cycles by layer",
+            layers(|l| l.vector_cycles),
+            work(2),
+        )
     }
 
-    pub fn units(&self, cycles: u64) -> Units {
-        let [dma, matrix, vector] = self.units;
-        let idle = cycles.saturating_sub(self.decoding);
-        let sequencer = Unit {
-            count: 1,
-            busy: self.decoding,
-            stall: Stall::default(),
-            idle,
-        };
+    pub fn units(&self) -> Units {
         Units {
-            dma,
-            matrix,
-            vector,
-            sequencer,
+            dma: self.units[0].clone(),
+            matrix: self.units[1].clone(),
+            vector: self.units[2].clone(),
+            sequencer: vec![self.sequencer],
         }
     }
 
@@ -148,7 +151,10 @@ impl Tally {
 
     /// The resource with the largest share. What refreshing takes of the bus counts as used.
     pub fn limit(&self, target: &Target, dram: &DramReport, cycles: u64) -> Resource {
-        let share = |unit: &Unit| unit.busy as f64 / (unit.count * cycles).max(1) as f64;
+        let share = |units: &[Unit]| {
+            let busy: u64 = units.iter().map(|unit| unit.busy).sum();
+            busy as f64 / (units.len() as u64 * cycles).max(1) as f64
+        };
         let shares = [
             (
                 Resource::Dram,
@@ -156,10 +162,7 @@ impl Tally {
             ),
             (Resource::Matrix, share(&self.units[1])),
             (Resource::Vector, share(&self.units[2])),
-            (
-                Resource::Sequencer,
-                self.decoding as f64 / cycles.max(1) as f64,
-            ),
+            (Resource::Sequencer, share(&[self.sequencer])),
         ];
         let largest = shares
             .iter()

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use packwright_packet::asm::assemble;
 use packwright_packet::program::Program;
+use packwright_sim::report::Cause;
 use packwright_sim::{Options, Report, SimError, simulate};
 use packwright_target::Target;
 
@@ -40,13 +41,11 @@ fn run(packets: &str) -> Result<Report, SimError> {
         exact: false,
     };
     let report = simulate(&program, &program.entries[0], &e2(), &options)?;
-    let units = &report.units;
-    for unit in [&units.dma, &units.matrix, &units.vector, &units.sequencer] {
-        assert_eq!(
-            unit.busy + unit.stall.total() + unit.idle,
-            unit.count * report.cycles
-        );
+    for unit in report.units.all().into_iter().flat_map(|(_, units)| units) {
+        assert_eq!(unit.busy + unit.stalled() + unit.idle, report.cycles);
     }
+    let path: u64 = report.path.iter().map(|step| step.cycles).sum();
+    assert_eq!(path, report.cycles, "{:?}", report.path);
     Ok(report)
 }
 
@@ -184,6 +183,152 @@ fn cycles_with(packets: &str, settings: &[&str]) -> u64 {
     }
     let report = simulate(&program, &program.entries[0], &target, &Options::default());
     report.expect("runs").cycles
+}
+
+#[test]
+fn the_critical_path_names_what_the_time_went_into() {
+    let report = run("  packet p0 origin=o0 signal=t0
+    load dst=0x10000 src=d0 block=65536
+  packet p1 origin=o1 wait=t0
+    matmul m=128 n=256 k=256 a=i8@0x0:256 b=i8@0x10000:256 out=f32@0x40000:1024
+    store dst=d1 src=0x40000 block=4096")
+    .expect("runs");
+    let steps: String = report
+        .path
+        .iter()
+        .map(|step| format!("{} of o{}: {}\n", step.what, step.origin.0, step.cycles))
+        .collect();
+    assert_snapshot!(steps);
+}
+
+/// Many packets with little to do.
+fn small_packets(count: usize) -> String {
+    (0..count)
+        .map(|i| {
+            let at = i % 16 * 256;
+            format!("  packet p{i} origin=o0\n    fill rows=1 cols=8 value=0.0 dst=f32@{at}:32\n")
+        })
+        .collect()
+}
+
+#[test]
+fn the_sequencer_binds_where_packets_are_small() {
+    let program = program(&small_packets(200));
+    let mut target = Target::preset("tiny").expect("is a preset");
+    let mut report = |settings: &[&str]| {
+        for setting in settings {
+            target.set(setting).expect("is a field");
+        }
+        simulate(&program, &program.entries[0], &target, &Options::default()).expect("runs")
+    };
+    // Two commands at a time would fit, one is decoded in the time of two.
+    let base = report(&[]);
+    let slow = report(&["sequencer.decode_cycles_per_packet=40"]);
+    assert!(slow.cycles > 200 * 42, "{}", slow.cycles);
+    assert!(slow.cycles > 2 * base.cycles);
+    assert_eq!(slow.limited_by.name(), "sequencer");
+    let narrow = report(&["sequencer.decode_cycles_per_packet=1", "sequencer.window=1"]);
+    let wide = report(&["sequencer.window=16"]);
+    assert!(
+        narrow.cycles > wide.cycles,
+        "{} {}",
+        narrow.cycles,
+        wide.cycles
+    );
+    assert!(narrow.units.sequencer[0].stall[Cause::Window as usize] > 0);
+}
+
+#[test]
+fn more_of_anything_is_not_slower() {
+    let packets: String = (0..24)
+        .map(|i| {
+            let (weights, out) = (0x10000 + i % 4 * 0x4000, 0x40000 + i % 4 * 0x8000);
+            let wait = if i == 0 {
+                String::new()
+            } else {
+                format!(" wait=t{}", (i - 1) / 2)
+            };
+            format!(
+                "  packet p{i} origin=o0{wait} signal=t{i}
+    load dst={weights} src=d0+{} block=16384
+    matmul m=64 n=128 k=128 a=i8@0x0:128 b=i8@{weights}:128 out=f32@{out}:512
+    unary rows=64 cols=128 func=relu src=f32@{out}:512 dst=f32@{out}:512
+",
+                i * 16384
+            )
+        })
+        .collect();
+    let base = cycles_with(&packets, &[]);
+    for setting in [
+        "dram.channels=4",
+        "sram.banks=32",
+        "sequencer.window=128",
+        "dma.engines=4",
+        "vector.lanes=128",
+        "cores=2",
+        "dma.outstanding_bursts=128",
+        "dram.queue_bursts=64",
+    ] {
+        let more = cycles_with(&packets, &[setting]);
+        // Scheduling anomalies of list scheduling: more of one resource may change the order for the worse.
+        assert!(
+            more as f64 <= 1.05 * base as f64,
+            "{setting}: {more}, {base}"
+        );
+    }
+}
+
+#[test]
+fn splitting_a_transfer_never_beats_the_bus() {
+    let least = (1048576.0 / e2().peak_bytes_per_cycle()) as u64;
+    for parts in [1usize, 2, 4, 16, 64] {
+        let bytes = 1048576 / parts;
+        let packets: String = (0..parts)
+            .map(|i| {
+                format!(
+                    "  packet p{i} origin=o0\n    load dst=0x0 src=d0+{} block={bytes}\n",
+                    i * bytes
+                )
+            })
+            .collect();
+        let cycles = cycles_with(&packets, &[]);
+        assert!(cycles > least, "{parts}: {cycles}, {least}");
+    }
+}
+
+#[test]
+fn a_packet_starts_when_its_last_token_comes_and_no_cycle_before() {
+    let report = run("  packet p0 origin=o0 signal=t0
+    fill rows=16 cols=64 value=0.0 dst=f32@0x0:256
+  packet p1 origin=o0 signal=t1
+    load dst=0x10000 src=d0 block=64
+  packet p2 origin=o0 wait=t0,t1
+    fill rows=1 cols=64 value=0.0 dst=f32@0x8000:256")
+    .expect("runs");
+    let end = |packet: u32| {
+        report
+            .spans
+            .iter()
+            .find(|s| s.packet == packet)
+            .map(|s| s.end)
+    };
+    let start = report.spans.iter().find(|s| s.packet == 2).map(|s| s.start);
+    assert_eq!(start, end(0).max(end(1)));
+}
+
+#[test]
+fn both_paths_through_the_memory_agree() {
+    let stream = "  packet p0 origin=o0\n    load dst=0x0 src=d0 block=1048576";
+    let program = program(stream);
+    let cycles = |exact: bool| {
+        let options = Options {
+            exact,
+            ..Options::default()
+        };
+        let report = simulate(&program, &program.entries[0], &e2(), &options).expect("runs");
+        report.cycles as f64
+    };
+    assert!((cycles(false) / cycles(true) - 1.0).abs() < 0.02);
 }
 
 #[test]

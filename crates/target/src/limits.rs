@@ -27,6 +27,36 @@ impl Dram {
 }
 
 impl Target {
+    /// Gives the memory another peak bandwidth, in bytes per second: its clock changes, and with it the
+    /// clocks of everything that takes a time in nanoseconds.
+    pub fn set_bandwidth(&mut self, bytes_per_second: f64) {
+        let factor = bytes_per_second / self.peak_bytes_per_second();
+        let scaled = |hertz: u64| (hertz as f64 * factor).round().max(1.0) as u64;
+        self.dram.clock_hz = scaled(self.dram.clock_hz);
+        self.dram.transfers_per_second = scaled(self.dram.transfers_per_second);
+        let t = &mut self.dram.timing;
+        let clocks = |clocks: u32| (f64::from(clocks) * factor - 1e-6).ceil().max(1.0) as u32;
+        for value in [
+            &mut t.cl,
+            &mut t.cwl,
+            &mut t.rcd,
+            &mut t.rp,
+            &mut t.ras,
+            &mut t.rrd,
+            &mut t.faw,
+            &mut t.wr,
+            &mut t.wtr_l,
+            &mut t.wtr_s,
+            &mut t.rtp,
+            &mut t.refi,
+            &mut t.rfc,
+            &mut t.refi_pb,
+            &mut t.rfc_pb,
+        ] {
+            *value = clocks(*value);
+        }
+    }
+
     /// Peak DRAM bandwidth in bytes per second.
     pub fn peak_bytes_per_second(&self) -> f64 {
         self.dram.peak_bytes_per_second()

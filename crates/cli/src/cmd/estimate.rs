@@ -28,6 +28,9 @@ pub struct Estimate {
     pub axes: BindArgs,
     #[command(flatten)]
     pub choices: ChoiceArgs,
+    /// Say what the time hangs on, and what more of each resource would save: compiles for each.
+    #[arg(long)]
+    pub why: bool,
     /// Show every layer.
     #[arg(long)]
     pub layers: bool,
@@ -42,7 +45,11 @@ pub fn run(args: &Estimate, output: &Output) -> Result<(), Failure> {
     let progress = Progress::spinner(output, "importing");
     let imported = model::import_fixed(&args.model, &args.axes.resolve(), &args.axes.files())?;
     progress.say("compiling and simulating");
-    let result = job::estimate(imported.graph, &target, &args.choices.resolve()?)?;
+    let choices = args.choices.resolve()?;
+    let result = match args.why {
+        true => job::estimate_why(&imported.graph, &target, &choices)?,
+        false => job::estimate(imported.graph, &target, &choices)?,
+    };
     drop(progress);
     if args.json {
         return output::print_json(&result);

@@ -16,6 +16,7 @@ pub mod quantize;
 pub mod run;
 pub mod simulate;
 pub mod slms;
+pub mod sweep;
 pub mod targets;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use packwright::errors::Failure;
 use packwright::job::{self, SimulateChoices};
-use packwright::{file, options};
+use packwright::{file, html, options, trace, why};
 
 use crate::args::OverrideArgs;
 use crate::output::{self, Output};
@@ -18,7 +18,9 @@ use crate::render::report;
 Examples:
   packwright simulate model.npu
   packwright simulate model.npu --set dram.channels=2 --layers
-  packwright simulate model.npu --trace trace.json    open it in Perfetto")]
+  packwright simulate model.npu --why
+  packwright simulate model.npu --trace trace.json    open it in Perfetto
+  packwright simulate model.npu --html report.html")]
 pub struct Simulate {
     /// The program.
     #[arg(value_name = "FILE.npu")]
@@ -34,9 +36,21 @@ pub struct Simulate {
     /// Value of a register; repeatable [default: its declared maximum].
     #[arg(long, value_name = "NAME=N", value_parser = register)]
     pub register: Vec<(String, u64)>,
+    /// Say what the time hangs on, and what more of each resource would save.
+    #[arg(long)]
+    pub why: bool,
+    /// Let the memory controllers choose every burst, also where closed forms would do: slow.
+    #[arg(long)]
+    pub exact: bool,
     /// Write a trace in Chrome's event format.
     #[arg(long, value_name = "FILE.json")]
     pub trace: Option<PathBuf>,
+    /// Write a page with pictures: timeline, roofline, traffic, SRAM.
+    #[arg(long, value_name = "FILE.html")]
+    pub html: Option<PathBuf>,
+    /// A sweep to show in the page, as `sweep -o` writes it.
+    #[arg(long, value_name = "FILE.csv", requires = "html")]
+    pub html_sweep: Option<PathBuf>,
     /// Show every layer.
     #[arg(long)]
     pub layers: bool,
@@ -67,17 +81,33 @@ pub fn run(args: &Simulate, output: &Output) -> Result<(), Failure> {
     let choices = SimulateChoices {
         entry: args.entry.clone(),
         registers: args.register.clone(),
+        exact: args.exact,
     };
     let progress = Progress::spinner(output, "simulating");
-    let result = job::simulate(&program, &target, &choices)?;
-    if let Some(path) = &args.trace {
-        progress.say("tracing");
-        let trace = job::trace(&program, &target, &choices)?;
-        file::write_atomically(path, |out| out.write_all(&trace))?;
-        output.note(&format!(
-            "{}: open it in https://ui.perfetto.dev",
-            path.display()
-        ));
+    let mut result = job::simulate(&program, &target, &choices)?;
+    if args.why || args.trace.is_some() || args.html.is_some() {
+        let runs = trace::simulate(&program, &target, &choices)?;
+        if args.why {
+            progress.say("changing the machine");
+            for (report, (entry, _, run)) in result.entries.iter_mut().zip(&runs) {
+                report.why = Some(why::why(&program, entry, &target, &choices, run, None));
+            }
+        }
+        if let Some(path) = &args.trace {
+            progress.say("tracing");
+            file::write_atomically(path, |out| trace::write(&program, &target, &runs, out))?;
+            let place = path.display();
+            output.note(&format!("{place}: open it in https://ui.perfetto.dev"));
+        }
+        if let Some(path) = &args.html {
+            let sweep = args
+                .html_sweep
+                .as_deref()
+                .map(file::read_text)
+                .transpose()?;
+            let page = html::page(&program, &target, &result, &runs, sweep.as_deref());
+            file::write_atomically(path, |out| out.write_all(page.as_bytes()))?;
+        }
     }
     drop(progress);
     match args.json {

@@ -7,6 +7,11 @@ use super::doc;
 /// Codes of this crate: files, arrays, names.
 pub const CODES: &[CodeDoc] = &[
     doc(
+        "sweep-axis",
+        "A sweep cannot vary that.",
+        "Name a number of the target, dram.bandwidth, bind.NAME or plan.NAME, with values: a,b,c or a..b (doubling) or a..b+step.",
+    ),
+    doc(
         "code-unknown",
         "There is no such code.",
         "`packwright explain` without an argument lists all codes.",

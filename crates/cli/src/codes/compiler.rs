@@ -82,6 +82,11 @@ pub const CODES: &[CodeDoc] = &[
         "Reshapes and transposes that no fusion took up would need a copy that this version does not make.",
     ),
     doc(
+        "accounting-broken",
+        "The sums of a simulation do not add up.",
+        "Cycles of every unit, bytes by category and work by layer are added up in every run. This is a mistake of the simulator: please report it.",
+    ),
+    doc(
         "bound-violated",
         "A run beats its bound.",
         "The simulator shows less traffic or less time than the least that the compiler derived: one of the two is wrong. Please report it with the model and the target.",

@@ -1,6 +1,6 @@
 //! A report as text: the headline, traffic by category, units, layers.
 
-use packwright::report::json::{EntryReport, LayerReport, Report, UnitReport};
+use packwright::report::json::{EntryReport, LayerReport, Report, UnitReport, WhyReport};
 
 use super::{table, unit};
 
@@ -20,6 +20,10 @@ pub fn draw(report: &Report, all_layers: bool, width: Option<u16>) -> String {
         text.push_str(&traffic(entry, width));
         text.push('\n');
         text.push_str(&units(entry, width));
+        if let Some(why) = &entry.why {
+            text.push('\n');
+            text.push_str(&hangs_on(why, entry.cycles, width));
+        }
         if !entry.layers.is_empty() {
             text.push('\n');
             text.push_str(&layers(entry, all_layers, width));
@@ -120,6 +124,45 @@ fn total(report: &UnitReport) -> u64 {
     report.busy + report.idle + report.stall.values().sum::<u64>()
 }
 
+/// Steps of the critical path that are shown.
+const MOST_STEPS: usize = 16;
+
+fn hangs_on(why: &WhyReport, cycles: u64, width: Option<u16>) -> String {
+    let titles = ["<time along the critical path", "<layer", "cycles", "share"];
+    let mut list = table::table(&titles, width);
+    let mut kinds: Vec<(&str, u64)> = Vec::new();
+    for step in &why.path {
+        match kinds.iter_mut().find(|(what, _)| *what == step.what) {
+            Some((_, sum)) => *sum += step.cycles,
+            None => kinds.push((&step.what, step.cycles)),
+        }
+    }
+    kinds.sort_by_key(|&(_, cycles)| std::cmp::Reverse(cycles));
+    for (what, sum) in kinds {
+        let row = [what, "all"].map(str::to_owned);
+        let [what, layer] = row;
+        list.add_row([what, layer, unit::count(sum), unit::share(sum, cycles)]);
+    }
+    for step in why.path.iter().take(MOST_STEPS) {
+        let layer = step.layer.clone();
+        let share = unit::share(step.cycles, cycles);
+        list.add_row([step.what.clone(), layer, unit::count(step.cycles), share]);
+    }
+    let mut text = table::text(&list) + "\n";
+    let mut list = table::table(&["<with", "cycles", "saves"], width);
+    for more in &why.more {
+        let saves = more.saves as f64 / cycles.max(1) as f64 * 100.0;
+        let cycles = more.cycles.map_or_else(|| "–".to_owned(), unit::count);
+        list.add_row([more.resource.clone(), cycles, format!("{saves:.1} %")]);
+    }
+    text.push_str(&table::text(&list));
+    text.push_str(match why.more.iter().all(|more| more.recompiled) {
+        true => "each compiled for the changed machine\n",
+        false => "the same packets on the changed machine; `estimate --why` compiles anew, and tries more SRAM\n",
+    });
+    text
+}
+
 fn layers(entry: &EntryReport, all: bool, width: Option<u16>) -> String {
     let mut order: Vec<&LayerReport> = entry.layers.iter().collect();
     if !all && order.len() > MOST_LAYERS {
@@ -206,6 +249,7 @@ mod tests {
             busy: 2_800_000,
             idle: 100_000,
             stall: [("sram_full".to_owned(), 100_000)].into(),
+            each: Vec::new(),
         };
         let report = Report {
             model: "minilm".into(),

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use packwright_packet::defs::Command;
 use packwright_packet::program::{Entry, Program};
-use packwright_sim::report::{Bytes, Energy, Layer, Unit};
+use packwright_sim::report::{Bytes, Cause, Energy, Layer, Unit};
 use packwright_sim::{Options, simulate};
 use packwright_target::Target;
 
@@ -32,25 +32,44 @@ pub fn entry(
     program: &Program,
     entry: &Entry,
     target: &Target,
-    registers: &[u64],
+    options: &Options,
 ) -> Result<EntryReport, Failure> {
-    let options = Options {
-        registers: registers.to_vec(),
-        spans: false,
-        exact: false,
-    };
-    let report = simulate(program, entry, target, &options).map_err(|error| {
+    let report = run(program, entry, target, options)?;
+    Ok(entry_report(program, entry, target, &report))
+}
+
+/// Simulates an entry.
+///
+/// # Errors
+/// When the program cannot be simulated, or beats its bound.
+pub fn run(
+    program: &Program,
+    entry: &Entry,
+    target: &Target,
+    options: &Options,
+) -> Result<packwright_sim::Report, Failure> {
+    simulate(program, entry, target, options).map_err(|error| {
         Problem::error(error.code(), error.to_string())
             .help(error.help())
             .at(format!("entry {}", entry.name))
-    })?;
+            .into()
+    })
+}
+
+/// A simulation in the words of the schema.
+pub fn entry_report(
+    program: &Program,
+    entry: &Entry,
+    target: &Target,
+    report: &packwright_sim::Report,
+) -> EntryReport {
     let bytes = dram_bytes(&report.dram.bytes);
     let rate = if report.seconds > 0.0 {
         bytes.total as f64 / report.seconds
     } else {
         0.0
     };
-    Ok(EntryReport {
+    EntryReport {
         name: entry.name.clone(),
         binding: entry.binding.iter().cloned().collect(),
         sequence_length: sequence_length(entry),
@@ -72,12 +91,12 @@ pub fn entry(
         dram_bytes: bytes,
         dram_bytes_per_second: rate,
         dram_peak_bytes_per_second: target.peak_bytes_per_second(),
-        bound: bound(entry, &report, registers),
+        bound: bound(entry, report, registers),
         units: Units {
-            dma: unit(&report.units.dma),
-            matrix: unit(&report.units.matrix),
-            vector: unit(&report.units.vector),
-            sequencer: unit(&report.units.sequencer),
+            dma: units(&report.units.dma),
+            matrix: units(&report.units.matrix),
+            vector: units(&report.units.vector),
+            sequencer: units(&report.units.sequencer),
         },
         energy: energy(&report.energy),
         layers: report
@@ -86,7 +105,8 @@ pub fn entry(
             .map(|layer| layer_report(program, layer))
             .collect(),
         notes: notes(entry),
-    })
+        why: None,
+    }
 }
 
 /// What the numbers of an entry assume.
@@ -132,22 +152,38 @@ fn bound(entry: &Entry, report: &packwright_sim::Report, registers: &[u64]) -> B
     }
 }
 
-fn unit(unit: &Unit) -> UnitReport {
-    let causes = [
-        ("memory", unit.stall.memory),
-        ("matrix", unit.stall.matrix),
-        ("vector", unit.stall.vector),
-        ("sequencer", unit.stall.sequencer),
-    ];
-    let stall = causes.into_iter().filter(|&(_, cycles)| cycles > 0);
-    UnitReport {
-        count: unit.count,
+fn units(units: &[Unit]) -> UnitReport {
+    let one = |unit: &Unit| UnitReport {
+        count: 1,
         busy: unit.busy,
         idle: unit.idle,
-        stall: stall
-            .map(|(cause, cycles)| (cause.to_owned(), cycles))
-            .collect(),
+        stall: stalls([unit]),
+        each: Vec::new(),
+    };
+    UnitReport {
+        count: units.len() as u64,
+        busy: units.iter().map(|unit| unit.busy).sum(),
+        idle: units.iter().map(|unit| unit.idle).sum(),
+        stall: stalls(units),
+        each: match units.len() {
+            0 | 1 => Vec::new(),
+            _ => units.iter().map(one).collect(),
+        },
     }
+}
+
+fn stalls<'u>(units: impl IntoIterator<Item = &'u Unit> + Clone) -> IndexMap<String, u64> {
+    let of = |cause: Cause| {
+        units
+            .clone()
+            .into_iter()
+            .map(|unit| unit.stall[cause as usize])
+            .sum()
+    };
+    let causes = Cause::ALL
+        .into_iter()
+        .map(|cause| (cause.name().to_owned(), of(cause)));
+    causes.filter(|&(_, cycles)| cycles > 0).collect()
 }
 
 fn energy(energy: &Energy) -> IndexMap<String, f64> {

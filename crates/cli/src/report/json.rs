@@ -59,6 +59,9 @@ pub struct EntryReport {
     pub layers: Vec<LayerReport>,
     /// What the numbers assume.
     pub notes: Vec<String>,
+    /// What the time hangs on, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<WhyReport>,
 }
 
 /// What was paid for and not asked for: parts of bursts, of rows and columns of the array.
@@ -69,6 +72,41 @@ pub struct PaddingReport {
     pub dram_bytes: u64,
     /// Multiply-adds of array folds whose rows or columns were not full.
     pub macs: u64,
+}
+
+/// What the time hangs on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WhyReport {
+    /// Where the cycles of the critical path went, the most first; they add up to the cycles of the run.
+    pub path: Vec<StepReport>,
+    /// What more of each resource would save, by simulation of the changed machine.
+    pub more: Vec<MoreReport>,
+}
+
+/// Cycles of the critical path that went into one thing in one layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StepReport {
+    pub what: String,
+    pub layer: String,
+    pub cycles: u64,
+}
+
+/// The same job on a machine with more of something.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MoreReport {
+    /// What is changed, e.g. `twice the DRAM channels`.
+    pub resource: String,
+    /// The override that does it.
+    pub set: String,
+    /// Whether the model was compiled anew for the changed machine.
+    pub recompiled: bool,
+    /// Cycles then; null where the job cannot be done.
+    pub cycles: Option<u64>,
+    /// Cycles that are saved; negative where it is slower.
+    pub saves: i64,
 }
 
 /// DRAM traffic by category.
@@ -157,6 +195,9 @@ pub struct UnitReport {
     pub idle: u64,
     /// Cycles by cause.
     pub stall: IndexMap<String, u64>,
+    /// The units one by one, where there are several; busy, idle and stalls of each are the cycles of the run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub each: Vec<UnitReport>,
 }
 
 /// One row of the provenance table: work of one kind in one layer.
