@@ -121,11 +121,7 @@ pub struct RegionFacts {
 ///
 /// # Errors
 /// When the file is no model at all.
-pub fn model(
-    spec: &str,
-    binding: &Binding,
-    constants: &[Choice],
-) -> Result<ModelFacts, Failure> {
+pub fn model(spec: &str, binding: &Binding, constants: &[Choice]) -> Result<ModelFacts, Failure> {
     let model = model::open(spec)?;
     let summary = model.summary();
     let complete = complete(&model, binding);
