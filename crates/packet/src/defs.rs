@@ -518,17 +518,6 @@ commands! {
         /// One element a row.
         dst: View,
     }
-    /// Running sums of each row: element j of the result is the sum of the elements up to j.
-    Scan = 0x2f "scan" on Vector {
-        /// How many rows.
-        rows: Affine,
-        /// Elements of a row.
-        cols: Affine,
-        /// The operand.
-        src: View,
-        /// The result.
-        dst: View,
-    }
     /// Copies elements within SRAM without changing them; views may transpose or repeat.
     Copy = 0x2a "copy" on Vector {
         /// How many rows.
@@ -583,6 +572,17 @@ commands! {
         /// The operand.
         src: View,
         /// The indices, i32.
+        dst: View,
+    }
+    /// Running sums of each row: element j of the result is the sum of the elements up to j.
+    Scan = 0x2f "scan" on Vector {
+        /// How many rows.
+        rows: Affine,
+        /// Elements of a row.
+        cols: Affine,
+        /// The operand.
+        src: View,
+        /// The result.
         dst: View,
     }
 }

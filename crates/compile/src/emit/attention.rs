@@ -271,7 +271,10 @@ impl<'a> Scene<'a> {
             return scales(&self.runs[0]);
         }
         let row = View::row(Elem::F32, self.parts + self.sum_bytes());
-        let (padding, one) = (self.attrs.global.len()..self.attrs.prefix(), Affine::constant(1));
+        let (padding, one) = (
+            self.attrs.global.len()..self.attrs.prefix(),
+            Affine::constant(1),
+        );
         if !padding.is_empty() {
             commands.push(Command::Fill(defs::Fill {
                 rows: one,
@@ -342,9 +345,8 @@ impl<'a> Scene<'a> {
     fn values(&self, commands: &mut Vec<Command>) {
         let out = self.out();
         let width = self.shape.value_width as u64;
-        let sums = (self.runs.len() > 1).then(|| {
-            View::rows(Elem::I32, self.parts, (width * 4) as u32)
-        });
+        let sums =
+            (self.runs.len() > 1).then(|| View::rows(Elem::I32, self.parts, (width * 4) as u32));
         for (index, run) in self.runs.iter().enumerate() {
             let v = self.v.row(run.keys.start);
             commands.push(Command::Matmul(Matmul {
@@ -381,9 +383,8 @@ impl<'a> Scene<'a> {
         let full = [self.shape.batch, self.shape.heads, self.shape.s, columns];
         let operand = Operand::of(self.site, self.at, value, self.tiles)
             .ok_or_else(|| unsupported(self.node, "the mask has no place"))?;
-        let strides = broadcast(&operand, &full).ok_or_else(|| {
-            unsupported(self.node, "the mask does not broadcast to the scores")
-        })?;
+        let strides = broadcast(&operand, &full)
+            .ok_or_else(|| unsupported(self.node, "the mask does not broadcast to the scores"))?;
         let place = [self.batch, self.head, self.first];
         let offset: u64 = place.iter().zip(&strides).map(|(&i, s)| i as u64 * s).sum();
         Ok(View {

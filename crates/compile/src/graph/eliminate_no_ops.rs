@@ -190,7 +190,9 @@ fn around_units(
         Some(inner[first[place]])
     };
     let order: Vec<usize> = outer.iter().filter_map(from).collect();
-    let mut perm: Vec<usize> = (0..inner.len()).filter(|axis| !order.contains(axis)).collect();
+    let mut perm: Vec<usize> = (0..inner.len())
+        .filter(|axis| !order.contains(axis))
+        .collect();
     perm.extend(order);
     let origin = graph.origin_of(node);
     let shape = graph.types(node)[0].shape.clone();

@@ -213,9 +213,8 @@ fn guarded(graph: &Graph, softmax: Value) -> (Value, Option<Value>) {
             let [condition, zero, inner] = operands[..] else {
                 return None;
             };
-            let zeroes = *graph.op(user) == Op::Where
-                && inner == value
-                && scalar(graph, zero) == Some(0.0);
+            let zeroes =
+                *graph.op(user) == Op::Where && inner == value && scalar(graph, zero) == Some(0.0);
             zeroes.then_some((Value::from(user), condition))
         });
         let Some((outer, condition)) = next else {
@@ -286,12 +285,7 @@ fn joined(graph: &Graph, products: &IndexSet<NodeId>) -> Option<Value> {
 }
 
 /// The condition under which the rows of a query are zeroed, an element for each query.
-fn guard(
-    tracer: &mut Tracer<'_>,
-    condition: Value,
-    cone: &Cone,
-    scores: &Scores,
-) -> Option<Value> {
+fn guard(tracer: &mut Tracer<'_>, condition: Value, cone: &Cone, scores: &Scores) -> Option<Value> {
     let graph = tracer.graph;
     let mut shape = graph.ty(cone.scores).shape.clone();
     *shape.last_mut()? = 1;

@@ -208,9 +208,8 @@ impl Sight {
 
     /// The column behind the last one that row `i` sees.
     fn end(&self, i: usize, cols: usize) -> usize {
-        self.causal.map_or(cols, |first| {
-            seen_columns(first, i, cols).max(self.always)
-        })
+        self.causal
+            .map_or(cols, |first| seen_columns(first, i, cols).max(self.always))
     }
 
     /// The columns that row `i` sees: those that every row sees, and behind them those of its window.

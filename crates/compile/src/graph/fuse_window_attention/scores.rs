@@ -138,11 +138,7 @@ pub fn plain_operands(graph: &Graph, node: NodeId, attrs: &Matmul) -> Option<[Va
 
 impl Scores {
     /// Finds the keys of all scores; `products` are the products that they come from.
-    pub fn of(
-        tracer: &mut Tracer<'_>,
-        scores: Value,
-        products: &IndexSet<NodeId>,
-    ) -> Option<Self> {
+    pub fn of(tracer: &mut Tracer<'_>, scores: Value, products: &IndexSet<NodeId>) -> Option<Self> {
         let graph = tracer.graph;
         let terms = tracer.terms(scores, products)?;
         let products = products
@@ -193,9 +189,9 @@ impl Scores {
         let rows = self.keys.chunks_exact(self.columns).enumerate();
         present.iter().all(|&present| present)
             && rows.into_iter().all(|(row, keys)| {
-                keys.iter().filter(|&&key| key != UNSEEN).all(|&key| {
-                    std::mem::replace(&mut last[key as usize], row) != row
-                })
+                keys.iter()
+                    .filter(|&&key| key != UNSEEN)
+                    .all(|&key| std::mem::replace(&mut last[key as usize], row) != row)
             })
     }
 
@@ -329,7 +325,10 @@ impl<'a> Reading<'a> {
         let leaf = match self.added.first()? {
             Some(Some((leaf, _))) => *leaf,
             _ => {
-                let none = self.added.iter().all(|added| matches!(added, Some(None) | None));
+                let none = self
+                    .added
+                    .iter()
+                    .all(|added| matches!(added, Some(None) | None));
                 return none.then_some(None);
             }
         };

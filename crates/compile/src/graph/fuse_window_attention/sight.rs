@@ -71,7 +71,10 @@ mod tests {
         let sliding = seen([8, 8], |i, j| j <= i && i - j <= 3);
         let sliding = sight(&sliding, [8, 8]).unwrap();
         assert_eq!((sliding.window, sliding.causal), (Some(3), true));
-        assert_eq!(sight(&seen([4, 4], |_, _| true), [4, 4]).unwrap().window, None);
+        assert_eq!(
+            sight(&seen([4, 4], |_, _| true), [4, 4]).unwrap().window,
+            None
+        );
         // Every other column, and a row that does not see its own.
         let dilated = seen([9, 9], |i, j| i.abs_diff(j) % 2 == 0 && i.abs_diff(j) <= 4);
         assert_eq!(sight(&dilated, [9, 9]), None);

@@ -55,12 +55,12 @@ impl Writer<'_> {
         }
         let graph = self.graph;
         let operands: Option<Vec<String>> = self.inside(value).map(|operands| {
-            let written = operands.into_iter().map(|operand| {
-                match graph.as_const(operand) {
+            let written = operands
+                .into_iter()
+                .map(|operand| match graph.as_const(operand) {
                     Some(konst) => konst.to_string(),
                     None => self.value(operand).to_string(),
-                }
-            });
+                });
             written.collect()
         });
         let number = self.known.len();

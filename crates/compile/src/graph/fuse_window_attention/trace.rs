@@ -106,7 +106,10 @@ impl<'g> Tracer<'g> {
 
     /// All numbers that occur.
     pub fn all_numbers(&self) -> Vec<f64> {
-        self.numbers.iter().map(|&bits| f64::from_bits(bits)).collect()
+        self.numbers
+            .iter()
+            .map(|&bits| f64::from_bits(bits))
+            .collect()
     }
 
     /// Forgets traces, and keeps leaves and numbers: their positions stay what they are.
@@ -215,12 +218,8 @@ impl<'g> Tracer<'g> {
     fn carried(&mut self, node: NodeId, traces: &[Trace]) -> Option<Trace> {
         let graph = self.graph;
         let operands = graph.operands(node);
-        let apply = |op: &Op, x: &[&Tensor]| {
-            eval::eval_op(op, x)
-                .ok()?
-                .pop()
-                .map(|t| Trace(Rc::new(t)))
-        };
+        let apply =
+            |op: &Op, x: &[&Tensor]| eval::eval_op(op, x).ok()?.pop().map(|t| Trace(Rc::new(t)));
         match graph.op(node) {
             Op::Pad {
                 before,
@@ -266,7 +265,11 @@ impl<'g> Tracer<'g> {
 /// The operands whose elements a node moves; `None` where it computes.
 pub fn sources(graph: &Graph, node: NodeId) -> Option<Vec<Value>> {
     let operands = graph.operands(node);
-    let is_const = |value: Value| graph.as_const(value).is_some_and(|id| konst::has_values(graph, id));
+    let is_const = |value: Value| {
+        graph
+            .as_const(value)
+            .is_some_and(|id| konst::has_values(graph, id))
+    };
     match graph.op(node) {
         Op::Reshape { .. }
         | Op::Transpose { .. }

@@ -109,7 +109,8 @@ fn rows(order: &[usize], scores: &Scores) -> Option<Rows> {
     if order.len() != s * heads {
         return None;
     }
-    let all = |place: &dyn Fn(usize) -> usize| order.iter().enumerate().all(|(i, &o)| o == place(i));
+    let all =
+        |place: &dyn Fn(usize) -> usize| order.iter().enumerate().all(|(i, &o)| o == place(i));
     if all(&|i| i) {
         Some(Rows::ByQuery)
     } else if all(&|i| i % s * heads + i / s) {
