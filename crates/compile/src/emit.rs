@@ -247,6 +247,7 @@ fn stage_name(graph: &Graph, stage: &Stage) -> &'static str {
         Stage::Rows { nodes } => match nodes.first().map(|&n| graph.op(n)) {
             Some(Op::Embedding { .. }) => "embedding",
             Some(Op::LayerNorm { .. } | Op::RmsNorm { .. }) => "norm",
+            Some(Op::Concat { .. }) => "elementwise",
             _ => "quantize",
         },
     }

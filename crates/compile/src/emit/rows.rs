@@ -3,7 +3,7 @@
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::{NodeId, Op, Value};
 use packwright_packet::defs::{self, Command};
-use packwright_packet::operand::{Block, Elem, View};
+use packwright_packet::operand::{Block, Elem, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::regions::Regions;
@@ -56,6 +56,7 @@ impl Chain<'_> {
             Op::Embedding { tables } => self.embedding(node, *tables, last),
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
             Op::Quantize { .. } => self.quantize(node, last),
+            Op::Concat { .. } => self.concat(node, last),
             op => Err(
                 Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
                     .at(node.to_string()),
@@ -70,7 +71,11 @@ impl Chain<'_> {
 
     /// Where the operand of a node lies.
     fn source(&self, node: NodeId) -> Result<Area, Diagnostic> {
-        let value = self.site.graph.operands(node)[0];
+        self.operand(node, 0)
+    }
+
+    fn operand(&self, node: NodeId, slot: usize) -> Result<Area, Diagnostic> {
+        let value = self.site.graph.operands(node)[slot];
         if let Some((carried, area)) = self.carried
             && carried == value
         {
@@ -128,6 +133,30 @@ impl Chain<'_> {
             beta: vectors.get(1).copied(),
             dst: target.view(),
         }));
+        Ok(())
+    }
+
+    /// Rows side by side.
+    fn concat(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let graph = self.site.graph;
+        let parts: Vec<(Area, usize)> = graph
+            .operands(node)
+            .iter()
+            .enumerate()
+            .map(|(slot, &v)| Ok((self.operand(node, slot)?, graph.ty(v).columns())))
+            .collect::<Result<_, Diagnostic>>()?;
+        let target = self.result(node, last);
+        let mut column = 0;
+        for (part, cols) in parts {
+            self.commands.push(Command::Unary(defs::Unary {
+                rows: (self.at.block.len() as u64).into(),
+                cols: (cols as u64).into(),
+                func: UnaryFn::Identity,
+                src: part.view(),
+                dst: target.column(column, None).view(),
+            }));
+            column += cols;
+        }
         Ok(())
     }
 

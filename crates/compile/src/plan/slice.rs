@@ -314,7 +314,11 @@ fn ring_need(scene: &Scene<'_>, segments: &[Segment]) -> (u64, usize) {
                 .iter()
                 .map(|stage| demand::constant_bytes(scene, stage));
             let need = if segment.resident {
-                stages.fold(0, |sum, (largest, all)| sum + all + largest.min(all) / 8)
+                // All of them, and what the ends of the ring and its neighbours leave unused.
+                let (all, largest) = stages.fold((0, 0), |(sum, most), (largest, all)| {
+                    (sum + all, most.max(largest))
+                });
+                all + 3 * largest.min(all)
             } else {
                 // Two tiles: one works while the next arrives.
                 stages.map(|(largest, _)| 2 * largest).max().unwrap_or(0)

@@ -1,7 +1,7 @@
 //! Stages: what one or more nodes do to a block of rows in one go.
 
 use packwright_ir::order::topological;
-use packwright_ir::{Graph, NodeId, Op, Quant};
+use packwright_ir::{Elem, Graph, NodeId, Op, Quant};
 
 use super::storage::Storage;
 
@@ -56,7 +56,7 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
                 stages.push(Stage::Matmul { node, quantize });
             }
             Op::Attention(_) => stages.push(Stage::Attention { node }),
-            op if is_row_wise(op) => {
+            _ if is_row_wise(graph, node) => {
                 let mut nodes = vec![node];
                 while let Some(next) = chained(graph, &nodes) {
                     taken.push(next);
@@ -99,7 +99,7 @@ fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
         .into_iter()
         .map(|(user, _)| user)
         .find(|&user| {
-            is_row_wise(graph.op(user))
+            is_row_wise(graph, user)
                 && graph.types(user)[0].rows() == rows
                 && graph.operands(user).iter().all(|&v| {
                     v.node <= last || nodes.contains(&v.node) || graph.as_const(v).is_some()
@@ -108,9 +108,21 @@ fn chained(graph: &Graph, nodes: &[NodeId]) -> Option<NodeId> {
         })
 }
 
-fn is_row_wise(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. }
-    )
+/// Whether each row of a node's result follows from the same row of its operands.
+fn is_row_wise(graph: &Graph, node: NodeId) -> bool {
+    match graph.op(node) {
+        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } | Op::Quantize { .. } => {
+            true
+        }
+        // Streams side by side.
+        Op::Concat { axis } => {
+            let ty = &graph.types(node)[0];
+            let streams = graph
+                .operands(node)
+                .into_iter()
+                .all(|v| graph.ty(v).elem == Elem::F16 && graph.as_const(v).is_none());
+            streams && ty.rank() == 3 && axis + 1 == ty.rank()
+        }
+        _ => false,
+    }
 }
