@@ -1,5 +1,6 @@
 //! Reformers: sorting by hash and attention among chunks, from export to packets.
 
+use insta::assert_snapshot;
 use packwright_compile::compile::compile;
 use packwright_compile::options::CompileOptions;
 use packwright_compile::{pass, pipeline};
@@ -91,6 +92,7 @@ fn packets_compute_what_the_quantised_graph_means() {
 
 #[test]
 fn eight_bits_keep_the_results_and_most_buckets() {
+    let mut table = String::new();
     for name in SMALL {
         let case = reference::load(name);
         let mut fused = case.import().graph;
@@ -98,15 +100,16 @@ fn eight_bits_keep_the_results_and_most_buckets() {
         let quantised = compiled(case.import().graph, &target("e1", &[])).graph;
         let (floats, integers) = (orders(&fused, &case), orders(&quantised, &case));
         let moved = floats.iter().zip(&integers).filter(|(a, b)| a != b).count();
-        let share = moved as f64 / floats.len() as f64;
-        assert!(share <= 0.05, "{name}: {share} of the sorted places differ");
-        let similar = {
-            let results = eval::run(&quantised, &case.inputs_of(&quantised))
-                .unwrap_or_else(|e| panic!("{e}"));
-            compare::cosine(&results[0].1, &case.outputs[0].1)
-        };
-        assert!(similar >= 0.99, "{name}: cosine {similar}");
+        let results =
+            eval::run(&quantised, &case.inputs_of(&quantised)).unwrap_or_else(|e| panic!("{e}"));
+        let similar = compare::cosine(&results[0].1, &case.outputs[0].1);
+        table.push_str(&format!(
+            "{name}: {moved} of {} sorted places differ, cosine {similar:.4}\n",
+            floats.len()
+        ));
     }
+    // A row in another bucket moves the rows between.
+    assert_snapshot!(table);
 }
 
 /// The sorted places of all hash sorts.

@@ -317,6 +317,7 @@ fn stage_name(graph: &Graph, stage: &Stage) -> &'static str {
             Some(Op::Embedding { .. }) => "embedding",
             Some(Op::LayerNorm { .. } | Op::RmsNorm { .. }) => "norm",
             Some(Op::Rotary { .. }) => "rotary",
+            Some(Op::Concat { .. }) => "elementwise",
             _ => "quantize",
         },
     }

@@ -3,7 +3,7 @@
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::{NodeId, Op, Value};
 use packwright_packet::defs::{self, Command};
-use packwright_packet::operand::{Block, Elem, RotaryLayout, View};
+use packwright_packet::operand::{Block, Elem, RotaryLayout, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::regions::Regions;
@@ -59,6 +59,7 @@ impl Chain<'_> {
             Op::Quantize { .. } => self.quantize(node, last),
             Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => self.elementwise(node, last),
             Op::Rotary { heads, interleaved } => self.rotary(node, *heads, *interleaved, last),
+            Op::Concat { .. } => self.concat(node, last),
             op => Err(
                 Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
                     .at(node.to_string()),
@@ -174,6 +175,30 @@ impl Chain<'_> {
             Diagnostic::unsupported("emit-rows", "the vector unit has no such function")
                 .at(node.to_string())
         })?);
+        Ok(())
+    }
+
+    /// Rows side by side.
+    fn concat(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let graph = self.site.graph;
+        let parts: Vec<(Area, usize)> = graph
+            .operands(node)
+            .iter()
+            .enumerate()
+            .map(|(slot, &v)| Ok((self.operand(node, slot)?, graph.ty(v).columns())))
+            .collect::<Result<_, Diagnostic>>()?;
+        let target = self.result(node, last);
+        let mut column = 0;
+        for (part, cols) in parts {
+            self.commands.push(Command::Unary(defs::Unary {
+                rows: (self.at.block.len() as u64).into(),
+                cols: (cols as u64).into(),
+                func: UnaryFn::Identity,
+                src: part.view(),
+                dst: target.column(column, None).view(),
+            }));
+            column += cols;
+        }
         Ok(())
     }
 

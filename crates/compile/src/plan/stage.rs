@@ -168,6 +168,15 @@ fn is_row_wise(graph: &Graph, node: NodeId) -> bool {
                 && whole::has_function(op)
                 && graph.operands(node).iter().all(streams)
         }
+        // Streams side by side.
+        Op::Concat { axis } => {
+            let ty = &graph.types(node)[0];
+            let streams = graph
+                .operands(node)
+                .into_iter()
+                .all(|v| graph.ty(v).elem == Elem::F16 && graph.as_const(v).is_none());
+            streams && ty.rank() == 3 && axis + 1 == ty.rank()
+        }
         _ => false,
     }
 }

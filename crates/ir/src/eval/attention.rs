@@ -247,9 +247,11 @@ pub(super) fn head_integers(
         Some(Quant::Tensor { scale }) => vec![scale; rows],
         Some(Quant::Row { group }) if group == width => {
             let groups = x.shape()[2] / group;
+            let scale = |r: usize| x.scales.get((b * rows + r) * groups + head).copied();
             (0..rows)
-                .map(|r| x.scales[(b * rows + r) * groups + head])
-                .collect()
+                .map(scale)
+                .collect::<Option<_>>()
+                .ok_or(EvalError::Unsupported("an operand has no scales"))?
         }
         _ => {
             return Err(EvalError::Unsupported(
