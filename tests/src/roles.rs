@@ -54,9 +54,13 @@ impl Role {
     /// Why nodes of this role are left.
     pub fn reason(self) -> &'static str {
         match self {
-            Role::Mask => "padding of the request as numbers that are added to scores, once for all layers",
+            Role::Mask => {
+                "padding of the request as numbers that are added to scores, once for all layers"
+            }
             Role::Bias => "the table of relative positions, looked up once for all layers",
-            Role::Angles => "cosines and sines of the positions that the request gives, once for all layers",
+            Role::Angles => {
+                "cosines and sines of the positions that the request gives, once for all layers"
+            }
             Role::Cache => "rows of a cache joined with new ones, in the exporter's order of axes",
             Role::Result => "a result in the exporter's order of axes or type",
             Role::Indices => "indices of embeddings, from what the request gives",

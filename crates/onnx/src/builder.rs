@@ -212,7 +212,7 @@ impl Builder {
                 let shape = ty.shape.clone();
                 (Op::Expand { shape }, vec![number])
             }
-            Some(Few::Two(choice)) => (Op::Where, choice.to_vec()),
+            Some(Few::Two(choice)) => (Op::Where, Vec::from(*choice)),
         };
         let operands: Vec<Value> = parts
             .iter()

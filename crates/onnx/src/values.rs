@@ -166,7 +166,7 @@ pub(crate) enum Few {
     /// One number everywhere.
     One(Tensor),
     /// A condition, the number where it holds, and the number where it does not.
-    Two([Tensor; 3]),
+    Two(Box<[Tensor; 3]>),
 }
 
 /// Bytes from which on a table of floats is looked through for equal numbers.
@@ -194,5 +194,9 @@ pub(crate) fn few_numbers(tensor: &Tensor) -> Option<Few> {
     }
     let condition = values.iter().map(is_first).collect();
     let condition = Tensor::plain(Data::Bool(array(&ty.shape, condition)));
-    Some(Few::Two([condition, number(first), number(second)]))
+    Some(Few::Two(Box::new([
+        condition,
+        number(first),
+        number(second),
+    ])))
 }

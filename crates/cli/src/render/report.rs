@@ -76,10 +76,7 @@ fn headline(entry: &EntryReport) -> String {
     lines.push(format!(
         "  padding {} of bursts and {} of the array's multiply-adds",
         unit::bytes(entry.padding.dram_bytes),
-        unit::share(
-            entry.padding.macs,
-            entry.padding.macs + entry.macs_executed
-        ),
+        unit::share(entry.padding.macs, entry.padding.macs + entry.macs_executed),
     ));
     lines.extend(entry.notes.iter().map(|note| format!("  note: {note}")));
     lines.join("\n") + "\n"

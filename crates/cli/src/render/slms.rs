@@ -111,7 +111,7 @@ fn grid(rows: &[(&SlmRow, &EntryReport)], groups: &[&[Column]], width: Option<u1
 
 /// The model, and its part where it has several.
 fn name(row: &SlmRow, entry: &EntryReport) -> String {
-    if entries(row).len() > 1 {
+    if entries(row).len() > 1 || row.reason.is_some() {
         format!("{} {}", row.name, entry.name)
     } else {
         row.name.clone()

@@ -9,7 +9,8 @@ use packwright_target::Target;
 
 use crate::errors::{Failure, Problem};
 use crate::report::json::{
-    BoundReport, DramBytes, EntryReport, LayerReport, PaddingReport, REPORT_SCHEMA, Report, UnitReport, Units,
+    BoundReport, DramBytes, EntryReport, LayerReport, PaddingReport, REPORT_SCHEMA, Report,
+    UnitReport, Units,
 };
 
 /// The head of a report, without entries.

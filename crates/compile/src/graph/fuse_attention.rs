@@ -204,11 +204,7 @@ fn unscaled(graph: &Graph, value: Value) -> (Value, f64) {
     (value, factor)
 }
 
-fn rewrite(
-    graph: &mut Graph,
-    found: &Found,
-    patterns: &mut Patterns,
-) -> Result<(), Diagnostics> {
+fn rewrite(graph: &mut Graph, found: &Found, patterns: &mut Patterns) -> Result<(), Diagnostics> {
     let result = Value::from(found.result);
     let origin = graph.origin_of(found.result);
     let shape = graph.ty(result).shape.clone();

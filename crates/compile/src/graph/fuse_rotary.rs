@@ -150,11 +150,7 @@ fn row_axis(x: &[usize], angles: &[usize]) -> Option<usize> {
     }
 }
 
-fn rewrite(
-    graph: &mut Graph,
-    node: NodeId,
-    found: &Found,
-) -> Result<Option<Value>, Diagnostics> {
+fn rewrite(graph: &mut Graph, node: NodeId, found: &Found) -> Result<Option<Value>, Diagnostics> {
     let origin = graph.origin_of(node);
     let shape = graph.ty(found.x).shape.clone();
     let (cos, sin) = (graph.ty(found.cos), graph.ty(found.sin));
@@ -219,11 +215,7 @@ fn reshape(
 }
 
 /// Angles once a row instead of twice: what was computed from `concat(f, f)` is computed from `f`.
-fn single(
-    graph: &mut Graph,
-    value: Value,
-    origin: OriginId,
-) -> Result<Option<Value>, Diagnostics> {
+fn single(graph: &mut Graph, value: Value, origin: OriginId) -> Result<Option<Value>, Diagnostics> {
     if let Some([first, second]) = joined(graph, value) {
         return Ok((first == second).then_some(first));
     }
@@ -259,7 +251,12 @@ fn single(
             let Some(x) = single(graph, x, origin)? else {
                 return Ok(None);
             };
-            return Ok(Some(add(graph, Op::Binary(Binary::Mul), &[x, number], origin)?));
+            return Ok(Some(add(
+                graph,
+                Op::Binary(Binary::Mul),
+                &[x, number],
+                origin,
+            )?));
         }
         _ => return Ok(None),
     };

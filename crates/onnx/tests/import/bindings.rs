@@ -125,10 +125,10 @@ fn an_unknown_name_shows_the_known_ones() {
 fn zero_and_contradictions() {
     let two = Binding {
         seq: Some(4),
-        ..named(&[("sequence_length", 8), ("past_sequence_length", 0)])
+        ..named(&[("sequence_length", 8), ("batch_size", 0)])
     };
     insta::assert_snapshot!(problem(&decoder(), two), @r#"
-    "past_sequence_length" cannot be 0 [axis-zero]
+    "batch_size" cannot be 0 [axis-zero]
     `sequence_length` is bound to 8 by name and to 4 by "seq" [axis-conflict]
     "#);
     let fixed = Binding {
@@ -175,6 +175,17 @@ fn every_wrong_binding_names_the_axes_that_there_are() {
     let help = problems.0[0].help.clone().unwrap_or_default();
     assert!(problems.0[0].message.contains("axis 1 of input_ids"));
     assert!(help.contains("`s77`") && help.contains("`s15`"), "{help}");
+}
+
+#[test]
+fn nothing_may_be_cached_yet() {
+    let empty = Binding {
+        seq: Some(1),
+        past: Some(0),
+        ..Binding::default()
+    };
+    let found = shapes(&decoder(), empty);
+    assert_eq!(found, [vec![1, 1], vec![1, 1], vec![1, 2, 0, 64]]);
 }
 
 #[test]

@@ -100,9 +100,7 @@ impl Patterns {
             let right = self.added(graph, b, size, found, origin)?;
             return Ok(match (left, right) {
                 (Some(x), Some(y)) if (x, y) == (a, b) => Some(value),
-                (Some(x), Some(y)) => {
-                    Some(add(graph, Op::Binary(Binary::Add), &[x, y], origin)?)
-                }
+                (Some(x), Some(y)) => Some(add(graph, Op::Binary(Binary::Add), &[x, y], origin)?),
                 (left, right) => left.or(right),
             });
         }
