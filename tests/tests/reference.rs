@@ -1,5 +1,7 @@
 //! Imported graphs compute what ONNX Runtime computes, before and after every graph pass.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use packwright_compile::compile::compile;
 use packwright_compile::graph::eliminate_dead;
 use packwright_compile::options::CompileOptions;
@@ -12,7 +14,7 @@ use packwright_tests::reference::{self, Reference};
 use packwright_tests::way::{both_for, target};
 use rayon::prelude::*;
 
-/// Models that do not become packets yet, and why.
+/// Models that may be refused on the way to packets, and the reason; none may compute something else.
 const NOT_YET: &[(&str, &str)] = &[];
 
 /// Largest difference, relative to the largest magnitude of a result.
@@ -78,12 +80,18 @@ fn models_before_and_after_every_pass() {
 fn packets_compute_what_the_quantised_graph_means() {
     let e1 = target("e1", &[]);
     let complaints = reference::names().into_par_iter().filter_map(|name| {
-        let found = through_packets(&reference::load(&name), &e1);
+        let case = reference::load(&name);
+        let found = catch_unwind(AssertUnwindSafe(|| through_packets(&case, &e1)))
+            .unwrap_or_else(|_| Some("it panics".to_owned()));
         let expected = NOT_YET
             .iter()
             .find(|(n, _)| *n == name)
             .map(|(_, code)| *code);
-        (found.as_deref() != expected).then(|| format!("{name}: {found:?}, not {expected:?}"))
+        match (found, expected) {
+            (None, _) => None,
+            (Some(found), Some(code)) if found.contains(&format!("[{code}]")) => None,
+            (found, expected) => Some(format!("{name}: {found:?}, expected {expected:?}")),
+        }
     });
     report(complaints.collect());
 }

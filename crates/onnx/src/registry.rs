@@ -281,9 +281,10 @@ static ROWS: &[Row] = &[
     row("IsNaN", 9, Import::Unary(Unary::IsNan), ""),
     row(
         "LayerNormalization",
-        17,
+        // ONNX Runtime writes it in models of every operator set.
+        1,
         By(norm::layer_norm),
-        "over the last axis; first result only",
+        "first result only",
     )
     .to("layer_norm"),
     row("LeakyRelu", 6, By(elementwise::leaky_relu), "").to("mul, max"),
@@ -424,13 +425,7 @@ static ROWS: &[Row] = &[
         Refused("pictures are not supported", REWRITE),
         "",
     ),
-    row(
-        "RMSNormalization",
-        23,
-        By(norm::rms_norm),
-        "over the last axis",
-    )
-    .to("rms_norm"),
+    row("RMSNormalization", 23, By(norm::rms_norm), "").to("rms_norm"),
     row(
         "RNN",
         1,
@@ -474,7 +469,7 @@ static ROWS: &[Row] = &[
         "SimplifiedLayerNormalization",
         1,
         By(norm::rms_norm),
-        "over the last axis; first result only",
+        "first result only",
     )
     .to("rms_norm"),
     row("Sin", 7, Import::Unary(Unary::Sin), ""),

@@ -148,7 +148,7 @@ pub(super) static ROWS: &[Row] = &[
     microsoft(
         "SimplifiedLayerNormalization",
         By(norm::rms_norm),
-        "over the last axis; first result only",
+        "first result only",
     )
     .to("rms_norm"),
     microsoft(
