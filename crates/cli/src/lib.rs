@@ -20,7 +20,7 @@
 //! ```
 //!
 //! Read in this order: [`model`], [`options`], [`passes`], [`job`], [`report`], [`survey`],
-//! [`generate`], [`cost`], [`inspect`], [`arrays`], [`feed`], [`file`], [`errors`], [`codes`].
+//! [`generate`], [`cost`], [`survey_generation`], [`inspect`], [`arrays`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
@@ -32,6 +32,7 @@ pub mod survey;
 
 pub mod cost;
 pub mod generate;
+pub mod survey_generation;
 
 pub mod inspect;
 
