@@ -256,8 +256,7 @@ fn costs_follow_the_rows_that_are_held() {
     let moved = |position: u64| {
         let options = Options {
             registers: vec![position],
-            spans: false,
-            exact: false,
+            ..Options::default()
         };
         let report = simulate(&program, entry, &tiny, &options);
         report.unwrap_or_else(|error| panic!("{error}")).dram.bytes

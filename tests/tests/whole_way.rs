@@ -33,8 +33,7 @@ fn simulated(program: &Program, target: &Target) -> Report {
     let entry = &program.entries[0];
     let options = Options {
         registers: entry.registers.iter().map(|r| r.max).collect(),
-        spans: false,
-        exact: false,
+        ..Options::default()
     };
     simulate(program, entry, target, &options).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -271,6 +270,7 @@ fn decoders_with_caches_compute_what_the_graph_means() {
     for name in [
         "t5-small.decoder.ts14.dyn.onnx",
         "t5-small.decoder-past.ts14.dyn.onnx",
+        "smollm2-135m.decode.ts14.dyn.onnx",
     ] {
         let mut compiled = compiled(graph(name, None, Some(1)), &e6);
         assert_sound(&compiled, &e6, name);

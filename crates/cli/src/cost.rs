@@ -8,6 +8,7 @@ use packwright_compile::plan::cache::POSITION;
 use packwright_packet::defs::Command;
 use packwright_packet::program::{Entry, Program};
 use packwright_target::Target;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::{Failure, Problem};
@@ -17,6 +18,11 @@ use crate::report::json::{DramBytes, EntryReport};
 
 /// Schema of [`GenerationReport`].
 pub const GENERATION_SCHEMA: &str = "packwright.generation/1";
+
+/// Name of the entry that runs before a decoder.
+const ENCODER: &str = "encoder";
+/// Names of entries that take single positions.
+const SINGLE: [&str; 2] = ["decode", "decoder-past"];
 
 /// A prompt and the tokens that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub struct GenerationReport {
     pub new_tokens: u64,
     /// Positions that the caches have room for.
     pub capacity: u64,
+    /// How the prompt goes through the machine: in one pass, or position by position.
+    pub prefill: String,
     /// From the prompt to the first token.
     pub first_token_seconds: f64,
     pub first_token_joules: f64,
@@ -97,62 +105,131 @@ pub fn cost(
 ) -> Result<GenerationReport, Failure> {
     let decode = growing(program)?;
     let most = decode.registers[0].max;
-    let Length { prompt, new } = length;
-    if prompt + new - 1 > most + 1 {
+    let start = first_position(program, length);
+    let needed = start + length.new - 1;
+    if needed > most + 1 {
+        let Length { prompt, new } = length;
         let message = format!(
-            "{prompt} + {new} tokens need {} positions, the program has room for {}",
-            prompt + new - 1,
+            "{prompt} + {new} tokens need {needed} positions, the program has room for {}",
             most + 1
         );
         return Err(Problem::error("generate-too-long", message)
             .help("compile with a larger --capacity")
             .into());
     }
-    let mut report = GenerationReport {
+    let mut positions = samples(most, points);
+    positions.extend(ends(start, length).map(|p| p.min(most)));
+    positions.sort_unstable();
+    positions.dedup();
+    let curve = positions.par_iter().map(|&position| {
+        let registers = job::registers(decode, &[(POSITION.to_owned(), position)])?;
+        token(program, decode, target, &registers, position)
+    });
+    let curve = curve.collect::<Result<_, Failure>>()?;
+    assemble(program, decode, target, length, most + 1, curve)
+}
+
+/// Simulates a text on programs that are each bound to one length: positions with their programs, in
+/// order. The passes before the first token are those of the first program.
+///
+/// # Errors
+/// When there is no program, or none of the entries takes single positions.
+pub fn cost_of_lengths(
+    programs: &[(u64, Program)],
+    target: &Target,
+    length: Length,
+) -> Result<GenerationReport, Failure> {
+    let (Some((_, first)), Some((last, _))) = (programs.first(), programs.last()) else {
+        return Err(no_decode());
+    };
+    let curve = programs.iter().map(|(position, program)| {
+        let decode = single(program)?;
+        token(program, decode, target, &[], *position)
+    });
+    let curve = curve.collect::<Result<_, Failure>>()?;
+    assemble(first, single(first)?, target, length, last + 1, curve)
+}
+
+/// The positions between which the tokens behind the first lie, and one in the middle.
+pub fn ends(start: u64, length: Length) -> [u64; 3] {
+    let last = start + length.new.saturating_sub(2);
+    [start, (start + last) / 2, last]
+}
+
+/// The position of the first token that is made with caches: behind an encoder, a decoder begins anew.
+pub fn first_position(program: &Program, length: Length) -> u64 {
+    let encoder = program.entries.iter().any(|entry| entry.name == ENCODER);
+    if encoder { 1 } else { length.prompt }
+}
+
+/// Adds passes and tokens up.
+fn assemble(
+    program: &Program,
+    decode: &Entry,
+    target: &Target,
+    length: Length,
+    capacity: u64,
+    curve: Vec<TokenCost>,
+) -> Result<GenerationReport, Failure> {
+    let start = first_position(program, length);
+    let span = |from: u64, to: u64, of: fn(&TokenCost) -> f64| -> f64 {
+        (from..to)
+            .map(|position| between(&curve, position + 1, of))
+            .sum()
+    };
+    let others = program
+        .entries
+        .iter()
+        .filter(|entry| entry.name != decode.name);
+    let (mut first_seconds, mut first_joules) = (0.0, 0.0);
+    let mut prefill = false;
+    for entry in others {
+        let registers: Vec<u64> = entry.registers.iter().map(|r| r.max).collect();
+        let pass = build::entry(program, entry, target, &registers)?;
+        first_seconds += pass.seconds;
+        first_joules += pass.energy_joules;
+        prefill |= entry.name != ENCODER;
+    }
+    if !prefill {
+        first_seconds += span(0, length.prompt, |t| t.seconds);
+        first_joules += span(0, length.prompt, |t| t.joules);
+    }
+    let steps = length.new - 1;
+    let seconds = span(start, start + steps, |t| t.seconds);
+    let joules = span(start, start + steps, |t| t.joules);
+    let middle = ends(start, length)[1] + 1;
+    let token = curve.iter().find(|t| t.context >= middle).or(curve.last());
+    Ok(GenerationReport {
         schema: GENERATION_SCHEMA.into(),
         model: program.model.clone(),
         target: target.name.clone(),
         precision: program.precision.clone(),
-        prompt,
-        new_tokens: new,
-        capacity: most + 1,
-        ..GenerationReport::default()
-    };
-    for entry in program.entries.iter().filter(|entry| !grows(entry)) {
-        let registers: Vec<u64> = entry.registers.iter().map(|r| r.max).collect();
-        let pass = build::entry(program, entry, target, &registers)?;
-        report.first_token_seconds += pass.seconds;
-        report.first_token_joules += pass.energy_joules;
-    }
-    let mut positions = samples(most, points);
-    let (first, last) = (prompt, prompt + new.saturating_sub(2).max(1) - 1);
-    let middle = (first + last) / 2;
-    positions.extend([first, middle, last].map(|p| p.min(most)));
-    positions.sort_unstable();
-    positions.dedup();
-    for &position in &positions {
-        report.curve.push(token(program, decode, target, position)?);
-    }
-    if let Some(token) = report
-        .curve
-        .iter()
-        .find(|t| t.context == middle.min(most) + 1)
-    {
-        report.token = token.clone();
-    }
-    let steps = (new - 1).max(1) as f64;
-    let span = |of: fn(&TokenCost) -> f64| -> f64 {
-        let at = |position: u64| between(&report.curve, position.min(most) + 1, of);
-        (0..new - 1).map(|i| at(prompt + i)).sum()
-    };
-    let (seconds, joules) = (span(|t| t.seconds), span(|t| t.joules));
-    report.total_seconds = report.first_token_seconds + seconds;
-    report.total_joules = report.first_token_joules + joules;
-    if new > 1 {
-        report.tokens_per_second = steps / seconds;
-        report.joules_per_token = joules / steps;
-    }
-    Ok(report)
+        prompt: length.prompt,
+        new_tokens: length.new,
+        capacity,
+        prefill: if prefill {
+            "one pass"
+        } else {
+            "position by position"
+        }
+        .into(),
+        first_token_seconds: first_seconds,
+        first_token_joules: first_joules,
+        tokens_per_second: if steps > 0 {
+            steps as f64 / seconds
+        } else {
+            0.0
+        },
+        joules_per_token: if steps > 0 {
+            joules / steps as f64
+        } else {
+            0.0
+        },
+        total_seconds: first_seconds + seconds,
+        total_joules: first_joules + joules,
+        token: token.cloned().unwrap_or_default(),
+        curve,
+    })
 }
 
 fn grows(entry: &Entry) -> bool {
@@ -164,14 +241,31 @@ fn grows(entry: &Entry) -> bool {
 /// # Errors
 /// When there is none.
 fn growing(program: &Program) -> Result<&Entry, Failure> {
-    program.entries.iter().find(|e| grows(e)).ok_or_else(|| {
-        Problem::error(
-            "generate-no-decode",
-            "no entry of the program has caches that grow at run time",
-        )
-        .help("compile an export that has pasts as inputs")
-        .into()
-    })
+    program
+        .entries
+        .iter()
+        .find(|e| grows(e))
+        .ok_or_else(no_decode)
+}
+
+/// The entry that takes single positions, whether its caches grow at run time or not.
+///
+/// # Errors
+/// When there is none.
+fn single(program: &Program) -> Result<&Entry, Failure> {
+    let named = |e: &&Entry| SINGLE.contains(&e.name.as_str());
+    let entry = program.entries.iter().find(|e| grows(e));
+    let entry = entry.or_else(|| program.entries.iter().find(named));
+    entry.ok_or_else(no_decode)
+}
+
+fn no_decode() -> Failure {
+    Problem::error(
+        "generate-no-decode",
+        "no entry of the program has caches that grow at run time",
+    )
+    .help("compile an export that has pasts as inputs")
+    .into()
 }
 
 /// Positions from the first to the last: doubling, so that short texts are seen as well as long ones.
@@ -189,10 +283,10 @@ fn token(
     program: &Program,
     decode: &Entry,
     target: &Target,
+    registers: &[u64],
     position: u64,
 ) -> Result<TokenCost, Failure> {
-    let registers = job::registers(decode, &[(POSITION.to_owned(), position)])?;
-    let report = build::entry(program, decode, target, &registers)?;
+    let report = build::entry(program, decode, target, registers)?;
     let bytes = report.dram_bytes;
     Ok(TokenCost {
         context: position + 1,

@@ -20,8 +20,8 @@
 //! ```
 //!
 //! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`evaluation`], [`job`],
-//! [`report`], [`why`], [`trace`], [`html`], [`survey`], [`sweep`], [`generate`], [`cost`], [`inspect`], [`arrays`],
-//! [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
+//! [`report`], [`why`], [`trace`], [`html`], [`survey`], [`sweep`], [`generate`], [`cost`],
+//! [`survey_generation`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
@@ -41,6 +41,7 @@ pub mod why;
 
 pub mod cost;
 pub mod generate;
+pub mod survey_generation;
 
 pub mod inspect;
 

@@ -79,6 +79,7 @@ pub fn survey(
         precision: precision.unwrap_or_else(|| "w8a8".into()),
         sequence_length: seq,
         rows,
+        generation: Vec::new(),
     })
 }
 

@@ -1,13 +1,14 @@
 //! `slms`: the table of all embedded models on one machine.
 
 use clap::Args;
+use packwright::cost::Length;
 use packwright::errors::Failure;
-use packwright::survey;
+use packwright::{survey, survey_generation};
 
 use crate::args::{ChoiceArgs, TargetArgs};
 use crate::output::{self, Output};
 use crate::progress::Progress;
-use crate::render::slms;
+use crate::render::{generation, slms};
 
 /// Estimate every embedded model and print one table.
 #[derive(Debug, Args)]
@@ -19,6 +20,7 @@ keep theirs. One part alone: `packwright estimate zoo:NAME:PHASE`.
 Examples:
   packwright slms
   packwright slms -t e6 --seq 256
+  packwright slms --generate 128+128          decoders, token by token
   packwright slms --set sram.bytes=1MiB --json > slms.json")]
 pub struct Slms {
     /// Models by name [default: all].
@@ -29,6 +31,9 @@ pub struct Slms {
     /// Positions of one pass, for models that leave it open.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
     pub seq: u64,
+    /// Costs of generation too: a prompt and new tokens, on the decoders.
+    #[arg(long, value_name = "PROMPT+NEW")]
+    pub generate: Option<Length>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
     /// Print JSON.
@@ -42,12 +47,22 @@ pub fn run(args: &Slms, output: &Output) -> Result<(), Failure> {
     let choices = args.choices.resolve()?;
     let count = survey::part_count(&args.models)? as u64;
     let progress = Progress::steps(output, count, "parts");
-    let table = survey::survey(&args.models, &target, &choices, args.seq, &|| {
+    let mut table = survey::survey(&args.models, &target, &choices, args.seq, &|| {
         progress.step()
     })?;
     drop(progress);
-    match args.json {
-        true => output::print_json(&table),
-        false => output::print(&slms::draw(&table, &target, output.width())),
+    if let Some(length) = args.generate {
+        let _progress = Progress::spinner(output, "simulating generation");
+        table.generation = survey_generation::generation(&args.models, &target, &choices, length);
     }
+    if args.json {
+        return output::print_json(&table);
+    }
+    let mut text = slms::draw(&table, &target, output.width());
+    if let Some(length) = args.generate {
+        text.push('\n');
+        let rows = &table.generation;
+        text.push_str(&generation::draw_rows(rows, length, output.width()));
+    }
+    output::print(&text)
 }

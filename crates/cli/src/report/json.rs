@@ -6,6 +6,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::survey_generation::GenerationRow;
+
 /// Schema of [`Report`].
 pub const REPORT_SCHEMA: &str = "packwright.report/1";
 /// Schema of [`Slms`].
@@ -223,6 +225,9 @@ pub struct Slms {
     /// Sequence length that models with a free sequence were bound to.
     pub sequence_length: u64,
     pub rows: Vec<SlmRow>,
+    /// Costs of a text on the decoders, where they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub generation: Vec<GenerationRow>,
 }
 
 /// One model of `slms`.

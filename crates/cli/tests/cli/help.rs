@@ -2,12 +2,13 @@
 
 use crate::command::run;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "slms",
     "estimate",
     "compile",
     "simulate",
     "run",
+    "generate",
     "inspect",
     "compare",
     "targets",
