@@ -55,7 +55,7 @@ pub fn fuse(
 /// # Errors
 /// Lists everything that stands in the way.
 pub fn lower(
-    graph: Graph,
+    mut graph: Graph,
     passes: Vec<PassReport>,
     target: &Target,
     options: &CompileOptions,

@@ -11,8 +11,8 @@
 
 pub mod buffers;
 pub mod cache;
-pub mod classes;
 pub mod chunk;
+pub mod classes;
 pub mod constants;
 pub mod cost;
 pub mod demand;

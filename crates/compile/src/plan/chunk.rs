@@ -336,12 +336,7 @@ pub fn rotation_bytes(scene: &Scene<'_>, node: NodeId) -> Option<(u64, u64)> {
 }
 
 /// The fragments of a node; none for other nodes.
-pub fn fragments(
-    scene: &Scene<'_>,
-    at: At,
-    node: NodeId,
-    ordered: &mut Ordered,
-) -> bool {
+pub fn fragments(scene: &Scene<'_>, at: At, node: NodeId, ordered: &mut Ordered) -> bool {
     if let Some(shape) = HashShape::of(scene.graph, node) {
         hash_fragments(scene, at, node, &shape, ordered);
         return true;
@@ -392,12 +387,7 @@ fn hash_fragments(
     }
 }
 
-fn chunk_fragments(
-    scene: &Scene<'_>,
-    at: At,
-    shape: &ChunkShape,
-    ordered: &mut Ordered,
-) {
+fn chunk_fragments(scene: &Scene<'_>, at: At, shape: &ChunkShape, ordered: &mut Ordered) {
     let size = shape.attrs.chunk;
     let rows_at_once = piece_rows(scene, shape);
     let (mut of_head, mut of_chunk, mut copy) = (0, 0, 0);

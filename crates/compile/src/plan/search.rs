@@ -475,13 +475,10 @@ fn rows_of(segment: &Segment, blocks: usize) -> usize {
 fn can_cut(segment: &Segment) -> bool {
     segment.block_rows > 1
         && segment.stages.len() > usize::from(segment.stages.iter().any(Segment::is_gathering))
-        && segment
-            .stages
-            .iter()
-            .all(|s| match s {
-                Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
-                Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
-            })
+        && segment.stages.iter().all(|s| match s {
+            Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
+            Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
+        })
 }
 
 /// What the ring must hold at the least, and the segment that asks for it.

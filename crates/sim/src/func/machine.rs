@@ -10,8 +10,8 @@ use super::error::{Fault, FuncError};
 use super::frame::Frame;
 use super::registers::Registers;
 use super::{
-    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, scan, scatter,
-    softmax, sort, transfer, unary,
+    binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, scan,
+    scatter, softmax, sort, transfer, unary,
 };
 
 /// What a run leaves at an output port.
