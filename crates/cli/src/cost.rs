@@ -7,6 +7,7 @@
 use packwright_compile::plan::cache::POSITION;
 use packwright_packet::defs::Command;
 use packwright_packet::program::{Entry, Program};
+use packwright_sim::Options;
 use packwright_target::Target;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -184,8 +185,11 @@ fn assemble(
     let (mut first_seconds, mut first_joules) = (0.0, 0.0);
     let mut prefill = false;
     for entry in others {
-        let registers: Vec<u64> = entry.registers.iter().map(|r| r.max).collect();
-        let pass = build::entry(program, entry, target, &registers)?;
+        let options = Options {
+            registers: entry.registers.iter().map(|r| r.max).collect(),
+            ..Options::default()
+        };
+        let pass = build::entry(program, entry, target, &options)?;
         first_seconds += pass.seconds;
         first_joules += pass.energy_joules;
         prefill |= entry.name != ENCODER;
@@ -286,7 +290,11 @@ fn token(
     registers: &[u64],
     position: u64,
 ) -> Result<TokenCost, Failure> {
-    let report = build::entry(program, decode, target, registers)?;
+    let options = Options {
+        registers: registers.to_vec(),
+        ..Options::default()
+    };
+    let report = build::entry(program, decode, target, &options)?;
     let bytes = report.dram_bytes;
     Ok(TokenCost {
         context: position + 1,

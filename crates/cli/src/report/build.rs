@@ -36,7 +36,13 @@ pub fn entry(
     options: &Options,
 ) -> Result<EntryReport, Failure> {
     let report = run(program, entry, target, options)?;
-    Ok(entry_report(program, entry, target, &report))
+    Ok(entry_report(
+        program,
+        entry,
+        target,
+        &report,
+        &options.registers,
+    ))
 }
 
 /// Simulates an entry.
@@ -63,6 +69,7 @@ pub fn entry_report(
     entry: &Entry,
     target: &Target,
     report: &packwright_sim::Report,
+    registers: &[u64],
 ) -> EntryReport {
     let bytes = dram_bytes(&report.dram.bytes);
     let rate = if report.seconds > 0.0 {
