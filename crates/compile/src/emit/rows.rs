@@ -12,6 +12,14 @@ use crate::plan::constants::{Form, StoredId, TileId, progression};
 use crate::plan::demand;
 use crate::plan::storage::RootId;
 
+/// Consecutive indices: the first, how many, and where their rows go.
+#[derive(Clone, Copy)]
+struct Run {
+    start: usize,
+    count: u64,
+    addr: u64,
+}
+
 /// A chain at work: scratch parts are handed out in the order in which `demand` lists them.
 struct Chain<'a> {
     site: &'a Site<'a>,
@@ -388,7 +396,8 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Brings the rows of a table that the chunk needs to `addr`.
+    /// Brings the rows of a table that the chunk needs to `addr`. Indices that batch elements share
+    /// start again with each of them.
     fn gather(
         &mut self,
         node: NodeId,
@@ -398,6 +407,34 @@ impl Chain<'_> {
         table: StoredId,
         addr: u64,
     ) -> Result<(), Diagnostic> {
+        let record = self.site.plan.layout.get(table).record();
+        let period = self.site.graph.ty(ids).elements().max(1);
+        let rows = self.at.block.len();
+        let mut done = 0;
+        while done < rows {
+            let start = (self.at.block.start + done) % period;
+            let run = Run {
+                start,
+                count: (period - start).min(rows - done) as u64,
+                addr: addr + done as u64 * record,
+            };
+            done += run.count as usize;
+            self.gather_run(node, ids, steps, list, table, run)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the rows that consecutive indices name.
+    fn gather_run(
+        &mut self,
+        node: NodeId,
+        ids: Value,
+        steps: Option<crate::plan::constants::Progression>,
+        list: Option<StoredId>,
+        table: StoredId,
+        run: Run,
+    ) -> Result<(), Diagnostic> {
+        let Run { start, count, addr } = run;
         let info = self.site.plan.layout.get(table);
         let record = info.record();
         let Form::Channels { channels, .. } = info.form else {
@@ -407,14 +444,11 @@ impl Chain<'_> {
             )
             .at(node.to_string()));
         };
-        let count = self.at.block.len() as u64;
         let in_sram = if demand::is_small_table(info) {
             self.tile_of(table)
         } else {
             None
         };
-        let period = self.site.graph.ty(ids).elements();
-        let start = self.at.block.start % period.max(1);
         if let Some(steps) = steps {
             let first =
                 (steps.first + steps.step * start as i64).rem_euclid(channels as i64) as u64;

@@ -33,13 +33,15 @@ pub(crate) fn embed_layer_norm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<A
     let normed = layer_norm_of(b, &sum, node.arg(5)?, node.opt(6), eps)?;
     let lengths = match node.opt(7) {
         Some(mask) => {
-            let mask = b.cast(mask, Elem::I32)?;
+            // Added up as floats, which every machine can.
+            let mask = b.cast(mask, Elem::F32)?;
             let op = Op::Reduce {
                 kind: Reduce::Sum,
                 axes: vec![1],
                 keep: false,
             };
-            b.emit(op, &[&mask])?
+            let sum = b.emit(op, &[&mask])?;
+            b.cast(&sum, Elem::I32)?
         }
         None => {
             let zero = b.scalar(Elem::I32, 0.0);

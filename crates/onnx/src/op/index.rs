@@ -126,13 +126,13 @@ pub(crate) fn gather_nd(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Di
     }
     let elem = b.ty(&indices)?.elem;
     let mut flat: Option<Arg> = None;
-    for axis in 0..named {
+    for (axis, &length) in shape.iter().enumerate().take(named) {
         let part = b.cut(&indices, outer.len(), axis, 1)?;
         let part = b.reshape(&part, outer)?;
         flat = Some(match flat {
             None => part,
             Some(sum) => {
-                let length = b.scalar(elem, shape[axis] as f64);
+                let length = b.scalar(elem, length as f64);
                 let sum = b.emit(Op::Binary(Binary::Mul), &[&sum, &length])?;
                 b.emit(Op::Binary(Binary::Add), &[&sum, &part])?
             }

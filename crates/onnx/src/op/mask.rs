@@ -108,16 +108,30 @@ fn of_lengths(
     filter: f64,
 ) -> Result<Arg, Diagnostic> {
     let column = positions(b, scores.columns, 0, &[1, 1, 1, scores.columns]);
-    let column = b.cast(&column, b.ty(ends)?.elem)?;
+    let column = b.cast(&column, Elem::F32)?;
     let each = [scores.batch, 1, 1, 1];
-    let ends = b.reshape(ends, &each)?;
+    let ends = as_float(b, ends)?;
+    let ends = b.reshape(&ends, &each)?;
     let mut seen = b.emit(Op::Binary(Binary::Less), &[&column, &ends])?;
     if let Some(starts) = starts {
-        let starts = b.reshape(starts, &each)?;
+        let starts = as_float(b, starts)?;
+        let starts = b.reshape(&starts, &each)?;
         let begun = b.emit(Op::Binary(Binary::GreaterOrEqual), &[&column, &starts])?;
         seen = b.emit(Op::Binary(Binary::And), &[&seen, &begun])?;
     }
     unless(b, &seen, elem, filter)
+}
+
+/// Lengths as floats; those that were floats before are taken from there.
+fn as_float(b: &mut Builder, lengths: &Arg) -> Result<Arg, Diagnostic> {
+    if let Arg::Graph(value) = lengths
+        && let Op::Cast { to: Elem::I32 } = b.graph.op(value.node)
+        && let Some(source) = b.graph.operand(value.node, 0)
+        && b.graph.ty(source).elem == Elem::F32
+    {
+        return Ok(Arg::Graph(source));
+    }
+    b.cast(lengths, Elem::F32)
 }
 
 /// The sum of the masks that there are.
