@@ -83,6 +83,7 @@ fn is_whole(op: &Op) -> bool {
             | Op::RmsNorm { .. }
             | Op::Embedding { .. }
             | Op::Rotary { .. }
+            | Op::Cache
             | Op::Reshape { .. }
             | Op::Slice { .. }
     )
