@@ -249,7 +249,7 @@ fn stages_add_laws() {
              %3 : i8[8,64] row(64) = quantize %0 row(64)
              %4 : f32[8,64] = matmul %3, @1
              %5 : f32[8,2] = matmul %0, @2
-             %6 : f32[8,64] = cum_sum %4 axis=0
+             %6 : f32[8,64] = trilu %4 upper k=0
              %7 : f64[8,64] = cast %6 to=f64
              %8 : f32[4,8] = gather @3, %1 axis=0
              %9 : f32[9,4] = gather @3, %1 axis=1
@@ -277,7 +277,7 @@ fn stages_add_laws() {
       %3 : i8[8,64] row(64) = quantize %0 row(64)
       %4 : f32[8,64] = matmul %3, @1
       %5 : f32[8,2] = matmul %0, @2
-      %6 : f32[8,64] = cum_sum %4 axis=0  ; error: operator-legal
+      %6 : f32[8,64] = trilu %4 upper k=0  ; error: operator-legal
       %7 : f64[8,64] = cast %6 to=f64  ; error: element-legal
       %8 : f32[4,8] = gather @3, %1 axis=0
       %9 : f32[9,4] = gather @3, %1 axis=1  ; error: gather-legal
