@@ -28,10 +28,10 @@ pub(super) fn hash_sort(attrs: &HashSort, x: &[&Tensor], ty: &Type) -> Result<Te
     let heads: Vec<(usize, usize)> = (0..batch)
         .flat_map(|b| (0..attrs.heads).map(move |h| (b, h)))
         .collect();
-    let places: Vec<Vec<i64>> = heads
+    let places = heads
         .par_iter()
         .map(|&(b, h)| {
-            let values = head_floats(x[0], b, h, width);
+            let values = head(x[0], b, h, width)?;
             let mut places = Vec::with_capacity(attrs.rounds * rows);
             for round in 0..attrs.rounds {
                 let first = (h * attrs.rounds + round) * attrs.coordinates();
@@ -48,14 +48,22 @@ pub(super) fn hash_sort(attrs: &HashSort, x: &[&Tensor], ty: &Type) -> Result<Te
                 order.sort_by_key(|&row| buckets[row]);
                 places.extend(order.into_iter().map(|row| row as i64));
             }
-            places
+            Ok(places)
         })
-        .collect();
+        .collect::<Result<Vec<Vec<i64>>, EvalError>>()?;
     Ok(lanes::store(
         Elem::I32,
         &ty.shape,
         Lanes::Int(places.concat()),
     ))
+}
+
+/// The rows of a head.
+fn head(x: &Tensor, b: usize, head: usize, width: usize) -> Result<Vec<f32>, EvalError> {
+    match x.data {
+        Data::F16(_) | Data::F32(_) => Ok(head_floats(x, b, head, width)),
+        _ => Err(EvalError::Unsupported("rows are neither f16 nor f32")),
+    }
 }
 
 /// The bucket of a row with these coordinates.
@@ -232,7 +240,7 @@ impl Head {
             x[at.v].shape()[2] / attrs.heads,
         );
         if x[0].elem().is_float() {
-            let q = head_floats(x[0], b, h, width);
+            let q = head(x[0], b, h, width)?;
             let k = match attrs.shared {
                 Some(eps) => q
                     .chunks_exact(width.max(1))
@@ -242,9 +250,9 @@ impl Head {
                         key
                     })
                     .collect(),
-                None => head_floats(x[at.k], b, h, width),
+                None => head(x[at.k], b, h, width)?,
             };
-            let v = head_floats(x[at.v], b, h, value_width);
+            let v = head(x[at.v], b, h, value_width)?;
             return Ok(Head::Float {
                 q,
                 k,
