@@ -11,6 +11,7 @@ use crate::root;
 mod array;
 mod memory;
 mod modelled;
+mod silicon;
 
 /// Title of a section, and what makes its text.
 type Section = (&'static str, fn() -> anyhow::Result<String>);
@@ -22,6 +23,7 @@ const SECTIONS: &[Section] = &[
         memory::section,
     ),
     ("Matrix array: cycles of products", array::section),
+    ("Decode rates of a board", silicon::section),
     ("What is modelled, what is approximated", modelled::section),
 ];
 

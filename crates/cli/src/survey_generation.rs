@@ -25,7 +25,7 @@ pub const DECODERS: [&str; 7] = [
 ];
 
 /// Points of the curve of costs.
-const POINTS: usize = 8;
+const POINTS: usize = 4;
 
 /// One decoder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

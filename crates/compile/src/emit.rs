@@ -37,6 +37,9 @@ use regions::{Regions, Shared};
 /// Priority of work over loads that run ahead.
 const WORK_PRIORITY: u8 = 1;
 
+/// Most fragments of an entry: what takes more has far too little SRAM, and no host memory for its packets.
+const MOST_FRAGMENTS: usize = 1_000_000;
+
 /// A planned graph on its way to an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -92,6 +95,10 @@ fn entry(
     end: &mut u64,
 ) -> Result<Entry, Diagnostics> {
     let Source { graph, plan, .. } = *source;
+    let fragments = plan.fragments.len();
+    if fragments > MOST_FRAGMENTS {
+        return Err(too_many(source.name, fragments).into());
+    }
     let mut regions = regions::lay_out(graph, plan, shared, *end)?;
     let registers = cache::registers(graph);
     let maxima: Vec<u64> = registers.iter().map(|register| register.max).collect();
@@ -145,6 +152,15 @@ fn entry(
         },
         bound: source.bound.clone(),
     })
+}
+
+fn too_many(entry: &str, fragments: usize) -> Diagnostic {
+    Diagnostic::unsupported(
+        "emit-packets",
+        format!("the plan takes {fragments} packets, more than {MOST_FRAGMENTS}"),
+    )
+    .at(format!("entry {entry}"))
+    .help("raise sram.bytes, so that fewer row blocks read the weights again, or shorten the sequence")
 }
 
 fn commands(

@@ -37,6 +37,11 @@ pub const CODES: &[CodeDoc] = &[
         "A scale needs finite numbers. Look for infinities or NaN in the samples and in the weights of earlier layers.",
     ),
     doc(
+        "emit-packets",
+        "A plan takes too many packets.",
+        "With little SRAM for its rows, a model is cut into so many row blocks that its packets would take gigabytes. Raise sram.bytes, or shorten the sequence.",
+    ),
+    doc(
         "entry-caches-differ",
         "Entries disagree about a cache.",
         "Caches of one name are the same memory in all entries, so batch, heads and width have to agree. Export all entries from the same model.",
