@@ -131,7 +131,7 @@ fn spill_runs(
         true => Block::run(count * width),
         false => Block::rows(count, width, dram, sram as u32),
     };
-    let ranges = match site.window(root, turn.segment) {
+    let ranges: Vec<Range<usize>> = match site.window(root, turn.segment) {
         Some(window) => window.ranges(turn.pass).collect(),
         None => std::iter::once(0..info.cols).collect(),
     };
