@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use packwright_ir::tensor::Tensor;
-use packwright_ir::{Elem, Graph, Op, Type};
+use packwright_ir::eval;
+use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::{Elem, Graph, Type};
 use packwright_onnx::axis::Dim;
 use packwright_onnx::proto::{GraphProto, TensorProto};
 use packwright_onnx::{Binding, ImportOptions, Imported, Model, values};
@@ -121,14 +122,19 @@ impl Reference {
         }
     }
 
-    /// The inputs that a graph of the model has.
+    /// The inputs that a graph of the model has. What a cache holds lies with its heads side by side; where
+    /// it is quantised or empty the values are random.
     pub fn inputs_of(&self, graph: &Graph) -> Vec<(String, Tensor)> {
-        let has = |name: &str| {
-            let mut inputs = graph.inputs().iter();
-            inputs.any(|n| matches!(graph.op(*n), Op::Input { name: own } if own == name))
+        let random = eval::random_inputs(graph, 1);
+        let fitting = |(name, made): (String, Tensor)| {
+            let given = self.inputs.iter().find(|(own, _)| *own == name);
+            let tensor = match given {
+                Some((_, tensor)) if made.quant.is_none() => as_rows(tensor, made.shape().len()),
+                _ => made,
+            };
+            (name, tensor)
         };
-        let given = self.inputs.iter().filter(|(name, _)| has(name));
-        given.cloned().collect()
+        random.into_iter().map(fitting).collect()
     }
 
     /// The graph at the lengths of the inputs.
@@ -139,6 +145,22 @@ impl Reference {
         packwright_onnx::import(&self.model, &self.options())
             .unwrap_or_else(|e| panic!("{}:\n{e}", self.name))
     }
+}
+
+/// A tensor `[b, heads, rows, width]` with its heads side by side where three axes are asked for.
+///
+/// # Panics
+/// When it holds no f32.
+pub fn as_rows(tensor: &Tensor, rank: usize) -> Tensor {
+    if tensor.shape().len() != 4 || rank != 3 {
+        return tensor.clone();
+    }
+    let Data::F32(values) = &tensor.data else {
+        panic!("a cache holds {:?}", tensor.ty());
+    };
+    let [b, heads, rows, width] = [0, 1, 2, 3].map(|axis| tensor.shape()[axis]);
+    let turned = values.view().permuted_axes(vec![0, 2, 1, 3]);
+    Tensor::f32(&[b, rows, heads * width], turned.iter().copied().collect())
 }
 
 fn arrays(file: &str) -> Vec<TensorProto> {

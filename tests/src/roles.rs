@@ -78,6 +78,8 @@ fn is_whole(op: &Op) -> bool {
         Op::Input { .. }
             | Op::Const(_)
             | Op::Attention(_)
+            | Op::ChunkAttention(_)
+            | Op::HashSort(_)
             | Op::Matmul(_)
             | Op::LayerNorm { .. }
             | Op::RmsNorm { .. }

@@ -3,9 +3,10 @@
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::eval::{self, konst};
 use packwright_ir::konst::{Const, Derivation, Source};
+use packwright_ir::op::{Binary, Unary};
 use packwright_ir::order::topological;
 use packwright_ir::tensor::Tensor;
-use packwright_ir::{ConstId, Graph, NodeId, Op, Type};
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Type, Value};
 
 use super::matching::{LARGEST_KNOWN, is_known, scalar};
 
@@ -80,7 +81,8 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
     // Floats that are many more than what they follow from (numbers repeated or chosen between, rows of
     // a small table) would only be more to read.
     let before: usize = ids.iter().map(|&id| graph.konst(id).ty.bytes()).sum();
-    if ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN.max(before) {
+    let grows = ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN.max(before);
+    if grows && !becomes_truth(graph, node) {
         return None;
     }
     let tensors: Vec<Tensor> = ids
@@ -155,4 +157,31 @@ fn one_row(graph: &mut Graph, node: NodeId, ids: &[ConstId]) -> Option<ConstId> 
         ty,
         source: Source::Derived(Derivation::Reshape { of: slice }),
     }))
+}
+
+/// Whether all that follows from a node's result are truth values, such as masks of windows that are drawn
+/// with triangles of numbers.
+fn becomes_truth(graph: &Graph, node: NodeId) -> bool {
+    let value: Value = node.into();
+    let users = graph.users(value);
+    !users.is_empty()
+        && !graph.is_output(value)
+        && users.iter().all(|&(user, _)| match graph.op(user) {
+            Op::Cast { to: Elem::Bool }
+            | Op::Unary(Unary::IsNan)
+            | Op::Binary(
+                Binary::Equal
+                | Binary::Less
+                | Binary::LessOrEqual
+                | Binary::Greater
+                | Binary::GreaterOrEqual,
+            ) => true,
+            Op::Cast { .. }
+            | Op::Trilu { .. }
+            | Op::Slice { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Expand { .. } => becomes_truth(graph, user),
+            _ => false,
+        })
 }

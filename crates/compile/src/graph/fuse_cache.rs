@@ -140,9 +140,23 @@ fn begin(graph: &mut Graph, index: usize) -> Result<bool, Diagnostics> {
     }
     let nothing = Type::new(ty.elem, vec![b, 0, heads * width]);
     let name = format!("{}{}", PAST[0], state_name(&output.name));
-    let held = graph.add_input(name, nothing);
+    let held = held_nothing(graph, name, nothing);
     replace(graph, held, Some(value), value, &ty.shape)?;
     Ok(true)
+}
+
+/// What a cache that begins empty holds: the past of the same name, if the export has one without rows.
+fn held_nothing(graph: &mut Graph, name: String, nothing: Type) -> Value {
+    let given = graph.inputs().iter().copied().find(
+        |&node| matches!(graph.op(node), Op::Input { name: own } if *own == name),
+    );
+    match given {
+        Some(node) => {
+            graph.set_types(node, vec![nothing]);
+            node.into()
+        }
+        None => graph.add_input(name, nothing),
+    }
 }
 
 /// Adds a cache and makes the readers of `whole`, which is `[b, heads, rows, width]`, read it.

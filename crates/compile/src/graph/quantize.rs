@@ -318,7 +318,8 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
     let output = graph.is_output(node.into());
     let stream = match graph.op(node) {
         Op::Input { .. } | Op::Const(_) => return Ok(()),
-        Op::Embedding { .. } | Op::LayerNorm { .. } | Op::RmsNorm { .. } => true,
+        Op::Embedding { .. } => !gives_angles(graph, node),
+        Op::LayerNorm { .. } | Op::RmsNorm { .. } => true,
         // Products that stay in floats are no part of the stream: angles of rotations, say.
         Op::Matmul(_) | Op::Attention(_) | Op::ChunkAttention(_) => {
             graph.ty(operands[0]).quant.is_some()
@@ -353,6 +354,18 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
     }
     graph.set_types(node, results);
     Ok(())
+}
+
+/// Whether rows of a table are cosines or sines that rotations read; these stay as wide as they are.
+fn gives_angles(graph: &Graph, node: NodeId) -> bool {
+    let users = graph.users(node.into());
+    users.iter().any(|&(user, position)| match graph.op(user) {
+        Op::Rotary { .. } => position > 0,
+        Op::Reshape { .. } | Op::Slice { .. } | Op::Expand { .. } | Op::Transpose { .. } => {
+            gives_angles(graph, user)
+        }
+        _ => false,
+    })
 }
 
 /// Results that were narrowed on their way become what they were.
