@@ -183,7 +183,11 @@ fn every_file_compiles_and_simulates() {
             let problems = check(&compiled.program, &target);
             assert!(problems.is_empty(), "{:?}", problems.first());
             let entry = &compiled.program.entries[0];
-            let report = simulate(&compiled.program, entry, &target, &Options::default());
+            let options = Options {
+                registers: entry.registers.iter().map(|r| r.max).collect(),
+                ..Options::default()
+            };
+            let report = simulate(&compiled.program, entry, &target, &options);
             let report = report.unwrap_or_else(|error| panic!("{error}"));
             return format!(
                 "{name:<3} {:>4} operators {:>10} parameters {:>12} MACs {:>6} packets {:>10} bytes {:>6.3} of bound",

@@ -4,7 +4,7 @@ use packwright_ir::diag::Diagnostic;
 use packwright_ir::op::{Binary, Reduce, Unary};
 use packwright_ir::{Elem as GraphElem, NodeId, Op, Value};
 use packwright_packet::defs::{self, Command};
-use packwright_packet::operand::{BinaryFn, Elem, NormKind, ReduceKind, UnaryFn, View};
+use packwright_packet::operand::{Affine, BinaryFn, Elem, NormKind, ReduceKind, UnaryFn, View};
 
 use super::address::{At, Site};
 use crate::plan::constants::{Form, TileId};
@@ -130,12 +130,7 @@ pub fn whole(
                 strides: perm.iter().map(|&p| source.strides[p]).collect(),
             };
             elementwise(site, node, &[turned], &dst, |rows, cols, v, dst| {
-                Command::Copy(defs::Copy {
-                    rows,
-                    cols,
-                    src: v[0],
-                    dst,
-                })
+                moved(rows, cols, v[0], dst)
             })
         }
         Op::Reshape { .. } => Ok(vec![flatten(&operands[0], &dst)]),
@@ -161,12 +156,7 @@ pub fn whole(
                     .collect(),
             };
             elementwise(site, node, &[cut], &dst, |rows, cols, v, dst| {
-                Command::Copy(defs::Copy {
-                    rows,
-                    cols,
-                    src: v[0],
-                    dst,
-                })
+                moved(rows, cols, v[0], dst)
             })
         }
         Op::Binary(binary) => {
@@ -222,12 +212,28 @@ fn flatten(source: &Operand, dst: &Operand) -> Command {
         .checked_sub(2)
         .map_or(0, |axis| source.strides[axis]);
     let packed = cols * u64::from(dst.elem.bytes());
-    Command::Copy(defs::Copy {
-        rows: outer.into(),
-        cols: cols.into(),
-        src: View::rows(source.elem, source.addr, pitch as u32),
-        dst: View::rows(dst.elem, dst.addr, packed as u32),
-    })
+    let src = View::rows(source.elem, source.addr, pitch as u32);
+    let dst = View::rows(dst.elem, dst.addr, packed as u32);
+    moved(outer.into(), cols.into(), src, dst)
+}
+
+/// Moves elements; results of the model may be wider than what they come from.
+fn moved(rows: Affine, cols: Affine, src: View, dst: View) -> Command {
+    match src.elem == dst.elem {
+        true => Command::Copy(defs::Copy {
+            rows,
+            cols,
+            src,
+            dst,
+        }),
+        false => Command::Unary(defs::Unary {
+            rows,
+            cols,
+            func: UnaryFn::Identity,
+            src,
+            dst,
+        }),
+    }
 }
 
 /// Applies a command to two-dimensional slices of broadcast operands.
@@ -236,12 +242,7 @@ fn elementwise(
     node: NodeId,
     operands: &[Operand],
     dst: &Operand,
-    make: impl Fn(
-        packwright_packet::operand::Affine,
-        packwright_packet::operand::Affine,
-        &[View],
-        View,
-    ) -> Command,
+    make: impl Fn(Affine, Affine, &[View], View) -> Command,
 ) -> Result<Vec<Command>, Diagnostic> {
     let mut shape = dst.shape.clone();
     let mut strides: Vec<Vec<u64>> = operands
@@ -371,22 +372,7 @@ fn concat(axis: usize, operands: &[Operand], dst: &Operand) -> Vec<Command> {
         let src = View::rows(operand.elem, operand.addr, from as u32);
         let to_addr = dst.addr + start as u64 * dst.strides[axis];
         let part = View::rows(dst.elem, to_addr, to as u32);
-        commands.push(if operand.elem == dst.elem {
-            Command::Copy(defs::Copy {
-                rows,
-                cols,
-                src,
-                dst: part,
-            })
-        } else {
-            Command::Unary(defs::Unary {
-                rows,
-                cols,
-                func: UnaryFn::Identity,
-                src,
-                dst: part,
-            })
-        });
+        commands.push(moved(rows, cols, src, part));
         start += operand.shape[axis];
     }
     commands

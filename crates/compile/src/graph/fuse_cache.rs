@@ -147,9 +147,11 @@ fn begin(graph: &mut Graph, index: usize) -> Result<bool, Diagnostics> {
 
 /// What a cache that begins empty holds: the past of the same name, if the export has one without rows.
 fn held_nothing(graph: &mut Graph, name: String, nothing: Type) -> Value {
-    let given = graph.inputs().iter().copied().find(
-        |&node| matches!(graph.op(node), Op::Input { name: own } if *own == name),
-    );
+    let given = graph
+        .inputs()
+        .iter()
+        .copied()
+        .find(|&node| matches!(graph.op(node), Op::Input { name: own } if *own == name));
     match given {
         Some(node) => {
             graph.set_types(node, vec![nothing]);

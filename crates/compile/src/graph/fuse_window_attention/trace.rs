@@ -295,6 +295,11 @@ fn repeated_row(graph: &Graph, operands: &[Value], attrs: &Matmul) -> Option<Val
     if !plain || graph.ty(ones).columns() != 1 {
         return None;
     }
+    // Ones may be a single one that is repeated.
+    let mut ones = ones;
+    while let Op::Expand { .. } | Op::Reshape { .. } = graph.op(ones.node) {
+        ones = graph.operand(ones.node, 0)?;
+    }
     let list = numbers(graph, graph.as_const(ones)?)?;
     list.iter().all(|&x| x == 1.0).then_some(row)
 }
