@@ -15,7 +15,7 @@ use super::storage::Storage;
 /// Groups stages into segments, in order of execution.
 pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
     let (front, rest) = hoist(graph, storage, results_first(graph, stages));
-    let rest = gather_heads(graph, storage, rest);
+    let rest = gather_heads(graph, storage, late(graph, storage, rest));
     let mut segments: Vec<Segment> = Vec::new();
     if !front.is_empty() {
         segments.push(Segment::new(front, 1));
@@ -84,6 +84,32 @@ pub fn split(segments: &[Segment], behind: bool) -> Vec<Segment> {
         }
     }
     parts
+}
+
+/// Puts products that are read behind other attentions right before their readers: keys and values that all
+/// layers of a decoder take from one encoder are many times as large as what they are made from.
+fn late(graph: &Graph, storage: &Storage, mut stages: Vec<Stage>) -> Vec<Stage> {
+    for index in (0..stages.len()).rev() {
+        if !matches!(stages[index], Stage::Matmul { .. }) {
+            continue;
+        }
+        let nodes = stages[index].nodes();
+        let users: Vec<NodeId> = nodes
+            .iter()
+            .flat_map(|&node| real_users(graph, storage, node))
+            .filter(|user| !nodes.contains(user))
+            .collect();
+        let behind = &stages[index + 1..];
+        let reads = |stage: &Stage| stage.nodes().iter().any(|node| users.contains(node));
+        let Some(distance) = behind.iter().position(reads) else {
+            continue;
+        };
+        if behind[..distance].iter().any(Segment::is_gathering) {
+            let stage = stages.remove(index);
+            stages.insert(index + distance, stage);
+        }
+    }
+    stages
 }
 
 /// Puts each attention together with the stages that make its queries, keys and values and nothing else.
