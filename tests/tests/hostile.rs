@@ -105,7 +105,7 @@ impl Random {
 
 fn change(bytes: &Bytes, seed: u64) -> Bytes {
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (seed + 1).wrapping_mul(0xff51_afd7_ed55_8ccd));
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         return change_bytes(bytes, &mut random);
     }
     let mut model = ModelProto::decode(bytes.clone()).expect("embedded files decode");

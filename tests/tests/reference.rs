@@ -41,7 +41,7 @@ fn complaint(graph: &Graph, case: &Reference) -> Option<String> {
         }
         let apart = compare::max_rel(found, expected);
         // Not a number is no agreement.
-        if !(apart <= TOLERANCE) {
+        if apart.is_nan() || apart > TOLERANCE {
             return Some(format!("{name} is {apart:e} away"));
         }
     }

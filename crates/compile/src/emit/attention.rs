@@ -169,7 +169,8 @@ impl<'a> Scene<'a> {
         if global.is_empty() {
             return Vec::new();
         }
-        let mut hidden = vec![global.len()..prefix];
+        let mut hidden: Vec<Range<usize>> = Vec::new();
+        hidden.push(global.len()..prefix);
         for run in self.runs.iter().filter(|run| run.column >= prefix) {
             let among = neighbours(global.iter().copied().filter(|g| run.keys.contains(g)));
             let shifted = among.into_iter().map(|g| {
