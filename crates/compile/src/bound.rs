@@ -92,17 +92,21 @@ fn slopes(graph: &Graph, target: &Target, caches: &[Cache], order: &[NodeId]) ->
     let rows = caches.iter().filter(|c| c.register().is_some());
     let dram_bytes: u64 = rows.map(|cache| rows_of(cache, 1)).sum();
     let attentions = order.iter().filter(|&&node| cache::reads_held(graph, node));
-    let work: u64 = attentions
-        .map(|&node| {
-            let shape = AttentionShape::of(graph, node);
-            (shape.batch * shape.heads * shape.s * (shape.width + shape.value_width)) as u64
-        })
-        .sum();
+    let (mut work, mut scores) = (0, 0);
+    for &node in attentions {
+        let shape = AttentionShape::of(graph, node);
+        let pairs = (shape.batch * shape.heads * shape.s) as u64;
+        work += pairs * (shape.width + shape.value_width) as u64;
+        scores += pairs;
+    }
     let memory = dram_bytes as f64 / target.sustained_bytes_per_second();
     let matrix = work as f64 / target.peak_macs_per_second();
+    // The steepest of all terms: the bound at fewer rows is never above what it would be for them.
     let slope = Slope {
         dram_bytes,
-        seconds: memory.max(matrix),
+        seconds: memory
+            .max(matrix)
+            .max(time::softmax_seconds(target, scores)),
     };
     cache::registers(graph)
         .iter()

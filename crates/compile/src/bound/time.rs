@@ -37,8 +37,7 @@ pub(super) fn least(graph: &Graph, target: &Target, order: &[NodeId]) -> Least {
         .map(|&node| super::least_macs(graph, node))
         .sum();
     let operations: u64 = order.iter().map(|&node| lane_operations(graph, node)).sum();
-    let clock = target.clock_hz as f64;
-    let lanes = f64::from(target.cores) * f64::from(target.vector.lanes) * clock;
+    let lanes = lanes_per_second(target);
     let peak = target.peak_macs_per_second();
     let mut paths: IndexMap<NodeId, f64> = IndexMap::new();
     let mut longest: f64 = 0.0;
@@ -59,6 +58,19 @@ pub(super) fn least(graph: &Graph, target: &Target, order: &[NodeId]) -> Least {
         path: longest,
     }
 }
+
+/// Lane operations a second of all cores.
+fn lanes_per_second(target: &Target) -> f64 {
+    f64::from(target.cores) * f64::from(target.vector.lanes) * target.clock_hz as f64
+}
+
+/// Least time of the softmax of some scores.
+pub(super) fn softmax_seconds(target: &Target, scores: u64) -> f64 {
+    (SOFTMAX_OPERATIONS * scores) as f64 / lanes_per_second(target)
+}
+
+/// Operations of a score: maximum; difference, exponential (four), sum; product.
+const SOFTMAX_OPERATIONS: u64 = 8;
 
 /// Work on one row of a node that can only start when the last elements of its operand are there:
 /// multiply-adds and lane operations.
@@ -94,10 +106,7 @@ fn lane_operations(graph: &Graph, node: NodeId) -> u64 {
         Op::Quantize {
             quant: Quant::Row { .. },
         } => 3 * elements,
-        Op::Attention(_) => {
-            // Maximum; difference, exponential (four), sum; product.
-            8 * least_scores(graph, node)
-        }
+        Op::Attention(_) => SOFTMAX_OPERATIONS * least_scores(graph, node),
         Op::Unary(Unary::Silu | Unary::GeluErf | Unary::GeluTanh) => 5 * elements,
         _ => 0,
     }
