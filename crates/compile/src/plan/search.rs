@@ -505,14 +505,9 @@ fn segment_ring(scene: &Scene<'_>, segment: &Segment) -> u64 {
         .map(|stage| demand::constant_bytes(scene, segment, stage));
     let streamed = if segment.resident {
         let passes = segment.passes.count as u64;
-        // All of them, and what the ends of the ring and its neighbours leave unused.
-        let (all, most) = stages.fold((0, 0), |(sum, most): (u64, u64), (largest, all)| {
-            (
-                sum + all.div_ceil(passes).max(largest),
-                most.max(largest.min(all)),
-            )
-        });
-        all + 3 * most
+        stages.fold(0, |sum, (largest, all)| {
+            sum + all.div_ceil(passes).max(largest) + largest.min(all) / 8
+        })
     } else {
         // Two tiles: one works while the next arrives.
         stages.map(|(largest, _)| 2 * largest).max().unwrap_or(0)

@@ -40,25 +40,26 @@ pub fn choose(
         layout: &layout,
         sram: target.sram.bytes,
     };
-    let (fitting, options, budget) = best(&scene, &segments)?;
-    let scene = Scene {
-        options: &options,
-        sram: budget,
-        ..scene
-    };
-    carry_out(&scene, fitting)
-        .map(|parts| parts.into_plan(&options, storage.clone(), layout.clone()))
+    let found = best(&scene, &segments)?;
+    Ok(found
+        .parts
+        .into_plan(&found.options, storage.clone(), layout.clone()))
 }
 
-/// A fitting choice, with the options and the budget that it was found with.
-type Found = (Fitting, PlanOptions, u64);
+/// A choice that fits and has become fragments, with the options that it was found with.
+struct Found {
+    parts: Parts,
+    options: PlanOptions,
+    traffic: u64,
+}
 
 /// The best of all ways.
-fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostic> {
+fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let least: u64 = segments.iter().map(|s| cost::constants(scene, s)).sum();
     let mut found: Option<Found> = None;
-    let enough = |found: &Option<Found>| found.as_ref().is_some_and(|(f, ..)| f.traffic <= least);
-    let mut problem = None;
+    let enough = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.traffic <= least);
+    let mut problem: Option<Diagnostics> = None;
+    let mut fits = false;
     let mut budget = scene.sram;
     while budget >= SMALLEST_BUDGET.min(scene.sram) {
         for segments in ways(scene, segments) {
@@ -78,17 +79,29 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostic> {
                     rule,
                     through_dram: scene.options.mode != PlanMode::Best,
                 };
-                match search::fit(&task, prepared(&segments, budget)) {
-                    Ok(fitting) => {
-                        let better = found
-                            .as_ref()
-                            .is_none_or(|(known, ..)| fitting.traffic < known.traffic);
-                        if better {
-                            found = Some((fitting, options.clone(), budget));
-                        }
-                    }
+                let fitting = match search::fit(&task, prepared(&segments, budget)) {
+                    Ok(fitting) => fitting,
                     Err(diagnostic) => {
-                        problem.get_or_insert(diagnostic);
+                        problem.get_or_insert(diagnostic.into());
+                        continue;
+                    }
+                };
+                fits = true;
+                let traffic = fitting.traffic;
+                if found.as_ref().is_some_and(|known| known.traffic <= traffic) {
+                    continue;
+                }
+                // The ends of the ring may leave too little of it; then another choice has to do.
+                match carry_out(&scene, fitting) {
+                    Ok(parts) => {
+                        found = Some(Found {
+                            parts,
+                            options: options.clone(),
+                            traffic,
+                        });
+                    }
+                    Err(diagnostics) => {
+                        problem.get_or_insert(diagnostics);
                     }
                 }
                 if enough(&found) {
@@ -100,7 +113,7 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostic> {
             }
         }
         // What does not fit into all of SRAM does not fit into less.
-        if found.is_none() || enough(&found) {
+        if !fits || enough(&found) {
             break;
         }
         budget = smaller(budget);
@@ -111,7 +124,8 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostic> {
         (None, None) => Err(Diagnostic::unsupported(
             "plan-sram",
             "the target has too little SRAM for any plan",
-        )),
+        )
+        .into()),
     }
 }
 
