@@ -95,7 +95,7 @@ fn packets_compute_what_the_quantised_graph_means() {
             .map(|(_, code)| *code);
         match (found, expected) {
             (None, _) => None,
-            (Some(found), Some(code)) if found.contains(code) => None,
+            (Some(found), Some(code)) if found.contains(&format!("[{code}]")) => None,
             (found, expected) => Some(format!("{name}: {found:?}, expected {expected:?}")),
         }
     });
@@ -111,7 +111,7 @@ fn through_packets(case: &Reference, target: &Target) -> Option<String> {
     };
     let unsound = check(&compiled.program, target);
     if let Some(problem) = unsound.first() {
-        return Some(format!("{problem:?}"));
+        return Some(format!("{problem:?} [{}]", problem.slug));
     }
     let inputs = case.inputs_of(&compiled.graph);
     let results = both_for(&mut compiled, target, &inputs);
