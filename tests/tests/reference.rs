@@ -14,14 +14,6 @@ use packwright_tests::reference::{self, Reference};
 use packwright_tests::way::{both_for, target};
 use rayon::prelude::*;
 
-/// Models that may be refused on the way to packets, and the reason; none may compute something else.
-const NOT_YET: &[(&str, &str)] = &[
-    ("grouped-window", "emit-attention"),
-    // Caches of opset 23 that are given back in the exporter's order of axes: the judge refuses them.
-    ("llama-decode.dynamo23", "sram-unwritten"),
-    ("llama-prefill.dynamo23", "output-unwritten"),
-];
-
 /// Largest difference, relative to the largest magnitude of a result.
 const TOLERANCE: f64 = 1e-4;
 
@@ -89,15 +81,7 @@ fn packets_compute_what_the_quantised_graph_means() {
         let case = reference::load(&name);
         let found = catch_unwind(AssertUnwindSafe(|| through_packets(&case, &e1)))
             .unwrap_or_else(|_| Some("it panics".to_owned()));
-        let expected = NOT_YET
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, code)| *code);
-        match (found, expected) {
-            (None, _) => None,
-            (Some(found), Some(code)) if found.contains(&format!("[{code}]")) => None,
-            (found, expected) => Some(format!("{name}: {found:?}, expected {expected:?}")),
-        }
+        Some(format!("{name}: {}", found?))
     });
     report(complaints.collect());
 }

@@ -7,7 +7,7 @@ use packwright::compile::graph::observe::Observer;
 use packwright::compile::options::PlanMode;
 use packwright::constants::{Choice, InputFile};
 use packwright::errors::Failure;
-use packwright::model::{Binding, Given};
+use packwright::model::{Binding, Given, Random};
 use packwright::options::{self, Activations, CompileChoices, QuantizeChoices};
 use packwright::target::Target;
 
@@ -171,6 +171,17 @@ pub struct BindArgs {
     /// 1 at the first place of each row, or an .npz file that holds it; repeatable.
     #[arg(help_heading = "Axes", long = "const", value_name = "NAME=VALUE", value_parser = constant)]
     pub constants: Vec<(String, Choice)>,
+    /// What becomes of operators that draw random numbers: the seed to draw from, or `refuse` [default: 0].
+    #[arg(help_heading = "Axes", long, value_name = "SEED|refuse", value_parser = random)]
+    pub random: Option<Random>,
+}
+
+fn random(text: &str) -> Result<Random, String> {
+    if text == "refuse" {
+        return Ok(Random::Refuse);
+    }
+    let seed = text.parse().map(Random::Seed);
+    seed.map_err(|_| format!("`{text}` is neither a seed nor `refuse`"))
 }
 
 fn constant(text: &str) -> Result<(String, Choice), String> {
@@ -212,6 +223,7 @@ impl BindArgs {
             past: self.past,
             encoder: self.encoder,
             consts: self.constants.iter().filter_map(given).collect(),
+            random: self.random.unwrap_or_default(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::constants::{self, InputFile};
 use crate::errors::{Failure, Problem};
 use crate::file;
 
-pub use packwright_onnx::{Binding, Given};
+pub use packwright_onnx::{Binding, Given, Random};
 
 /// What embedded models are called on the command line.
 const ZOO: &str = "zoo:";
@@ -171,6 +171,7 @@ pub fn import_embedded(
         past: pick(binding.past, default.past, Role::Past),
         encoder: pick(binding.encoder, default.encoder, Role::Encoder),
         consts: binding.consts.clone(),
+        random: binding.random,
     };
     // What the user says takes the place of the default.
     options

@@ -37,10 +37,7 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
         ("embeddings", embedding_rows(graph, layout, &order)),
         ("inputs", inputs(graph)),
         ("outputs", outputs(graph)),
-        (
-            "cache read",
-            caches.iter().map(|c| rows_of(c, c.held)).sum(),
-        ),
+        ("cache read", cache_reads(graph)),
         (
             "cache write",
             caches.iter().map(|c| rows_of(c, c.new)).sum(),
@@ -85,6 +82,26 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
 /// Bytes of some rows of a cache.
 fn rows_of(cache: &Cache, rows: usize) -> u64 {
     (cache.planes() * rows) as u64 * cache.row_bytes()
+}
+
+/// Bytes of the rows that caches hold and that some row of a pass sees.
+fn cache_reads(graph: &Graph) -> u64 {
+    let mut bytes = 0;
+    for &input in graph.inputs() {
+        for (node, _) in graph.users(input.into()) {
+            let Some(cache) = Cache::of(graph, node.into()) else {
+                continue;
+            };
+            let users = graph.users(node.into()).into_iter();
+            let seen = users.map(|(user, _)| match graph.op(user) {
+                // The first new row sees as many behind it as the window says.
+                Op::Attention(attention) => attention.window.unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            });
+            bytes += rows_of(&cache, cache.held.min(seen.max().unwrap_or(usize::MAX)));
+        }
+    }
+    bytes
 }
 
 /// What each register adds to the bound for each unit.

@@ -10,7 +10,7 @@ use crate::codes;
 use crate::load::{Model, Port};
 use crate::values;
 
-/// What the user says about inputs.
+/// What the user says about inputs, and about numbers that a model draws by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
     /// Lengths by the model's own names.
@@ -25,6 +25,23 @@ pub struct Binding {
     pub encoder: Option<u64>,
     /// Inputs that are constants, by name.
     pub consts: IndexMap<String, Given>,
+    /// What becomes of operators that draw random numbers.
+    pub random: Random,
+}
+
+/// What becomes of operators that draw random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Random {
+    /// The numbers follow from this seed and the operator's place in the model.
+    Seed(u64),
+    /// They stand in the way.
+    Refuse,
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self::Seed(0)
+    }
 }
 
 /// The values of an input that is a constant.

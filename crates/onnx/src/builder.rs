@@ -14,6 +14,7 @@ use packwright_ir::op::Binary;
 use packwright_ir::tensor::Tensor;
 use packwright_ir::{ConstId, Elem, Graph, Op, OriginId, Type, Value, infer};
 
+use crate::bind::Random;
 use crate::codes;
 use crate::lazy::{self, Form, Lazy};
 use crate::values::{self, Few};
@@ -81,8 +82,8 @@ pub(crate) struct Builder {
     pub(crate) label: String,
     /// Multiply-adds of the products so far.
     pub(crate) macs: u64,
-    /// Seed for operators that draw random numbers.
-    pub(crate) seed: u64,
+    /// What becomes of operators that draw random numbers.
+    pub(crate) random: Random,
     pub(crate) warnings: Vec<Diagnostic>,
     /// Parameters in weights that are stored several to an element.
     pub(crate) unpacked: u64,
@@ -94,13 +95,13 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    pub(crate) fn new(name: &str, seed: u64) -> Self {
+    pub(crate) fn new(name: &str, random: Random) -> Self {
         Self {
             graph: Graph::new(name),
             origin: OriginId(0),
             label: String::new(),
             macs: 0,
-            seed,
+            random,
             warnings: Vec::new(),
             unpacked: 0,
             stored: HashMap::new(),

@@ -123,7 +123,7 @@ pub const CODES: &[CodeDoc] = &[
     doc!(
         "onnx-data-dependent-shape",
         "A shape depends on values that are known only at run time.",
-        "All shapes are fixed when a model is compiled. Bind axes, or fix an input to constant values, so that what decides the shape is known."
+        "All shapes are fixed when a model is compiled. Bind axes, or fix an input to constant values, so that what decides the shape is known: `--const global_attention_mask=first`, say, or `--const NAME=FILE.npz`. Nodes that wait for the same inputs are one complaint, which names them all."
     ),
     doc!(
         "onnx-fold",
@@ -133,7 +133,12 @@ pub const CODES: &[CodeDoc] = &[
     doc!(
         "onnx-random",
         "An operator draws random numbers.",
-        "The numbers come from a seed, so that every compilation gives the same program; results differ from a run that draws new ones."
+        "The numbers come from a seed, so that every compilation gives the same program; results differ from a run that draws new ones. `--random N` draws from another seed, `--random refuse` refuses the model."
+    ),
+    doc!(
+        "onnx-random-refused",
+        "An operator draws random numbers, and that is refused.",
+        "The command was told `--random refuse`. Export the model with its random numbers as constants, or let them be drawn from a seed with `--random N`."
     ),
     doc!(
         "onnx-whole-cache",
@@ -364,6 +369,47 @@ pub(crate) fn data_dependent(what: &str) -> Diagnostic {
     .help("bind the axes, or make the input that it depends on a constant: --const NAME=VALUE")
 }
 
+/// One complaint for several nodes, the first of which has the place and the message already: what they
+/// say depends on the values of the same inputs.
+pub(crate) fn waits(first: Diagnostic, others: &[String], inputs: &[&str]) -> Diagnostic {
+    let (what, _) = first
+        .message
+        .split_once(" depends on ")
+        .unwrap_or((&first.message, ""));
+    let mut message = format!("{what} depends on the values of {}", listed(inputs));
+    if !others.is_empty() {
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        message.push_str(&format!("; so does that of {}", listed(&others)));
+    }
+    let constants: Vec<String> = inputs
+        .iter()
+        .map(|name| format!("--const {name}={}", usual_value(name)))
+        .collect();
+    let help = format!(
+        "give them as constants: {} (or a number, ones, zeros, first, or the .npz file that holds the values)",
+        constants.join(" ")
+    );
+    Diagnostic { message, ..first }.help(help)
+}
+
+/// What an input that has to be a constant usually holds.
+fn usual_value(input: &str) -> &'static str {
+    match (input.contains("global"), input.contains("mask")) {
+        (true, _) => "first",
+        (false, true) => "ones",
+        (false, false) => "FILE.npz",
+    }
+}
+
+/// Names in a sentence.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [names @ .., last] => format!("{} and {last}", names.join(", ")),
+    }
+}
+
 pub(crate) fn branch(flag: &str) -> Diagnostic {
     Diagnostic::unsupported(
         "onnx-data-dependent-shape",
@@ -385,8 +431,17 @@ pub(crate) fn fold(reason: &str) -> Diagnostic {
     Diagnostic::error("onnx-fold", format!("the constant has no value: {reason}"))
 }
 
-pub(crate) fn random() -> Diagnostic {
-    Diagnostic::warning("onnx-random", "random numbers are drawn from a fixed seed")
+pub(crate) fn random(seed: u64) -> Diagnostic {
+    Diagnostic::warning(
+        "onnx-random",
+        format!("random numbers are drawn from the seed {seed}"),
+    )
+    .help("choose another with --random N, or refuse such models with --random refuse")
+}
+
+pub(crate) fn random_refused() -> Diagnostic {
+    Diagnostic::error("onnx-random-refused", "random numbers are refused")
+        .help("export with the numbers as constants, or draw them from a seed: --random N")
 }
 
 pub(crate) fn whole_cache() -> Diagnostic {

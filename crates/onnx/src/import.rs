@@ -1,5 +1,6 @@
 //! From a bound model to a graph, in one walk over its nodes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
@@ -16,6 +17,7 @@ use crate::layer::layers;
 use crate::load::Model;
 use crate::node::Node;
 use crate::proto::{GraphProto, NodeProto};
+use crate::run_time::Waits;
 use crate::{registry, values, weights};
 
 /// How a model is imported.
@@ -42,12 +44,13 @@ pub struct Imported {
 /// Everything that stands in the way, not only the first; what follows from it is left out.
 pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Diagnostics> {
     let bound = bind(model, &options.binding)?;
-    let mut builder = Builder::new(model.graph().name(), options.synthetic.unwrap_or(0));
+    let mut builder = Builder::new(model.graph().name(), options.binding.random);
     let mut walk = Walk {
         model,
         values: HashMap::new(),
         uses: count_uses(model),
         errors: Vec::new(),
+        waits: Waits::default(),
     };
     walk.add_inputs(&mut builder, &bound, options);
     let stored = weights::store(model, &mut builder, options.synthetic)?;
@@ -60,7 +63,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Imported, Diagno
     }
     walk.add_outputs(&mut builder);
     if !walk.errors.is_empty() {
-        return Err(Diagnostics(walk.errors));
+        return Err(Diagnostics(walk.waits.join(walk.errors)));
     }
     let Builder {
         mut graph,
@@ -84,6 +87,8 @@ struct Walk<'m> {
     /// How often each name is still to be read.
     uses: HashMap<&'m str, usize>,
     errors: Vec<Diagnostic>,
+    /// Which of the errors wait for values of inputs.
+    waits: Waits,
 }
 
 impl<'m> Walk<'m> {
@@ -182,8 +187,13 @@ impl<'m> Walk<'m> {
                     args,
                     opset,
                     results,
+                    undecided: Cell::new(None),
                 };
-                self.checked(proto, &place, row.apply(builder, &node))
+                let results = row.apply(builder, &node);
+                if let Some(Arg::Graph(value)) = node.undecided.get().and_then(|at| node.opt(at)) {
+                    self.waits.note(self.errors.len(), &builder.graph, *value);
+                }
+                self.checked(proto, &place, results)
             }
             Err(e) => self.checked(proto, &place, Err(e)),
         };

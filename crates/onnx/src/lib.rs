@@ -12,7 +12,7 @@
 //! no trace. Whatever cannot be imported is reported in one go, with node names.
 //!
 //! Read in this order: [`load`], [`functions`], [`axis`], [`bind`], [`external`], [`values`], [`weights`],
-//! [`import`], [`builder`], [`registry`], [`op`], [`layer`], [`codes`].
+//! [`import`], [`builder`], [`registry`], [`op`], [`run_time`], [`layer`], [`codes`].
 
 pub mod axis;
 pub mod bind;
@@ -32,8 +32,9 @@ mod lazy;
 mod map;
 mod node;
 mod op;
+mod run_time;
 mod weights;
 
-pub use bind::{Binding, Given};
+pub use bind::{Binding, Given, Random};
 pub use import::{ImportOptions, Imported, import};
 pub use load::Model;

@@ -1,5 +1,7 @@
 //! A node of the model as an operator's function sees it.
 
+use std::cell::Cell;
+
 use packwright_ir::diag::Diagnostic;
 
 use crate::attr::Attrs;
@@ -16,6 +18,8 @@ pub(crate) struct Node<'m> {
     pub(crate) opset: i64,
     /// How many results are asked for.
     pub(crate) results: usize,
+    /// The operand whose values had to be known and were not.
+    pub(crate) undecided: Cell<Option<usize>>,
 }
 
 impl<'m> Node<'m> {
@@ -39,12 +43,14 @@ impl<'m> Node<'m> {
         if let Some(ints) = self.attrs.ints(name)? {
             return Ok(Some(ints.to_vec()));
         }
-        self.opt(at).map(|arg| self.constant(arg, name)).transpose()
+        self.opt(at)
+            .map(|arg| self.constant(arg, at, name))
+            .transpose()
     }
 
     /// The integers of an operand that must be known when the model is imported.
     pub(crate) fn need_ints(&self, at: usize, what: &str) -> Result<Vec<i64>, Diagnostic> {
-        self.constant(self.arg(at)?, what)
+        self.constant(self.arg(at)?, at, what)
     }
 
     /// One integer of an operand that must be known.
@@ -55,11 +61,17 @@ impl<'m> Node<'m> {
         }
     }
 
-    fn constant(&self, arg: &Arg, what: &str) -> Result<Vec<i64>, Diagnostic> {
+    /// The complaint that something depends on the values of an operand, which are not known.
+    pub(crate) fn data_dependent(&self, at: usize, what: &str) -> Diagnostic {
+        self.undecided.set(Some(at));
+        codes::data_dependent(what)
+    }
+
+    fn constant(&self, arg: &Arg, at: usize, what: &str) -> Result<Vec<i64>, Diagnostic> {
         match arg.tensor() {
             Some(tensor) => crate::values::integers(tensor)
                 .ok_or_else(|| codes::form(format!("{what} is not made of integers"))),
-            None => Err(codes::data_dependent(what)),
+            None => Err(self.data_dependent(at, what)),
         }
     }
 }

@@ -385,7 +385,7 @@ static ROWS: &[Row] = &[
         "RandomNormalLike",
         1,
         By(random::normal_like),
-        "drawn from a fixed seed",
+        "drawn from a seed, or refused (`--random`)",
     )
     .to("random_normal"),
     row("RandomUniform", 1, Refused("is not supported", REWRITE), ""),

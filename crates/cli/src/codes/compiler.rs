@@ -87,6 +87,11 @@ pub const CODES: &[CodeDoc] = &[
         "Reshapes and transposes that no fusion took up would need a copy that this version does not make.",
     ),
     doc(
+        "plan-cache",
+        "A cache is read by something other than attention.",
+        "Keys and values of earlier positions are kept in the form in which attention reads them. What else reads them, an attention that was not recognised say, would need them in another form.",
+    ),
+    doc(
         "accounting-broken",
         "The sums of a simulation do not add up.",
         "Cycles of every unit, bytes by category and work by layer are added up in every run. This is a mistake of the simulator: please report it.",

@@ -82,6 +82,17 @@ fn models_that_cannot_be_imported() {
 }
 
 #[test]
+fn random_numbers_can_be_refused() {
+    let folder = Folder::new();
+    let model = "zoo:reformer-crime.prefill.ts14-random.1x512.onnx";
+    assert_eq!(
+        compile_failure(&folder, model, &["--random", "refuse"], 1),
+        "onnx-random-refused"
+    );
+    assert_eq!(folder.run(&["opt", model, "--random", "dice"]).code, 2);
+}
+
+#[test]
 fn ten_unsupported_things_are_ten_entries_of_one_message() {
     let folder = Folder::new();
     folder.write("ten.onnx", &models::bytes(&models::chain(10)));

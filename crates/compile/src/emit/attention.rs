@@ -151,9 +151,9 @@ impl<'a> Scene<'a> {
             group: (self.shape.width as u64).into(),
             a_scale: Some(self.q.scales()),
             b_scale: Some(across(k.scales())),
-            alpha: self.attrs.scale,
+            alpha: self.attrs.product_scale(),
             bias: None,
-            activation: UnaryFn::Identity,
+            activation: squeeze(self.attrs),
             residual: None,
             acc: None,
             start: true,
@@ -205,6 +205,12 @@ impl<'a> Scene<'a> {
         {
             return Ok(Some(along(mask, run.keys.start)));
         }
+        if self.attrs.softcap.is_some() {
+            return Err(unsupported(
+                self.node,
+                "scores are capped, masked and in parts",
+            ));
+        }
         for run in &self.runs {
             let scores = column(self.scores, run.column);
             commands.push(Command::Binary(defs::Binary {
@@ -229,7 +235,7 @@ impl<'a> Scene<'a> {
             rows: self.rows.into(),
             cols: self.columns.into(),
             src: self.scores,
-            scale: 1.0,
+            scale: self.attrs.softcap.unwrap_or(1.0),
             mask,
             row_mask,
             causal,
@@ -394,6 +400,14 @@ impl<'a> Scene<'a> {
             pitch: strides[2] as u32,
             step: strides[3] as u32,
         })
+    }
+}
+
+/// What a product does to the scores that it makes: the softmax multiplies them with the cap.
+pub fn squeeze(attrs: &Attention) -> UnaryFn {
+    match attrs.softcap {
+        Some(_) => UnaryFn::Tanh,
+        None => UnaryFn::Identity,
     }
 }
 

@@ -11,6 +11,7 @@ use packwright_packet::defs::{Command, Copy, Matmul, Softmax};
 use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
+use super::attention::squeeze;
 use super::whole::{Operand, broadcast};
 use crate::plan::Part;
 use crate::plan::cache::Cache;
@@ -55,14 +56,18 @@ pub fn cached(
     let Part::Head { head, copy } = part else {
         unreachable!("attention fragments are parts of heads")
     };
-    if attributes.window.is_some() {
-        return Err(unsupported(node, "sliding windows are not lowered yet"));
-    }
     let shape = AttentionShape::of(site.graph, node);
     let planes = planes(site, tiles);
     let [(k_cache, k), (v_cache, v)] = planes[..] else {
         return Err(unsupported(node, "keys and values are not both cached"));
     };
+    let looks = attributes.causal || attributes.window.is_some();
+    if looks && k_cache.new != shape.s {
+        return Err(unsupported(
+            node,
+            "rows that see columns near their own add none of their own",
+        ));
+    }
     let head = Head {
         site,
         at,
@@ -157,7 +162,8 @@ impl Head<'_> {
             })
         };
         let own = self.head * group..(self.head + 1) * group;
-        if s > 1 {
+        // Rows of a window see columns of their own.
+        if s > 1 || self.attributes.window.is_some() {
             return own.map(of_head).collect();
         }
         // The heads lie side by side in the one row: as rows, they are their width apart.
@@ -205,6 +211,20 @@ impl Head<'_> {
         }))
     }
 
+    /// The last column that the first row sees, and how many up to its last one a row sees. A single row
+    /// sees all that is there, unless a window ends.
+    fn sight(&self, keys: &Cache) -> (Option<Affine>, Option<Affine>) {
+        let Attention { causal, window, .. } = *self.attributes;
+        let ahead = match (causal, window) {
+            (false, Some(window)) => window as u64,
+            _ => 0,
+        };
+        let last =
+            (window.is_some() || (causal && self.shape.s > 1)).then(|| keys.at_position(ahead, 1));
+        let width = window.map(|window| Affine::constant(window as u64 + ahead + 1));
+        (last, width)
+    }
+
     /// Scores, softmax and the sum of values.
     fn attend(&self, queries: &Queries, k: (&Cache, u64), v: (&Cache, u64)) -> [Command; 3] {
         let (most, m) = (self.shape.t as u64, queries.count as u64);
@@ -232,9 +252,9 @@ impl Head<'_> {
             group: (self.shape.width as u64).into(),
             a_scale: Some(queries.q.scales()),
             b_scale: Some(scales(k)),
-            alpha: self.attributes.scale,
+            alpha: self.attributes.product_scale(),
             bias: None,
-            activation: UnaryFn::Identity,
+            activation: squeeze(self.attributes),
             residual: None,
             acc: None,
             start: true,
@@ -242,17 +262,17 @@ impl Head<'_> {
             out: scores,
             out_scale: 1.0,
         };
+        let (causal, window) = self.sight(k.0);
         let softmax = Softmax {
             rows: m.into(),
             cols: self.rows,
             src: scores,
-            scale: 1.0,
+            scale: self.attributes.softcap.unwrap_or(1.0),
             mask: queries.mask,
             row_mask: None,
-            window: None,
+            window,
             always: 0u64.into(),
-            // Row 0 sees itself and what was before.
-            causal: (self.attributes.causal && self.shape.s > 1).then(|| k.0.at_position(0, 1)),
+            causal,
             col_scale: Some(scales(v)),
             dst: p,
             dst_scale: Some(p_scale),
@@ -272,6 +292,7 @@ impl Head<'_> {
             a_scale: Some(p_scale),
             b_scale: None,
             alpha: 1.0,
+            activation: UnaryFn::Identity,
             out: queries.out.view(),
             ..product.clone()
         };

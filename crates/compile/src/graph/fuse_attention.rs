@@ -3,8 +3,10 @@
 //! From the softmax the search goes up through masks and scales to the product of q and k, and on
 //! through whatever moves elements until it finds values whose rows hold the heads side by side
 //! ([`super::matching`] knows numbers, [`Layout`] knows where the axes went). Repeated key and value
-//! heads become grouped heads. What cannot be traced is transposed explicitly.
+//! heads become grouped heads. What cannot be traced is transposed explicitly. An attention that the model
+//! has as one operator is made simpler in the same way ([`given`]).
 
+mod given;
 mod layout;
 mod mask;
 
@@ -14,8 +16,8 @@ use packwright_ir::order::topological;
 use packwright_ir::{Graph, NodeId, Op, OriginId, Value};
 
 use self::layout::{Heads, below, heads};
-use self::mask::{HIDDEN, Mask, Patterns};
-use super::matching::{add, binary, either, scalar, scaled};
+use self::mask::{Combined, HIDDEN, Mask, Patterns};
+use super::matching::{add, binary, either, scalar, scaled, unary};
 
 /// Recognises attention.
 ///
@@ -28,6 +30,8 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
         if let Some(found) = find(graph, node) {
             rewrite(graph, &found, &mut patterns)?;
             count += 1;
+        } else if let Op::Attention(attrs) = graph.op(node).clone() {
+            count += usize::from(given::simplify(graph, node, &attrs, &mut patterns)?);
         }
     }
     Ok(count)
@@ -41,6 +45,7 @@ struct Found {
     k: Operand,
     v: Operand,
     scale: f64,
+    softcap: Option<f64>,
     masks: Vec<Mask>,
 }
 
@@ -68,6 +73,7 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
     }
     let mut scores = graph.operand(p.node, 0)?;
     let mut scale = 1.0;
+    let mut softcap = None;
     let mut masks = Vec::new();
     loop {
         if let Op::Matmul(attrs) = graph.op(scores.node) {
@@ -89,15 +95,21 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
                     value: v,
                     transposed: transposed_v,
                 },
-                scale,
+                scale: scale * softcap.unwrap_or(1.0),
+                softcap,
                 masks,
             });
         }
         let (next, step) = up(graph, scores)?;
         match step {
             Step::Scale(factor) => scale *= factor,
+            // The factor behind the tangent is what caps the scores.
+            Step::Tanh if softcap.is_none() && scale > 0.0 => {
+                softcap = Some(std::mem::replace(&mut scale, 1.0));
+            }
+            Step::Tanh => return None,
             // A factor below a mask would multiply the mask as well.
-            Step::Mask(_) if scale != 1.0 => return None,
+            Step::Mask(_) if scale != 1.0 || softcap.is_some() => return None,
             Step::Mask(mask) => masks.push(mask),
         }
         scores = next;
@@ -106,6 +118,7 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
 
 enum Step {
     Scale(f64),
+    Tanh,
     Mask(Mask),
 }
 
@@ -113,6 +126,9 @@ enum Step {
 fn up(graph: &Graph, scores: Value) -> Option<(Value, Step)> {
     if let Some((x, factor)) = scaled(graph, scores) {
         return Some((x, Step::Scale(factor)));
+    }
+    if let Some(x) = unary(graph, scores, Unary::Tanh) {
+        return Some((x, Step::Tanh));
     }
     if let Op::Where = graph.op(scores.node) {
         let operands = graph.operands(scores.node);
@@ -141,7 +157,7 @@ fn up(graph: &Graph, scores: Value) -> Option<(Value, Step)> {
     Some((next, Step::Mask(Mask::Added(mask))))
 }
 
-/// Whether scores come from here: a product, behind scales and masks.
+/// Whether scores come from here: a product, behind scales, a cap and masks.
 fn leads_to_product(graph: &Graph, value: Value) -> bool {
     let mut value = value;
     for _ in 0..8 {
@@ -150,6 +166,7 @@ fn leads_to_product(graph: &Graph, value: Value) -> bool {
         }
         let next = scaled(graph, value)
             .map(|(x, _)| x)
+            .or_else(|| unary(graph, value, Unary::Tanh))
             .or_else(|| match graph.op(value.node) {
                 Op::Where => graph
                     .operands(value.node)
@@ -230,9 +247,16 @@ fn rewrite(graph: &mut Graph, found: &Found, patterns: &mut Patterns) -> Result<
         ),
     };
     let columns = graph.ty(k.value).shape[1];
-    let mask = patterns.combine(graph, &found.masks, (rows, columns), origin)?;
+    let mask = patterns.combine(
+        graph,
+        &found.masks,
+        Combined::default(),
+        (rows, columns),
+        origin,
+    )?;
     let scale = (found.scale * q.scale * k.scale) as f32;
     let attrs = Attention {
+        softcap: found.softcap.map(|cap| cap as f32),
         causal: mask.causal,
         window: mask.window,
         mask: mask.added.is_some(),

@@ -134,6 +134,10 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                 }
                 // What is held stays in DRAM; the rows that are added are where they are made.
                 Op::Input { .. } if cache::is_held(graph, node) => continue,
+                Op::Cache if cache::Cache::of(graph, value).is_none() => {
+                    problems.push(unread(graph, node));
+                    continue;
+                }
                 Op::Cache => match graph.operand(node, 1) {
                     Some(added) => storage.place(added),
                     None => continue,
@@ -184,6 +188,22 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
     } else {
         Err(Diagnostics(problems))
     }
+}
+
+/// A cache that is not kept as attention reads it.
+fn unread(graph: &Graph, node: NodeId) -> Diagnostic {
+    let users = graph.users(node.into()).into_iter();
+    let readers: Vec<&str> = users.map(|(user, _)| graph.op(user).name()).collect();
+    let message = format!(
+        "keys or values of a cache are not read by attention, but by {}",
+        match readers.is_empty() {
+            true => "nobody".to_owned(),
+            false => readers.join(", "),
+        }
+    );
+    Diagnostic::unsupported("plan-cache", message)
+        .at(node.to_string())
+        .help("only caches of attention stay in memory; report the model")
 }
 
 fn root_for(value: Value, ty: &Type) -> Result<Root, Diagnostic> {

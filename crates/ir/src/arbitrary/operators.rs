@@ -349,6 +349,10 @@ impl Grower {
             heads: 4,
             kv_heads: self.one_of(&[1, 2, 4]),
             scale: self.float(),
+            softcap: match self.coin() {
+                true => Some(self.one_of(&[0.5, 30.0])),
+                false => None,
+            },
             causal: self.coin(),
             window: if self.coin() {
                 None

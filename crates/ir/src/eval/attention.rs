@@ -3,6 +3,8 @@
 //! In i8 the probabilities take the scales of the rows of v and are quantised, a row with one scale,
 //! before the second product; so both products have exact sums.
 
+use packwright_numerics::activation::Activation;
+use packwright_numerics::elementary::tanh;
 use packwright_numerics::matmul::{ColumnScale, Epilogue, dot_i8};
 use packwright_numerics::softmax::{softmax_row, softmax_scale_quantize_row};
 use rayon::prelude::*;
@@ -126,6 +128,11 @@ impl Scene<'_> {
         others
     }
 
+    /// A score between the two numbers that cap it, if there are any.
+    fn capped(&self, score: f32) -> f32 {
+        self.attrs.softcap.map_or(score, |cap| tanh(score) * cap)
+    }
+
     /// Whether row i sees column j.
     fn sees(&self, i: usize, j: usize) -> bool {
         let columns = self.attrs.columns(i, [self.shape.s, self.shape.t]);
@@ -179,7 +186,7 @@ fn floats(scene: &Scene<'_>, x: &[&Tensor]) -> Vec<f32> {
             .enumerate()
         {
             if scene.sees(i, j) {
-                *score = dot(q, k) * scene.attrs.scale;
+                *score = scene.capped(dot(q, k) * scene.attrs.product_scale());
             }
         }
         scene.scores(i, &raw, &mut scores);
@@ -299,10 +306,17 @@ fn integers(scene: &Scene<'_>, x: &[&Tensor]) -> Result<Vec<f32>, EvalError> {
         }
         let epilogue = Epilogue {
             scale: ColumnScale::Each(&k.scales),
-            alpha: scene.attrs.scale,
+            alpha: scene.attrs.product_scale(),
+            activation: match scene.attrs.softcap {
+                Some(_) => Activation::Tanh,
+                None => Activation::None,
+            },
             ..Epilogue::IDENTITY
         };
         epilogue.finish_row(&mut raw, None);
+        if let Some(cap) = scene.attrs.softcap {
+            raw.iter_mut().for_each(|score| *score *= cap);
+        }
         scene.scores(i, &raw, &mut scores);
         softmax_scale_quantize_row(&mut scores, Some(&steps), prefix + t, &mut p, &mut step);
         let p = scene.spread(&mut p);

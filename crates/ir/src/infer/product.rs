@@ -91,6 +91,12 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
             format!("scale is {:?}", attrs.scale),
         ));
     }
+    if let Some(cap) = attrs.softcap.filter(|cap| !cap.is_finite() || *cap <= 0.0) {
+        return Err(Diagnostic::error(
+            "attribute-range",
+            format!("softcap is {cap:?}"),
+        ));
+    }
     for (what, list, end) in [
         ("global columns", &attrs.global, columns),
         ("replaced rows", &attrs.replaced, rows),

@@ -20,6 +20,8 @@ pub struct Attention {
     pub kv_heads: usize,
     /// Factor on the scores, before the mask.
     pub scale: f32,
+    /// Scores s become `c·tanh(s/c)` before the mask: they stay between −c and c. Above 0.
+    pub softcap: Option<f32>,
     /// A row sees columns up to its own only.
     pub causal: bool,
     /// A row sees columns at most this far away from its own.
@@ -45,6 +47,7 @@ impl Attention {
             heads,
             kv_heads,
             scale,
+            softcap: None,
             causal: false,
             window: None,
             global: Vec::new(),
@@ -53,6 +56,12 @@ impl Attention {
             replaced: Vec::new(),
             out: Elem::F32,
         }
+    }
+
+    /// What scores are multiplied with on their way from the product to `tanh`, or to the mask where there
+    /// is none.
+    pub fn product_scale(&self) -> f32 {
+        self.softcap.map_or(self.scale, |cap| self.scale / cap)
     }
 
     /// Number of operands.

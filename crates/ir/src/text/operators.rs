@@ -227,11 +227,12 @@ fn matmul(attrs: &mut Attributes) -> Result<Matmul, Problem> {
 }
 
 fn attention_attributes(attrs: &Attention) -> Vec<String> {
-    let sizes = vec![
+    let mut sizes = vec![
         format!("heads={}", attrs.heads),
         format!("kv_heads={}", attrs.kv_heads),
         format!("scale={:?}", attrs.scale),
     ];
+    sizes.extend(attrs.softcap.map(|cap| format!("softcap={cap:?}")));
     let flags = [
         ("mask", &attrs.mask),
         ("row_mask", &attrs.row_mask),
@@ -251,6 +252,7 @@ fn attention(attrs: &mut Attributes) -> Result<Attention, Problem> {
         heads,
         kv_heads: attrs.take("kv_heads")?.unwrap_or(heads),
         scale: attrs.need("scale")?,
+        softcap: attrs.take("softcap")?,
         causal: attrs.flag("causal")?,
         window: attrs.take("window")?,
         global: optional_list(attrs, "global")?,

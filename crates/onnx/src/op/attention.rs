@@ -1,7 +1,7 @@
 //! Attention over heads that lie side by side, and the operator of ONNX 23.
 
 use packwright_ir::diag::Diagnostic;
-use packwright_ir::op::{Attention, Binary, Matmul, Unary};
+use packwright_ir::op::Attention;
 use packwright_ir::{Elem, Op};
 
 use crate::builder::{Arg, Builder};
@@ -44,15 +44,8 @@ pub(crate) fn attend(
     let scale = how
         .scale
         .unwrap_or_else(|| (1.0 / (inner as f64).sqrt()) as f32);
-    if how.softcap != 0.0 {
-        let scores = Scores {
-            batch,
-            rows,
-            columns,
-        };
-        return capped(b, [q, k, v], mask, how, scale, scores);
-    }
     let attrs = Attention {
+        softcap: (how.softcap != 0.0).then_some(how.softcap),
         causal: how.causal,
         window: how.window,
         mask: mask.is_some(),
@@ -62,66 +55,6 @@ pub(crate) fn attend(
     let mut operands = vec![q, k, v];
     operands.extend(mask);
     b.emit(Op::Attention(attrs), &operands)
-}
-
-/// Attention whose scores go through tanh, as single steps.
-fn capped(
-    b: &mut Builder,
-    [q, k, v]: [&Arg; 3],
-    mask: Option<&Arg>,
-    how: &Attend,
-    scale: f32,
-    scores: Scores,
-) -> Result<Arg, Diagnostic> {
-    let elem = b.ty(q)?.elem;
-    let q = to_heads(b, q, how.heads)?;
-    let k = all_heads(b, k, how)?;
-    let v = all_heads(b, v, how)?;
-    let attrs = Matmul {
-        transpose_b: true,
-        alpha: scale,
-        out: elem,
-        ..Matmul::default()
-    };
-    let mut x = b.emit(Op::Matmul(attrs), &[&q, &k])?;
-    let cap = b.scalar(elem, f64::from(how.softcap));
-    x = b.emit(Op::Binary(Binary::Div), &[&x, &cap])?;
-    x = b.emit(Op::Unary(Unary::Tanh), &[&x])?;
-    x = b.emit(Op::Binary(Binary::Mul), &[&x, &cap])?;
-    let seen = if how.causal || how.window.is_some() {
-        let offset = scores
-            .columns
-            .checked_sub(scores.rows)
-            .ok_or_else(|| codes::form("there are more rows than columns"))?;
-        Some(mask::triangle(b, scores, offset, how.window, elem)?)
-    } else {
-        None
-    };
-    for mask in seen.as_ref().into_iter().chain(mask) {
-        x = b.emit(Op::Binary(Binary::Add), &[&x, mask])?;
-    }
-    x = b.emit(Op::Softmax { axis: 3 }, &[&x])?;
-    let attrs = Matmul {
-        out: elem,
-        ..Matmul::default()
-    };
-    x = b.emit(Op::Matmul(attrs), &[&x, &v])?;
-    to_rows(b, &x)
-}
-
-/// Keys or values with one head for each head of the queries: `[b, heads, t, width]`.
-fn all_heads(b: &mut Builder, x: &Arg, how: &Attend) -> Result<Arg, Diagnostic> {
-    let x = to_heads(b, x, how.kv_heads)?;
-    let shape = b.shape(&x)?;
-    let [batch, groups, rows, width] = shape[..] else {
-        return Ok(x);
-    };
-    if groups == how.heads || groups == 0 || !how.heads.is_multiple_of(groups) {
-        return Ok(x);
-    }
-    let x = b.reshape(&x, &[batch, groups, 1, rows, width])?;
-    let x = b.expand(&x, &[batch, groups, how.heads / groups, rows, width])?;
-    b.reshape(&x, &[batch, how.heads, rows, width])
 }
 
 /// `Attention`.

@@ -84,7 +84,7 @@ pub(crate) fn range(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagno
         let tensor = node
             .arg(at)?
             .tensor()
-            .ok_or_else(|| codes::data_dependent("the number of elements"))?;
+            .ok_or_else(|| node.data_dependent(at, "the number of elements"))?;
         if tensor.ty().elements() != 1 {
             return Err(codes::form("start, limit and step are single numbers"));
         }
@@ -152,7 +152,7 @@ pub(crate) fn non_zero(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Dia
     let tensor = node
         .arg(0)?
         .tensor()
-        .ok_or_else(|| codes::data_dependent("the number of elements"))?;
+        .ok_or_else(|| node.data_dependent(0, "the number of elements"))?;
     let shape = tensor.shape();
     let mut places: Vec<Vec<i64>> = vec![Vec::new(); shape.len()];
     let found = values::floats(tensor);

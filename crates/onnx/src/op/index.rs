@@ -150,7 +150,7 @@ pub(crate) fn one_hot(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diag
     let depth = match node.arg(1)?.tensor().map(values::floats).as_deref() {
         Some([n]) if *n >= 1.0 && *n <= FOLD_LIMIT as f64 => *n as usize,
         Some(_) => return Err(codes::form("the depth is no length")),
-        None => return Err(codes::data_dependent("the depth")),
+        None => return Err(node.data_dependent(1, "the depth")),
     };
     let indices = node.arg(0)?;
     let ty = b.ty(indices)?;
@@ -304,7 +304,7 @@ pub(crate) fn trilu(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagno
     let k = match node.opt(1) {
         Some(arg) => match arg.tensor().and_then(values::integers).as_deref() {
             Some([k]) => *k,
-            _ => return Err(codes::data_dependent("the diagonal")),
+            _ => return Err(node.data_dependent(1, "the diagonal")),
         },
         None => 0,
     };

@@ -24,7 +24,7 @@ pub(crate) fn split(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagno
         Some(arg) => {
             let parts = arg
                 .ints()
-                .ok_or_else(|| codes::data_dependent("the sizes of the parts"))?;
+                .ok_or_else(|| node.data_dependent(1, "the sizes of the parts"))?;
             let scalar = b.shape(arg)?.is_empty();
             (part_sizes(&parts, scalar, length)?, true)
         }

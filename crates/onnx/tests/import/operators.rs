@@ -339,6 +339,61 @@ fn ten_unsupported_things_are_ten_entries() {
 }
 
 #[test]
+fn sizes_that_wait_for_the_same_inputs_are_one_entry() {
+    let small = Small::new(17)
+        .input("mask", DataType::Int64, "1,4")
+        .input("global_mask", DataType::Int64, "1,4")
+        .input("lengths", DataType::Int64, "1")
+        .node("Mul", "mask,global_mask", "both")
+        .node("NonZero", "both", "a")
+        .node("NonZero", "mask", "b")
+        .node("Expand", "mask,lengths", "c")
+        .node("NonZero", "global_mask", "d")
+        .output("a")
+        .output("c");
+    let problems =
+        packwright_onnx::import(&small.model(), &packwright_onnx::ImportOptions::default())
+            .unwrap_err();
+    let lines = problems
+        .0
+        .iter()
+        .map(|d| format!("{d}\n  {}", d.help.as_deref().unwrap_or("")));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn random_numbers_are_seeded_or_refused() {
+    let small = Small::new(17)
+        .input("x", DataType::Float, "2,4")
+        .node("RandomNormalLike", "x", "y")
+        .output("y");
+    let with = |random: packwright_onnx::Random| {
+        let mut options = packwright_onnx::ImportOptions::default();
+        options.binding.random = random;
+        packwright_onnx::import(&small.model(), &options)
+    };
+    let drawn = |seed: u64| {
+        let imported = with(packwright_onnx::Random::Seed(seed)).unwrap();
+        let warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
+        (
+            packwright_ir::text::print(&imported.graph),
+            warnings.join("\n"),
+        )
+    };
+    let default =
+        packwright_onnx::import(&small.model(), &packwright_onnx::ImportOptions::default());
+    assert_eq!(
+        packwright_ir::text::print(&default.unwrap().graph),
+        drawn(0).0
+    );
+    assert_eq!(drawn(7), drawn(7));
+    assert_ne!(drawn(7).0, drawn(8).0);
+    insta::assert_snapshot!(drawn(7).1, @"/RandomNormalLike_0: random numbers are drawn from the seed 7 [onnx-random]");
+    let refused = with(packwright_onnx::Random::Refuse).unwrap_err();
+    insta::assert_snapshot!(refused, @"/RandomNormalLike_0: RandomNormalLike: random numbers are refused [onnx-random-refused]");
+}
+
+#[test]
 fn results_that_nobody_reads_need_no_rule() {
     let norm = |read: &str| {
         Small::new(17)

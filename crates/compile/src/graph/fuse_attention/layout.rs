@@ -60,6 +60,24 @@ impl Layout {
         Some(Self(roles.into_iter().zip(shape).map(axis).collect()))
     }
 
+    /// `[b, rows, heads·width]`.
+    fn of_rows(&[batch, rows, columns]: &[usize; 3], heads: usize) -> Self {
+        let axis = |parts: &[(Role, usize)]| {
+            let atom = |&(role, size): &(Role, usize)| Atom {
+                role,
+                size,
+                stride: 1,
+            };
+            let long = parts.iter().filter(|(_, size)| *size != 1);
+            long.map(atom).collect()
+        };
+        Self(vec![
+            axis(&[(Role::Batch, batch)]),
+            axis(&[(Role::Row, rows)]),
+            axis(&[(Role::Head, heads), (Role::Width, columns / heads.max(1))]),
+        ])
+    }
+
     /// The atoms in order, grouped to another shape; atoms are split where they must.
     fn regroup(&self, shape: &[usize]) -> Option<Self> {
         let mut atoms: Vec<Atom> = self.0.iter().flatten().rev().copied().collect();
@@ -181,6 +199,37 @@ pub(super) fn heads(graph: &Graph, value: Value, transposed: bool, scales: bool)
         };
         (value, layout) = above;
     }
+}
+
+/// Goes up from rows with all heads side by side to those that were repeated to make them: fewer heads,
+/// each read by several.
+pub(super) fn repeated(graph: &Graph, value: Value, heads: usize) -> Option<Heads> {
+    let shape = <[usize; 3]>::try_from(graph.ty(value).shape.as_slice()).ok()?;
+    let (mut value, mut layout) = (value, Layout::of_rows(&shape, heads));
+    let (mut times, mut found) = (1, None);
+    while let Some(above) = up(graph, value, &layout, &mut times) {
+        (value, layout) = above;
+        let rows = layout.groups(times).map(|groups| (groups, None));
+        let axes = || {
+            layout
+                .apart(times)
+                .map(|(perm, groups)| (groups, Some(perm)))
+        };
+        if let Some((groups, perm)) = rows.or_else(axes)
+            && groups < heads
+        {
+            found = Some(Heads {
+                value,
+                groups,
+                scale: 1.0,
+                perm,
+            });
+        }
+        if found.is_some_and(|heads| heads.perm.is_none()) {
+            break;
+        }
+    }
+    found
 }
 
 /// What a value was made from by moving or repeating elements, and where the axes lie there.

@@ -56,14 +56,15 @@ pub(super) struct Patterns(IndexMap<(Value, bool, usize, usize), Option<Band>>);
 
 impl Patterns {
     /// Takes patterns out of the masks of an attention over `size` rows and columns, and adds up the rest.
+    /// `combined` is what is known of the attention before.
     pub fn combine(
         &mut self,
         graph: &mut Graph,
         masks: &[Mask],
+        mut combined: Combined,
         size: (usize, usize),
         origin: OriginId,
     ) -> Result<Combined, Diagnostics> {
-        let mut combined = Combined::default();
         for mask in masks.iter().rev() {
             let added = match *mask {
                 Mask::Added(value) => self.added(graph, value, size, &mut combined, origin)?,
@@ -151,6 +152,14 @@ impl Patterns {
                 Some(left) => Some(add(graph, Op::Unary(Unary::Not), &[left], origin)?),
             });
         }
+        if let Some(inner) = over_heads(graph, condition) {
+            let left = self.condition(graph, inner, holds, size, found, origin)?;
+            return Ok(match left {
+                None => None,
+                Some(left) if left == inner => Some(condition),
+                Some(left) => Some(for_all_heads(graph, left, origin)?),
+            });
+        }
         let join = if holds { Binary::Or } else { Binary::And };
         let Some((a, b)) = binary(graph, condition, join) else {
             return Ok(Some(condition));
@@ -182,6 +191,32 @@ impl Patterns {
         self.0.insert(key, band);
         band
     }
+}
+
+/// What a condition `[b, 1, s, t]` is for all heads: `[b, s, t]`.
+fn over_heads(graph: &Graph, condition: Value) -> Option<Value> {
+    let Op::Reshape { shape } = graph.op(condition.node) else {
+        return None;
+    };
+    let inner = graph.operand(condition.node, 0)?;
+    match (&shape[..], &graph.ty(inner).shape[..]) {
+        (&[batch, 1, rows, columns], from) if *from == [batch, rows, columns] => Some(inner),
+        _ => None,
+    }
+}
+
+/// A condition that broadcasts to `[b, s, t]`, as one that broadcasts to `[b, heads, s, t]`.
+fn for_all_heads(
+    graph: &mut Graph,
+    condition: Value,
+    origin: OriginId,
+) -> Result<Value, Diagnostics> {
+    let own = graph.ty(condition).shape.clone();
+    if own.len() < 3 {
+        return Ok(condition);
+    }
+    let shape = vec![own[0], 1, own[1], own[2]];
+    Ok(add(graph, Op::Reshape { shape }, &[condition], origin)?)
 }
 
 /// A choice between a score that stays and a number that hides it.
