@@ -20,11 +20,12 @@ pub enum Role {
     Indices,
     Gate,
     Head,
+    Streams,
     Loose,
 }
 
 impl Role {
-    pub const ALL: [Role; 9] = [
+    pub const ALL: [Role; 10] = [
         Role::Mask,
         Role::Bias,
         Role::Angles,
@@ -33,6 +34,7 @@ impl Role {
         Role::Indices,
         Role::Gate,
         Role::Head,
+        Role::Streams,
         Role::Loose,
     ];
 
@@ -47,6 +49,7 @@ impl Role {
             Role::Indices => "indices",
             Role::Gate => "gate",
             Role::Head => "head",
+            Role::Streams => "streams",
             Role::Loose => "loose",
         }
     }
@@ -65,7 +68,10 @@ impl Role {
             Role::Result => "a result in the exporter's order of axes or type",
             Role::Indices => "indices of embeddings, from what the request gives",
             Role::Gate => "the product of the two halves of a gated feed-forward layer",
-            Role::Head => "the position that a head reads",
+            Role::Head => {
+                "rows read apart: the position that a head reads, rows that see every column"
+            }
+            Role::Streams => "both streams of a reversible network, side by side for the last norm",
             Role::Loose => "a loose piece",
         }
     }
@@ -103,6 +109,7 @@ pub fn roles(graph: &Graph) -> BTreeMap<NodeId, Role> {
                 (Op::Attention(_), 0) => Role::Loose,
                 (Op::Attention(_), 1 | 2) => Role::Cache,
                 (Op::Attention(_), _) => Role::Mask,
+                (Op::ChunkAttention(attrs), at) if attrs.operands().seen == Some(at) => Role::Mask,
                 (Op::Rotary { .. }, 1 | 2) => Role::Angles,
                 (Op::Embedding { .. }, _) => Role::Indices,
                 (Op::Reshape { .. } | Op::Slice { .. }, _) => {
@@ -131,9 +138,23 @@ pub fn roles(graph: &Graph) -> BTreeMap<NodeId, Role> {
         if role == Role::Loose && matches!(graph.op(node), Op::Gather { .. }) {
             role = Role::Head;
         }
+        if role == Role::Loose && joins_streams(graph, node) {
+            role = Role::Streams;
+        }
         roles.insert(node, role);
     }
     roles
+}
+
+/// Two values side by side, for a norm alone.
+fn joins_streams(graph: &Graph, node: NodeId) -> bool {
+    let Op::Concat { axis } = *graph.op(node) else {
+        return false;
+    };
+    let normed = |&(user, _): &(NodeId, usize)| {
+        matches!(graph.op(user), Op::LayerNorm { .. } | Op::RmsNorm { .. })
+    };
+    axis + 1 == graph.types(node)[0].rank() && graph.users(node.into()).iter().all(normed)
 }
 
 /// A product over one element, which is a multiplication: positions times frequencies.

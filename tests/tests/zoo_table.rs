@@ -153,6 +153,7 @@ fn nothing_is_loose_after_fusion() {
         }
         line
     });
+    assert!(!table.contains(" loose ("), "{table}");
     assert_snapshot!(format!("{legend}\n{table}"));
 }
 

@@ -105,8 +105,8 @@ pub enum Op {
     /// held is an input, and state of the model: it lasts from one pass to the next, and the result is
     /// what the next pass finds.
     Cache,
-    /// Rotates pairs of elements of each head. Operands: x `[b, s, heads·width]`, cos, sin
-    /// (`[s, width / 2]`).
+    /// Rotates pairs of elements of each head. Operands: x `[b, s, heads·width]`, cos, sin (`[s, n]`). The first
+    /// 2·n elements of a head turn, the others stay.
     Rotary { heads: usize, interleaved: bool },
 
     /// Real numbers to i8.

@@ -116,8 +116,9 @@ pub fn model(facts: &ModelFacts, width: Option<u16>) -> String {
         text.push_str(&format!("  … and {left} more; --json lists all\n"));
     }
     for warning in &facts.warnings {
+        let place = warning.r#where.as_deref().unwrap_or("model");
         text.push_str(&format!(
-            "warning: {} [{}]\n",
+            "warning: {place}: {} [{}]\n",
             warning.message, warning.code
         ));
     }

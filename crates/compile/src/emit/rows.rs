@@ -288,7 +288,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Rotates head by head; a chunk that reaches into the next batch element starts at position 0 there.
+    /// Rotates head by head, and takes along what does not turn; a chunk that reaches into the next batch element starts at position 0 there.
     fn rotary(
         &mut self,
         node: NodeId,
@@ -303,6 +303,7 @@ impl Chain<'_> {
         let target = self.result(node, last);
         let width = graph.types(node)[0].columns() / heads;
         let positions = graph.ty(operands[1]).rows();
+        let turned = 2 * graph.ty(operands[1]).columns();
         let layout = match interleaved {
             true => RotaryLayout::Interleaved,
             false => RotaryLayout::Half,
@@ -316,13 +317,26 @@ impl Chain<'_> {
                 let of = |area: Area| area.row(done).column(head * width, None).view();
                 self.commands.push(Command::Rotary(defs::Rotary {
                     rows: (rows as u64).into(),
-                    cols: (width as u64).into(),
+                    cols: (turned as u64).into(),
                     layout,
                     src: of(source),
                     cos: cos.row(position).view(),
                     sin: sin.row(position).view(),
                     dst: of(target),
                 }));
+            }
+            if turned < width {
+                for head in 0..heads {
+                    let first = head * width + turned;
+                    let of = |area: Area| area.row(done).column(first, None).view();
+                    self.commands.push(Command::Unary(defs::Unary {
+                        rows: (rows as u64).into(),
+                        cols: ((width - turned) as u64).into(),
+                        func: UnaryFn::Identity,
+                        src: of(source),
+                        dst: of(target),
+                    }));
+                }
             }
             row += rows;
         }

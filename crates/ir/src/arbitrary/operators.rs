@@ -232,7 +232,7 @@ impl Grower {
                 (Op::Embedding { tables }, operands)
             }
             _ => {
-                let angle = Type::new(Elem::F32, [3, 2]);
+                let angle = Type::new(Elem::F32, [3, self.one_of(&[1, 2])]);
                 let elem = self.float_elem();
                 let x = self.value(Type::new(elem, [2, 3, 8]));
                 let operands = vec![x, self.value(angle.clone()), self.value(angle)];

@@ -154,7 +154,7 @@ pub(super) fn rms_norm(x: &Tensor, gamma: Option<&Tensor>, eps: f32) -> Tensor {
     rows(x, |row, y| rms_norm_row(row, gamma.as_deref(), eps, y))
 }
 
-/// Rotates pairs of each head by the angles of its position.
+/// Rotates pairs of each head by the angles of its position; elements without a pair stay.
 pub(super) fn rotary(
     x: &Tensor,
     cos: &Tensor,
@@ -166,11 +166,12 @@ pub(super) fn rotary(
         unreachable!("the rule asks for three axes")
     };
     let width = columns / heads;
+    let pairs = cos.shape()[1];
     let (cos, sin) = (lanes::floats(cos), lanes::floats(sin));
     let mut values = lanes::floats(x);
     for (row, y) in values.chunks_exact_mut(columns.max(1)).enumerate() {
-        let at = (row % positions) * (width / 2);
-        let (cos, sin) = (&cos[at..at + width / 2], &sin[at..at + width / 2]);
+        let at = (row % positions) * pairs;
+        let (cos, sin) = (&cos[at..at + pairs], &sin[at..at + pairs]);
         for head in y.chunks_exact_mut(width) {
             if interleaved {
                 rotate_interleaved_row(head, cos, sin);

@@ -165,15 +165,16 @@ pub(super) fn embedding(operands: &[&Type]) -> Result<Type, Diagnostic> {
 pub(super) fn rotary(x: &Type, cos: &Type, sin: &Type, heads: usize) -> Result<Type, Diagnostic> {
     check_float(x)?;
     let (_, rows, width) = head_shape(x, heads)?;
-    if !width.is_multiple_of(2) {
+    let pairs = cos.columns();
+    if pairs == 0 || pairs.checked_mul(2).is_none_or(|turned| turned > width) {
         return Err(Diagnostic::error(
             "heads-divide",
-            format!("heads of {width} elements have no pairs to rotate"),
+            format!("heads of {width} elements have no {pairs} pairs to rotate"),
         ));
     }
     for (part, what) in [(cos, "cos"), (sin, "sin")] {
         check_float(part)?;
-        check_shape(what, part, &[rows, width / 2])?;
+        check_shape(what, part, &[rows, pairs])?;
     }
     Ok(x.clone())
 }

@@ -107,35 +107,12 @@ pub(crate) fn rotate(
     let [batch, rows, columns] = row_shape(b, x)?;
     let width = width(b, x, heads)?;
     let half = b.ty(tables[0])?.columns();
-    let turned = half.checked_mul(2).filter(|n| *n <= width);
-    let turned = turned.ok_or_else(|| {
-        codes::form(format!(
+    if half == 0 || half.checked_mul(2).is_none_or(|turned| turned > width) {
+        return Err(codes::form(format!(
             "heads of {width} are rotated by tables for {half} pairs"
-        ))
-    })?;
-    if turned == width {
-        return turn(b, x, heads, tables, interleaved);
+        )));
     }
-    let x = b.reshape(x, &[batch, rows, heads, width])?;
-    let first = b.cut(&x, 3, 0, turned)?;
-    let first = b.reshape(&first, &[batch, rows, heads * turned])?;
-    let first = turn(b, &first, heads, tables, interleaved)?;
-    let first = b.reshape(&first, &[batch, rows, heads, turned])?;
-    let rest = b.cut(&x, 3, turned, width - turned)?;
-    let y = b.concat(&[&first, &rest], 3)?;
-    b.reshape(&y, &[batch, rows, columns])
-}
-
-/// Rotates whole heads. Sequences with tables of their own become one long sequence.
-fn turn(
-    b: &mut Builder,
-    x: &Arg,
-    heads: usize,
-    tables: [&Arg; 2],
-    interleaved: bool,
-) -> Result<Arg, Diagnostic> {
-    let [batch, rows, columns] = row_shape(b, x)?;
-    let half = b.ty(tables[0])?.columns();
+    // Sequences with tables of their own become one long sequence.
     let each = b.ty(tables[0])?.rows();
     let op = Op::Rotary { heads, interleaved };
     let long = batch

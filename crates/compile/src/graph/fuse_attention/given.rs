@@ -1,4 +1,5 @@
-//! Attention that the model has as one operator: repeated heads become groups, patterns leave the mask.
+//! Attention that the model has as one operator: numbers that queries and keys are multiplied with become
+//! part of its scale, repeated heads become groups, patterns leave the mask.
 
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::op::Attention;
@@ -6,7 +7,7 @@ use packwright_ir::{Graph, NodeId, Op, Value};
 
 use super::layout::repeated;
 use super::mask::{Combined, Mask, Patterns};
-use super::side_by_side;
+use super::{side_by_side, unscaled};
 use crate::graph::matching::add;
 
 /// Makes an attention simpler; false where nothing changes.
@@ -21,15 +22,29 @@ pub(super) fn simplify(
 ) -> Result<bool, Diagnostics> {
     let mut attrs = attrs.clone();
     let mut operands = graph.operands(node);
+    let scaled = take_factors(graph, &mut attrs, &mut operands);
     let grouped = group(graph, node, &mut attrs, &mut operands)?;
     let plainer = take_patterns(graph, node, &mut attrs, &mut operands, patterns)?;
-    if !grouped && !plainer {
+    if !scaled && !grouped && !plainer {
         return Ok(false);
     }
     let origin = graph.origin_of(node);
     let simpler = add(graph, Op::Attention(attrs), &operands, origin)?;
     graph.replace_uses(node.into(), simpler);
     Ok(true)
+}
+
+/// Reads queries and keys before they are multiplied with numbers.
+fn take_factors(graph: &Graph, attrs: &mut Attention, operands: &mut [Value]) -> bool {
+    let mut found = false;
+    for operand in &mut operands[..2] {
+        let (value, factor) = unscaled(graph, *operand);
+        if value != *operand {
+            (*operand, found) = (value, true);
+            attrs.scale = (f64::from(attrs.scale) * factor) as f32;
+        }
+    }
+    found
 }
 
 /// Reads keys and values that were repeated for several heads where they were not yet.

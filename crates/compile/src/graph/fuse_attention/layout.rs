@@ -2,7 +2,8 @@
 
 use packwright_ir::{Graph, Op, Value};
 
-use crate::graph::matching::{only_user, scaled};
+use super::unscaled;
+use crate::graph::matching::only_user;
 
 /// Rows that hold heads side by side: `[b, rows, groups·width]`.
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +173,11 @@ pub(super) fn heads(graph: &Graph, value: Value, transposed: bool, scales: bool)
     let (mut repeated, mut scale) = (1, 1.0);
     let mut last = None;
     loop {
+        if scales {
+            let factor;
+            (value, factor) = unscaled(graph, value);
+            scale *= factor;
+        }
         if let Some(groups) = layout.groups(repeated) {
             return Some(Heads {
                 value,
@@ -187,12 +193,6 @@ pub(super) fn heads(graph: &Graph, value: Value, transposed: bool, scales: bool)
                 scale,
                 perm: Some(perm),
             });
-        }
-        if let Some((x, factor)) = scaled(graph, value)
-            && scales
-        {
-            (value, scale) = (x, scale * factor);
-            continue;
         }
         let Some(above) = up(graph, value, &layout, &mut repeated) else {
             return last;
