@@ -72,14 +72,15 @@ fn rewrite(graph: &mut Graph, found: &Found) -> Result<Option<Value>, Diagnostic
     if graph.ty(found.result).shape != shape || each % length.max(1) != 0 {
         return Ok(None);
     }
-    let angles = [found.cos, found.sin].map(|value| match found.doubled {
-        true => angles::single(graph, value, found.interleaved, origin),
-        false => Ok(Some(value)),
-    });
-    let [cos, sin] = angles;
-    let (Some(cos), Some(sin)) = (cos?, sin?) else {
-        return Ok(None);
-    };
+    let (mut cos, mut sin) = (found.cos, found.sin);
+    if found.doubled {
+        for angles in [&mut cos, &mut sin] {
+            let Some(once) = angles::single(graph, *angles, found.interleaved, origin)? else {
+                return Ok(None);
+            };
+            *angles = once;
+        }
+    }
     if 2 * graph.ty(cos).columns() > width {
         return Ok(None);
     }

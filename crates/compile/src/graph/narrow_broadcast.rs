@@ -1,6 +1,7 @@
 //! `narrow-broadcast`: element-wise work is done before elements are repeated.
 //!
-//! An expansion moves behind the node that reads it, and vanishes where the reader broadcasts anyway.
+//! An expansion moves behind the node that reads it, and vanishes where the reader broadcasts anyway. Indices that
+//! are repeated for each element of a row of a table name rows.
 
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::infer::broadcast;
@@ -19,6 +20,7 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
         let rewritten = match graph.op(node) {
             Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Cast { .. } => narrowed(graph, node)?,
             Op::Slice { .. } => sliced(graph, node)?,
+            Op::GatherElements { axis: 1 } => rows_gathered(graph, node)?,
             Op::Attention(attrs) => {
                 let masks = [attrs.mask_operand(), attrs.row_mask_operand()];
                 let mut any = false;
@@ -91,6 +93,49 @@ fn sliced(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
     let repeated = add(graph, Op::Expand { shape: count }, &[cut], origin)?;
     graph.replace_uses(node.into(), repeated);
     Ok(true)
+}
+
+/// Rows of a table `[1, n, columns]` by an index each, instead of one for each element.
+fn rows_gathered(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
+    let operands = graph.operands(node);
+    let [table, indices] = operands[..] else {
+        return Ok(false);
+    };
+    let (&[1, rows, columns], &[1, count, wide]) =
+        (&graph.ty(table).shape[..], &graph.ty(indices).shape[..])
+    else {
+        return Ok(false);
+    };
+    if graph.as_const(table).is_none() || wide != columns || columns == 1 {
+        return Ok(false);
+    }
+    let Some(ids) = one_a_row(graph, indices, count, columns) else {
+        return Ok(false);
+    };
+    let origin = graph.origin_of(node);
+    let shaped =
+        |graph: &mut Graph, value, shape| add(graph, Op::Reshape { shape }, &[value], origin);
+    let ids = shaped(graph, ids, vec![1, count])?;
+    let table = shaped(graph, table, vec![rows, columns])?;
+    let gathered = add(graph, Op::Gather { axis: 0 }, &[table, ids], origin)?;
+    graph.replace_uses(node.into(), gathered);
+    Ok(true)
+}
+
+/// `count` numbers that a value repeats for each of its columns, other axes of length 1 left aside.
+fn one_a_row(graph: &Graph, value: Value, count: usize, columns: usize) -> Option<Value> {
+    let mut wide = value;
+    while let Op::Reshape { .. } = graph.op(wide.node) {
+        wide = graph.operand(wide.node, 0)?;
+    }
+    let narrow = source(graph, wide)?;
+    let lengths = |value: Value| {
+        let shape = graph.ty(value).shape.iter().copied();
+        shape.filter(|&n| n != 1).collect::<Vec<_>>()
+    };
+    let mut repeated = lengths(narrow);
+    repeated.push(columns);
+    (lengths(wide) == repeated && graph.ty(narrow).elements() == count).then_some(narrow)
 }
 
 /// A mask may be as small as it likes: attention broadcasts it.

@@ -81,6 +81,9 @@ impl Quantizer<'_> {
                 Op::Attention(attrs) => self.attention(&operands, attrs.heads, attrs.kv_heads)?,
                 Op::HashSort(_) => self.rotations(&operands),
                 Op::ChunkAttention(attrs) => self.chunks(&operands, &attrs)?,
+                Op::Embedding { tables: 1 } if gives_angles(self.graph, node) => {
+                    self.angles(node, &operands)
+                }
                 Op::Embedding { .. } => self.embedding(&operands),
                 _ => None,
             };
@@ -184,13 +187,7 @@ impl Quantizer<'_> {
             return None;
         };
         let id = self.graph.as_const(rotations)?;
-        let konst = self.graph.konst(id);
-        let rest = Const {
-            name: format!("{}.rest", konst.name),
-            ty: konst.ty.clone(),
-            source: Source::Derived(Derivation::Rest { of: id, axis: 0 }),
-        };
-        let rest = self.graph.add_const(rest);
+        let rest = self.rest(id);
         Some(vec![x, self.constant(id, 0), self.constant(rest, 0)])
     }
 
@@ -268,6 +265,28 @@ impl Quantizer<'_> {
             }
         }
         any.then_some(replaced)
+    }
+
+    /// Rows of a table of cosines or sines, in two parts, the second of what quantising the first loses:
+    /// eight bits would turn queries and keys by visibly wrong angles.
+    fn angles(&mut self, node: NodeId, operands: &[Value]) -> Option<Vec<Value>> {
+        let &[ids, table] = operands else {
+            return None;
+        };
+        let id = self.graph.as_const(table)?;
+        let rest = self.rest(id);
+        self.graph.set_op(node, Op::Embedding { tables: 2 });
+        Some(vec![ids, self.constant(id, 0), ids, self.constant(rest, 0)])
+    }
+
+    /// What a constant with a scale for each index of the first axis loses.
+    fn rest(&mut self, id: ConstId) -> ConstId {
+        let konst = self.graph.konst(id);
+        self.graph.add_const(Const {
+            name: format!("{}.rest", konst.name),
+            ty: konst.ty.clone(),
+            source: Source::Derived(Derivation::Rest { of: id, axis: 0 }),
+        })
     }
 
     /// The form of a constant with a scale for each index of the axis.

@@ -1,8 +1,15 @@
 //! Angles that stand twice in a row, once.
+//!
+//! Where they are computed, that they stand twice shows in how they are joined. Where they are rows of a table
+//! that the model holds, the table is cut in half: if it has values of its own they must agree, and a table
+//! without them is taken to be what tables for rotations are.
 
 use packwright_ir::diag::Diagnostics;
+use packwright_ir::eval::konst;
+use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::op::Binary;
-use packwright_ir::{Graph, Op, OriginId, Value};
+use packwright_ir::tensor::Data;
+use packwright_ir::{ConstId, Graph, Op, OriginId, Type, Value};
 
 use super::joined;
 use crate::graph::matching::{add, either, scalar};
@@ -18,7 +25,18 @@ pub(super) fn single(
     if let Some(found) = doubled(graph, value, interleaved, origin)? {
         return Ok(Some(found));
     }
+    if let Some(id) = graph.as_const(value) {
+        return Ok(half_table(graph, id, interleaved));
+    }
     let operands = graph.operands(value.node);
+    if let (Op::Embedding { tables: 1 }, &[ids, table]) = (graph.op(value.node), &operands[..]) {
+        let op = graph.op(value.node).clone();
+        let half = graph
+            .as_const(table)
+            .and_then(|id| half_table(graph, id, interleaved));
+        let rows = |half| add(graph, op, &[ids, half], origin);
+        return Ok(half.map(rows).transpose()?);
+    }
     let Some(&x) = operands.first() else {
         return Ok(None);
     };
@@ -69,6 +87,63 @@ pub(super) fn single(
         }
         None => Ok(None),
     }
+}
+
+/// Half of the columns of a table in which each angle stands twice.
+fn half_table(graph: &mut Graph, id: ConstId, interleaved: bool) -> Option<Value> {
+    let Const { name, ty, .. } = graph.konst(id).clone();
+    let columns = ty.columns();
+    let fits = ty.elem.is_float() && ty.quant.is_none() && columns.is_multiple_of(2);
+    if !fits || ty.rank() == 0 || (has_own_values(graph, id) && !agrees(graph, id, interleaved)) {
+        return None;
+    }
+    let last = ty.rank() - 1;
+    let (mut count, mut step) = (ty.shape.clone(), vec![1; ty.rank()]);
+    count[last] = columns / 2;
+    if interleaved {
+        step[last] = 2;
+    }
+    let half = graph.add_const(Const {
+        name,
+        ty: Type::new(ty.elem, count.clone()),
+        source: Source::Derived(Derivation::Slice {
+            of: id,
+            start: vec![0; ty.rank()],
+            count,
+            step,
+        }),
+    });
+    Some(graph.const_value(half))
+}
+
+/// Whether values of a constant are those of the model, not made by a rule.
+fn has_own_values(graph: &Graph, id: ConstId) -> bool {
+    match &graph.konst(id).source {
+        Source::Bytes(_) => true,
+        Source::Synthetic(_) | Source::Absent => false,
+        Source::Derived(derivation) => {
+            let mut sources = derivation.sources().into_iter();
+            sources.all(|&id| has_own_values(graph, id))
+        }
+    }
+}
+
+/// Whether each value of a row stands twice.
+fn agrees(graph: &Graph, id: ConstId, interleaved: bool) -> bool {
+    let Ok(tensor) = konst::value(graph, id) else {
+        return false;
+    };
+    let (Data::F32(values) | Data::F16(values)) = &tensor.data else {
+        return false;
+    };
+    let columns = graph.konst(id).ty.columns();
+    let values: Vec<f32> = values.iter().copied().collect();
+    values
+        .chunks_exact(columns.max(1))
+        .all(|row| match interleaved {
+            true => row.chunks_exact(2).all(|pair| pair[0] == pair[1]),
+            false => row[..columns / 2] == row[columns / 2..],
+        })
 }
 
 /// What stands twice in each row of a value.
