@@ -121,14 +121,14 @@ def encoders():
             export(name, on_grid(model(), 1), call(list(inputs), output), inputs, [output], axes, kind, opset)
 
 
-def decoder(name, make, kv_heads, width, specs):
+def decoder(name, make, kv_heads, width, specs, batch=2):
     """The prompt's part, and the step with a cache."""
     for phase, kind, opset in specs:
         past = 5 if phase == "decode" else 0
         rows = 1 if past and kind == "ts" else 4
-        ids, mask = text(2, rows, padded=0)
-        mask = torch.ones(2, rows + past, dtype=torch.int64)
-        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": torch.arange(past, past + rows).repeat(2, 1)}
+        ids, mask = text(batch, rows, padded=0)
+        mask = torch.ones(batch, rows + past, dtype=torch.int64)
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": torch.arange(past, past + rows).repeat(batch, 1)}
         total = "past_sequence_length + sequence_length" if past else "sequence_length"
         axes = {"input_ids": BATCH_SEQ, "attention_mask": {0: "batch_size", 1: total}, "position_ids": BATCH_SEQ}
         outputs = ["logits"]
@@ -137,7 +137,7 @@ def decoder(name, make, kv_heads, width, specs):
             for what in ("key", "value"):
                 if past:
                     one = f"past_key_values.{i}.{what}"
-                    inputs[one] = torch.randint(-31, 32, (2, kv_heads, past, width), generator=random) / 32
+                    inputs[one] = torch.randint(-31, 32, (batch, kv_heads, past, width), generator=random) / 32
                     axes[one] = {0: "batch_size", 2: "past_sequence_length"}
                 outputs.append(f"present.{i}.{what}")
         if kind == "dynamo":

@@ -71,6 +71,8 @@ fn packets_see_what_the_graph_sees() {
             vec![("new", "1,2,32")],
         ),
         (61, 61, "row_mask", vec![rows]),
+        (61, 61, "softcap=0.5 mask", vec![mask]),
+        (20, 61, "softcap=2.0 window=9 causal", vec![]),
         (
             4,
             61,

@@ -122,8 +122,8 @@ fn has_own_values(graph: &Graph, id: ConstId) -> bool {
         Source::Bytes(_) => true,
         Source::Synthetic(_) | Source::Absent => false,
         Source::Derived(derivation) => {
-            let mut sources = derivation.sources().into_iter();
-            sources.all(|&id| has_own_values(graph, id))
+            let sources = derivation.sources();
+            sources.iter().all(|&id| has_own_values(graph, id))
         }
     }
 }
@@ -153,12 +153,18 @@ fn doubled(
     interleaved: bool,
     origin: OriginId,
 ) -> Result<Option<Value>, Diagnostics> {
-    if !interleaved {
-        return Ok(joined(graph, value)
-            .filter(|[first, second]| first == second)
-            .map(|[first, _]| first));
+    if let Op::Transpose { perm } = graph.op(value.node).clone()
+        && !interleaved
+        && let (Some(x), Some(&axis)) = (graph.operand(value.node, 0), perm.last())
+        && let Some(once) = joined_along(graph, x, axis)
+    {
+        return Ok(Some(add(graph, Op::Transpose { perm }, &[once], origin)?));
     }
-    let Some(once) = repeated(graph, value) else {
+    let once = match interleaved {
+        true => repeated(graph, value),
+        false => joined_twice(graph, value),
+    };
+    let Some(once) = once else {
         return Ok(None);
     };
     let mut shape = graph.ty(value).shape.clone();
@@ -169,6 +175,26 @@ fn doubled(
         return Ok(Some(once));
     }
     Ok(Some(add(graph, Op::Reshape { shape }, &[once], origin)?))
+}
+
+/// What stands twice along an axis.
+fn joined_along(graph: &Graph, value: Value, along: usize) -> Option<Value> {
+    match (graph.op(value.node), &graph.operands(value.node)[..]) {
+        (Op::Concat { axis }, &[first, second]) if *axis == along && first == second => Some(first),
+        _ => None,
+    }
+}
+
+/// What stands twice in each row of a value, whatever axes of length 1 are behind.
+fn joined_twice(graph: &Graph, value: Value) -> Option<Value> {
+    let mut twice = value;
+    while let Op::Reshape { .. } = graph.op(twice.node) {
+        twice = graph.operand(twice.node, 0)?;
+    }
+    let shape = &graph.ty(twice).shape;
+    let last = shape.iter().rposition(|&n| n != 1)?;
+    let rows = shape[last] == graph.ty(value).columns();
+    joined_along(graph, twice, last).filter(|_| rows)
 }
 
 /// The elements each of which stands twice in a value, one behind the other.
