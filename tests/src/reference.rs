@@ -23,8 +23,15 @@ pub struct Reference {
     pub outputs: Vec<(String, Tensor)>,
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("files/onnx")
+/// Models as exporters and optimizers write them.
+const PLAIN: &str = "onnx";
+/// Models as quantisers write them.
+const QUANTIZED: &str = "quantized";
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("files")
+        .join(name)
 }
 
 /// The names of all stored models, in order.
@@ -32,7 +39,19 @@ fn folder() -> PathBuf {
 /// # Panics
 /// When the folder cannot be read.
 pub fn names() -> Vec<String> {
-    let entries = fs::read_dir(folder()).unwrap_or_else(|error| panic!("{error}"));
+    names_in(PLAIN)
+}
+
+/// The names of all stored models that are quantised, in order.
+///
+/// # Panics
+/// When the folder cannot be read.
+pub fn quantized_names() -> Vec<String> {
+    names_in(QUANTIZED)
+}
+
+fn names_in(place: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder(place)).unwrap_or_else(|error| panic!("{error}"));
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|e| {
@@ -53,9 +72,21 @@ pub fn names() -> Vec<String> {
 /// # Panics
 /// When it or its arrays cannot be read.
 pub fn load(name: &str) -> Reference {
-    let model = unpack(&format!("{name}.onnx.zst"));
+    load_from(PLAIN, name)
+}
+
+/// A stored model that is quantised, by its name.
+///
+/// # Panics
+/// When it or its arrays cannot be read.
+pub fn load_quantized(name: &str) -> Reference {
+    load_from(QUANTIZED, name)
+}
+
+fn load_from(place: &str, name: &str) -> Reference {
+    let model = unpack(place, &format!("{name}.onnx.zst"));
     let model = Model::from_bytes(model, None).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let arrays = arrays(&format!("{name}.arrays.zst"));
+    let arrays = arrays(place, &format!("{name}.arrays.zst"));
     let named = |prefix: &str| {
         let of = |t: &TensorProto| Some((t.name().strip_prefix(prefix)?.to_owned(), tensor(t)));
         arrays.iter().filter_map(of).collect()
@@ -74,7 +105,7 @@ pub fn load(name: &str) -> Reference {
 /// When the file cannot be read.
 pub fn operators() -> Vec<Reference> {
     let mut cases: Vec<Reference> = Vec::new();
-    for array in arrays("operators.zst") {
+    for array in arrays(PLAIN, "operators.zst") {
         let (name, rest) = array.name().split_once('.').expect("CASE.what");
         if rest == "model" {
             let bytes = array.raw_data.clone().expect("holds the bytes");
@@ -163,13 +194,13 @@ pub fn as_rows(tensor: &Tensor, rank: usize) -> Tensor {
     Tensor::f32(&[b, rows, heads * width], turned.iter().copied().collect())
 }
 
-fn arrays(file: &str) -> Vec<TensorProto> {
-    let graph = GraphProto::decode(unpack(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+fn arrays(place: &str, file: &str) -> Vec<TensorProto> {
+    let graph = GraphProto::decode(unpack(place, file)).unwrap_or_else(|e| panic!("{file}: {e}"));
     graph.initializer
 }
 
-fn unpack(file: &str) -> Bytes {
-    let packed = fs::read(folder().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+fn unpack(place: &str, file: &str) -> Bytes {
+    let packed = fs::read(folder(place).join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
     let mut bytes = Vec::new();
     StreamingDecoder::new(packed.as_slice())
         .unwrap_or_else(|e| panic!("{file}: {e}"))

@@ -6,6 +6,8 @@
 
 mod fetch;
 
+pub use fetch::cache_folder;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -26,6 +28,7 @@ use packwright::model::{self, Binding};
 use packwright::{options, score};
 
 use crate::root;
+use fetch::Missing;
 
 /// Positions of a sentence.
 const SENTENCE: u64 = 128;
@@ -40,12 +43,13 @@ pub fn run(folder: &Path, write: bool, skip_missing: bool) -> anyhow::Result<()>
     let fetched = fetch::model(&fetch::MINILM, folder)
         .and_then(|small| Ok((small, fetch::model(&fetch::SMOLLM2, folder)?)));
     let (small, large) = match fetched {
-        Err(error) if skip_missing => {
+        Err(error) if skip_missing && error.downcast_ref::<Missing>().is_some() => {
             eprintln!("accuracy: skipped, the models are not there: {error:#}");
             return Ok(());
         }
         Err(error) => {
-            return Err(error.context("the models are not there; --skip-missing goes on without"));
+            let help = "the models are not there; --skip-missing goes on without";
+            return Err(error.context(help));
         }
         Ok(paths) => paths,
     };
@@ -79,6 +83,7 @@ struct Way {
 fn groups(group: usize) -> Recipe {
     Recipe {
         default: Activations::Row { group },
+        hidden_group: group,
         ..Recipe::default()
     }
 }

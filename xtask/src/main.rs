@@ -50,13 +50,13 @@ enum Chore {
     },
     /// Fetches models with real weights, runs their packets and compares with floats.
     Accuracy {
-        /// Where the models are kept [default: accuracy/ where cargo builds].
+        /// Where the models are kept [default: $PACKWRIGHT_CACHE, or packwright in the user's cache folder].
         #[arg(long)]
         folder: Option<PathBuf>,
         /// Write docs/accuracy.md.
         #[arg(long)]
         write: bool,
-        /// Go on without figures where Python or the registry is not there.
+        /// Go on without figures, and say so, where Python, the registry or a package of it is not there.
         #[arg(long)]
         skip_missing: bool,
     },
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
             write,
             skip_missing,
         } => {
-            let folder = folder.unwrap_or_else(|| target_folder().join("accuracy"));
+            let folder = folder.unwrap_or_else(accuracy::cache_folder);
             accuracy::run(&folder, write, skip_missing)
         }
         Chore::Proto => proto::run(),

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use packwright_compile::graph::calibrate::{self, Calibration, Sample};
 use packwright_compile::graph::compensate;
 use packwright_compile::graph::observe::Observer;
-use packwright_compile::graph::recipe::{self, Activations, Recipe};
+use packwright_compile::graph::recipe::{self, Activations, Layer, Recipe};
 use packwright_compile::graph::sensitivity::{self, Distance, Error};
 use packwright_compile::pipeline::{self, GraphOptions};
 use packwright_ir::Graph;
@@ -15,6 +15,8 @@ use crate::errors::{Failure, Problem};
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub recipe: Recipe,
+    /// The layers that it is for.
+    pub layers: Vec<Layer>,
     /// Whole error at each product's result, and at the results of the model.
     pub distance: Distance,
     /// What rounding one product's input alone does to its result.
@@ -24,8 +26,8 @@ pub struct Outcome {
     pub rounds: usize,
 }
 
-/// Most rounds of raising layers: four halvings of a group, a quarter of the layers each time.
-const MOST_ROUNDS: usize = 24;
+/// Most rounds of raising layers, a quarter of those that are left each time.
+const MOST_ROUNDS: usize = 64;
 
 /// Measures static scales, and raises layers until the mean cosine of the first result to floats is reached.
 ///
@@ -67,10 +69,11 @@ pub fn quantize(
                 let message = format!("the mean cosine stays at {:.5}", distance.mean_cosine());
                 warnings.push(
                     Problem::warning("target-missed", message)
-                        .help("no layer can have shorter groups: calibrate with more samples"),
+                        .help("no layer can be wider: calibrate with more samples"),
                 );
             }
             return Ok(Outcome {
+                layers: recipe::layers(&meant),
                 recipe,
                 distance,
                 own,
@@ -116,19 +119,15 @@ pub fn quantized(
 }
 
 /// How a layer is quantised, in a word.
-pub fn shown(recipe: &Recipe, name: &str) -> String {
-    match recipe.of(name) {
+pub fn shown(recipe: &Recipe, layer: &Layer) -> String {
+    let fixed = |bits: &str| match recipe.scales.get(&layer.name) {
+        Some(scale) => format!("static{bits}({scale:.3e})"),
+        None => format!("static{bits}"),
+    };
+    match recipe.of(layer) {
         Activations::Row { group } => format!("row({group})"),
-        Activations::Static => match recipe.scales.get(name) {
-            Some(scale) => format!("static({scale:.3e})"),
-            None => "static".to_owned(),
-        },
+        Activations::WideRow => "row16".to_owned(),
+        Activations::Static => fixed(""),
+        Activations::WideStatic => fixed("16"),
     }
-}
-
-/// The names of the layers of a graph, in order.
-pub fn layer_names(graph: &Graph) -> Result<Vec<String>, Failure> {
-    let mut meant = graph.clone();
-    pipeline::fuse(&mut meant)?;
-    Ok(recipe::layers(&meant).into_iter().map(|l| l.name).collect())
 }

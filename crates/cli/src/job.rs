@@ -4,6 +4,7 @@ use std::path::Path;
 
 use packwright_compile::compile::{self as pipeline, Compiled};
 use packwright_compile::entries::{CompiledProgram, EntrySource};
+use packwright_compile::pass::PassReport;
 use packwright_ir::Graph;
 use packwright_onnx::axis::Role;
 use packwright_packet::container::{ReadOptions, read_with};
@@ -30,6 +31,12 @@ pub fn compile(
 ) -> Result<Compiled, Failure> {
     let options = choices.resolve(&graph)?;
     Ok(pipeline::compile(graph, target, &options)?)
+}
+
+/// What the passes of a compilation have noticed.
+pub fn warnings(passes: &[PassReport]) -> impl Iterator<Item = Problem> {
+    let all = passes.iter().flat_map(|pass| &pass.warnings);
+    all.cloned().map(Problem::from)
 }
 
 /// Models that become the entries of one program: names, and models by path or by name.

@@ -2,8 +2,9 @@
 //!
 //! ```toml
 //! schema = "packwright.recipe/1"
-//! activations = "row"       # or "static"
+//! activations = "row"       # or "static"; "row16" and "static16" take sixteen bits, in two parts
 //! group = 64                # most elements of a row that share a scale
+//! hidden_group = 256        # the same in front of products that make rows narrower
 //!
 //! [layers."encoder.layer.0.output.dense.weight"]
 //! activations = "static"
@@ -30,6 +31,8 @@ struct File {
     activations: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_group: Option<usize>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     layers: BTreeMap<String, Layer>,
 }
@@ -49,7 +52,9 @@ struct Layer {
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Row,
+    Row16,
     Static,
+    Static16,
 }
 
 /// The text of a recipe.
@@ -69,6 +74,7 @@ pub fn write(recipe: &Recipe) -> String {
         schema: SCHEMA.to_owned(),
         activations,
         group,
+        hidden_group: group.map(|_| recipe.hidden_group),
         layers: names.map(layer).collect(),
     };
     toml::to_string(&file).expect("strings, numbers and tables have a text")
@@ -77,7 +83,9 @@ pub fn write(recipe: &Recipe) -> String {
 fn parts(activations: Activations) -> (Kind, Option<usize>) {
     match activations {
         Activations::Row { group } => (Kind::Row, Some(group)),
+        Activations::WideRow => (Kind::Row16, None),
         Activations::Static => (Kind::Static, None),
+        Activations::WideStatic => (Kind::Static16, None),
     }
 }
 
@@ -103,8 +111,12 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
         wrong(format!("the schema is `{}`, not `{SCHEMA}`", file.schema));
     }
     let default = Recipe::default();
+    if let Some(group) = file.hidden_group.filter(|&group| group < SHORTEST_GROUP) {
+        wrong(format!("a group of {group} is shorter than {SHORTEST_GROUP}"));
+    }
     let mut recipe = Recipe {
         default: joined(file.activations, file.group, default.default, &mut wrong),
+        hidden_group: file.hidden_group.or(file.group).unwrap_or(default.hidden_group),
         ..default
     };
     for (name, layer) in file.layers {
@@ -139,9 +151,11 @@ fn joined(
 ) -> Activations {
     match (kind, group, default) {
         (Kind::Static, None, _) => Activations::Static,
-        (Kind::Static, Some(_), _) => {
-            wrong("a static scale has no group".to_owned());
-            Activations::Static
+        (Kind::Static16, None, _) => Activations::WideStatic,
+        (Kind::Row16, None, _) => Activations::WideRow,
+        (Kind::Static | Kind::Static16 | Kind::Row16, Some(_), _) => {
+            wrong("only rows of eight bits have groups".to_owned());
+            default
         }
         (Kind::Row, Some(group), _) => {
             if group < SHORTEST_GROUP {
@@ -152,7 +166,7 @@ fn joined(
             Activations::Row { group }
         }
         (Kind::Row, None, Activations::Row { group }) => Activations::Row { group },
-        (Kind::Row, None, Activations::Static) => Activations::default(),
+        (Kind::Row, None, _) => Activations::default(),
     }
 }
 
@@ -167,12 +181,14 @@ mod tests {
         recipe
             .layers
             .insert("b".into(), Activations::Row { group: 32 });
+        recipe.layers.insert("c".into(), Activations::WideRow);
         recipe.scales.insert("a".into(), 0.125);
         let text = write(&recipe);
         insta::assert_snapshot!(text, @r#"
         schema = "packwright.recipe/1"
         activations = "row"
         group = 64
+        hidden_group = 256
 
         [layers.a]
         activations = "static"
@@ -181,6 +197,9 @@ mod tests {
         [layers.b]
         activations = "row"
         group = 32
+
+        [layers.c]
+        activations = "row16"
         "#);
         assert_eq!(read(&text), Ok(recipe));
     }

@@ -8,12 +8,14 @@ pub mod quantize;
 pub mod recipe;
 pub mod sensitivity;
 
+pub(crate) mod integers;
 pub(crate) mod matching;
 mod trace;
 
 pub mod eliminate_dead;
 pub mod eliminate_no_ops;
 pub mod fold_constants;
+pub mod fold_quantization;
 pub mod fold_scale;
 pub mod fuse_activation;
 pub mod fuse_attention;

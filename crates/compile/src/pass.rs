@@ -1,7 +1,7 @@
 //! The table of passes: one name each, on the command line, in tests and in the documentation.
 
 use packwright_ir::Graph;
-use packwright_ir::diag::Diagnostics;
+use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::verify::Stage;
 
 use crate::graph;
@@ -29,6 +29,8 @@ pub struct PassReport {
     pub rewrites: usize,
     /// Nodes before and after.
     pub nodes: (usize, usize),
+    /// What it noticed.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// All passes in the order in which the pipeline first runs them.
@@ -71,6 +73,14 @@ pub const PASSES: &[Pass] = &[
         before: "%1 = expand %0\n%2 = exp %1",
         after: "%1 = exp %0\n%2 = expand %1",
         run: graph::narrow_broadcast::run,
+        stage: Stage::Imported,
+    },
+    Pass {
+        name: "fold-quantization",
+        what: "Keeps a model's own integers in front of products with stored weights, and floats elsewhere.",
+        before: "%1 = quantize %0 affine(0.05, 3)\n%2 = dequantize %1 to=f32\n%3 = add %2, %2",
+        after: "%3 = add %0, %0",
+        run: graph::fold_quantization::run,
         stage: Stage::Imported,
     },
     Pass {

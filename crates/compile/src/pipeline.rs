@@ -32,6 +32,8 @@ const TIDY: &[&str] = &[
 
 /// Passes that recognise patterns, with tidying between them.
 const FUSE: &[&str] = &[
+    // Patterns are those of floats.
+    "fold-quantization",
     "lift-reshape",
     "fuse-norm",
     "fuse-gelu",
@@ -66,6 +68,7 @@ pub fn run_graph_pipeline(
     let mut reports = fuse(graph)?;
     let quantize = pass::find("quantize").expect("is in the table");
     let mut recipe = options.recipe.clone();
+    let mut warnings = Vec::new();
     if let Some(calibration) = &options.calibration
         && calibrate::has_weights(graph)
     {
@@ -74,10 +77,14 @@ pub fn run_graph_pipeline(
         for (layer, scale) in measured.scales {
             recipe.scales.entry(layer).or_insert(scale);
         }
+        warnings = measured.warnings;
     }
     calibrate::complete(graph, &mut recipe);
     let run = |graph: &mut Graph| quantize::run_with(graph, &recipe);
-    reports.push(step(graph, quantize, run)?);
+    reports.push(PassReport {
+        warnings,
+        ..step(graph, quantize, run)?
+    });
     for name in [
         "legalize",
         "eliminate-no-ops",
@@ -160,6 +167,7 @@ fn step(
         name: pass.name,
         rewrites,
         nodes: (before, graph.node_count()),
+        warnings: Vec::new(),
     })
 }
 

@@ -244,6 +244,7 @@ pub fn eval_op(op: &Op, operands: &[&Tensor]) -> Result<Vec<Tensor>, EvalError> 
             normalize::rotary(x[0], x[1], x[2], *heads, *interleaved)
         }
         Op::Quantize { quant } => quantize::quantize(x[0], *quant),
+        Op::QuantizeParts { group, scale } => quantize::quantize_parts(x[0], *group, *scale),
         Op::Dequantize { to } => quantize::to_floats(x[0], *to),
     }])
 }

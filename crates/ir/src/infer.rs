@@ -123,6 +123,7 @@ pub fn operand_count(op: &Op) -> Option<usize> {
         | Op::Reduce { .. }
         | Op::Softmax { .. }
         | Op::Quantize { .. }
+        | Op::QuantizeParts { .. }
         | Op::Dequantize { .. } => Some(1),
         Op::Binary(_) | Op::Gather { .. } | Op::GatherElements { .. } => Some(2),
         Op::Where | Op::ScatterElements { .. } | Op::ScatterNd | Op::Rotary { .. } => Some(3),
@@ -172,6 +173,7 @@ fn single(op: &Op, x: &[&Type]) -> Result<Type, Diagnostic> {
         Op::Cache => layout::cache(x),
         Op::Rotary { heads, .. } => product::rotary(x[0], x[1], x[2], *heads),
         Op::Quantize { quant } => quantize::quantize(x[0], *quant),
+        Op::QuantizeParts { group, scale } => quantize::quantize_parts(x[0], *group, *scale),
         Op::Dequantize { to } => quantize::dequantize(x[0], *to),
     }
 }
@@ -230,6 +232,7 @@ pub(crate) fn float_width_is_free(op: &Op) -> bool {
         | Op::ChunkAttention(_)
         | Op::Cache
         | Op::Quantize { .. }
+        | Op::QuantizeParts { .. }
         | Op::Dequantize { .. } => false,
     }
 }

@@ -36,6 +36,7 @@ impl Derivation {
             | Derivation::Expand { of }
             | Derivation::Slice { of, .. }
             | Derivation::Quantize { of }
+            | Derivation::Dequantize { of }
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_ref(of),
             Derivation::Concat { of, .. } => of,
@@ -110,6 +111,8 @@ pub enum Derivation {
     Concat { of: Vec<ConstId>, axis: usize },
     /// Quantised to i8 with a scale for each index along the axis of the result's `Quant::Channel`.
     Quantize { of: ConstId },
+    /// The real numbers that the integers of a quantised constant stand for.
+    Dequantize { of: ConstId },
     /// What quantising with a scale for each index along the axis loses.
     Rest { of: ConstId, axis: usize },
     /// i8 values with the scales of their channels: the first constant holds the values, the second one

@@ -111,6 +111,10 @@ pub enum Op {
 
     /// Real numbers to i8.
     Quantize { quant: Quant },
+    /// Real numbers to i8 in two parts side by side: `k` columns of the operand, and behind them `k` of what
+    /// these have lost. Each part has a scale for each group of a row; with a fixed scale a row is one
+    /// group, and the second part's scale is a fixed share of it.
+    QuantizeParts { group: usize, scale: Option<f32> },
     /// i8 to real numbers of the element type.
     Dequantize { to: Elem },
 }
@@ -179,6 +183,9 @@ pub enum Reduce {
 pub struct Matmul {
     /// Whether `b` is `[…, n, k]` instead of `[…, k, n]`.
     pub transpose_b: bool,
+    /// How many parts of `k` columns `a` has side by side; each meets all of `b`, and their sums are added in
+    /// order.
+    pub parts: usize,
     /// Factor before the bias.
     pub alpha: f32,
     /// A bias `[n]` is the third operand.
@@ -195,6 +202,7 @@ impl Default for Matmul {
     fn default() -> Self {
         Self {
             transpose_b: false,
+            parts: 1,
             alpha: 1.0,
             bias: false,
             activation: None,

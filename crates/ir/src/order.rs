@@ -139,6 +139,7 @@ fn keep_const(
             | Derivation::Expand { of }
             | Derivation::Slice { of, .. }
             | Derivation::Quantize { of }
+            | Derivation::Dequantize { of }
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => *of = keep_const(graph, *of, map, kept),
             Derivation::Scaled { of } => {

@@ -69,13 +69,22 @@ impl fmt::Display for Elem {
     }
 }
 
-/// How the integers of a tensor stand for real numbers. Always symmetric: real = integer · scale.
+/// How the integers of a tensor stand for real numbers: real = integer · scale, integers from -127 to 127,
+/// unless a zero point says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Quant {
     /// One scale for the whole tensor, fixed by calibration.
     Tensor {
         /// The scale; positive and finite.
         scale: f32,
+    },
+    /// One scale and a zero point for the whole tensor, as models bring them: real = (integer - zero) · scale,
+    /// integers from -128 to 127.
+    Affine {
+        /// The scale; positive and finite.
+        scale: f32,
+        /// The integer that stands for 0.
+        zero: i8,
     },
     /// A scale for each `group` consecutive elements of the last axis, found at run time. The scales
     /// travel with the value: `[rows, last / group]` of f32.
@@ -158,6 +167,7 @@ impl fmt::Display for Type {
         match self.quant {
             None => Ok(()),
             Some(Quant::Tensor { scale }) => write!(f, " scale({scale:?})"),
+            Some(Quant::Affine { scale, zero }) => write!(f, " affine({scale:?}, {zero})"),
             Some(Quant::Row { group }) => write!(f, " row({group})"),
             Some(Quant::Channel { axis }) => write!(f, " channel({axis})"),
         }

@@ -74,6 +74,23 @@ pub fn quantize(x: f32, inverse: f32) -> i8 {
     round_small(v).1 as i8
 }
 
+/// `q = round_ties_even(x / step) + zero`, within [-128, 127]; NaN gives `zero`.
+#[inline]
+pub fn quantize_affine(x: f32, step: f32, zero: i8) -> i8 {
+    let (low, high) = (-128.0 - f32::from(zero), 127.0 - f32::from(zero));
+    let v = x / step;
+    let v = if v < low { low } else { v };
+    let v = if v > high { high } else { v };
+    let v = if v.is_nan() { 0.0 } else { v };
+    (round_small(v).1 + i32::from(zero)) as i8
+}
+
+/// `x = (q - zero) as f32 * step`, rounded once.
+#[inline]
+pub fn dequantize_affine(q: i8, step: f32, zero: i8) -> f32 {
+    (i32::from(q) - i32::from(zero)) as f32 * step
+}
+
 /// `x = q as f32 * step`, rounded once.
 #[inline]
 pub fn dequantize(q: i8, step: f32) -> f32 {
@@ -93,6 +110,56 @@ wide! {
 fn quantize_each(row: &[f32], inverse: f32, q: &mut [i8]) {
     for (q, &x) in q.iter_mut().zip(row) {
         *q = quantize(x, inverse);
+    }
+}
+
+wide! {
+    /// Quantises each element of `row` with one scale and a zero point.
+    pub fn quantize_affine_row(row: &[f32], step: f32, zero: i8, q: &mut [i8]) {
+        assert_eq!(row.len(), q.len(), "one i8 value for each element");
+        for (q, &x) in q.iter_mut().zip(row) {
+            *q = quantize_affine(x, step, zero);
+        }
+    }
+}
+
+/// How much smaller the step of the second part is where the first one has a fixed scale.
+pub const PART_STEPS: f32 = 254.0;
+
+/// Quantises a row in two parts, each in `k / group` groups with scales of their own: `q` receives the row
+/// and, behind it, what quantising has lost, `steps` the scales of both. With a fixed `scale` each part is
+/// one group, and the second step is [`PART_STEPS`] times smaller. `lost` is room for a row.
+///
+/// Panics unless `q` holds two rows, and `steps` a scale for each group of both.
+pub fn quantize_parts_row(
+    row: &[f32],
+    scale: Option<f32>,
+    lost: &mut [f32],
+    q: &mut [i8],
+    steps: &mut [f32],
+) {
+    assert_eq!(q.len(), 2 * row.len(), "two parts");
+    assert_eq!(lost.len(), row.len(), "room for a row");
+    let (main, rest) = q.split_at_mut(row.len());
+    let (main_steps, rest_steps) = steps.split_at_mut(steps.len() / 2);
+    assert_eq!(main_steps.len(), rest_steps.len(), "as many scales for both parts");
+    let group = row.len() / main_steps.len().max(1);
+    part(row, scale, group, main, main_steps);
+    dequantize_dynamic_row(main, group, main_steps, lost);
+    for (lost, &x) in lost.iter_mut().zip(row) {
+        *lost = x - *lost;
+    }
+    part(lost, scale.map(|step| step / PART_STEPS), group, rest, rest_steps);
+}
+
+/// One part of a row.
+fn part(row: &[f32], scale: Option<f32>, group: usize, q: &mut [i8], steps: &mut [f32]) {
+    match scale {
+        Some(step) => {
+            quantize_row(row, Scale::fixed(step).inverse, q);
+            steps.fill(step);
+        }
+        None => quantize_dynamic_row(row, group, q, steps),
     }
 }
 

@@ -141,6 +141,11 @@ pub const CODES: &[CodeDoc] = &[
         "The command was told `--random refuse`. Export the model with its random numbers as constants, or let them be drawn from a seed with `--random N`."
     ),
     doc!(
+        "onnx-requantized",
+        "Stored integers are rounded again.",
+        "The machine's weights are symmetric: 0 stands for 0. Integers with another zero point become floats, and those are quantised here, with a scale for each output channel. Quantise weights symmetrically (int8, or uint8 with the zero point 128) to keep the model's own integers."
+    ),
+    doc!(
         "onnx-whole-cache",
         "The cache is taken to be full.",
         "The operator is told at run time how many positions of each sequence count. The compiled program counts all of the past and all new positions, which is what a single sequence without padding does."
@@ -442,6 +447,14 @@ pub(crate) fn random(seed: u64) -> Diagnostic {
 pub(crate) fn random_refused() -> Diagnostic {
     Diagnostic::error("onnx-random-refused", "random numbers are refused")
         .help("export with the numbers as constants, or draw them from a seed: --random N")
+}
+
+pub(crate) fn requantized(why: &str) -> Diagnostic {
+    Diagnostic::warning(
+        "onnx-requantized",
+        format!("stored integers are rounded again: {why}"),
+    )
+    .help("quantise weights symmetrically to keep the model's own integers")
 }
 
 pub(crate) fn whole_cache() -> Diagnostic {

@@ -13,6 +13,7 @@ pub(crate) mod mask;
 pub(crate) mod norm;
 pub(crate) mod position;
 pub(crate) mod product;
+pub(crate) mod quantized;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod rotary;

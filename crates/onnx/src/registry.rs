@@ -11,7 +11,7 @@ use crate::codes;
 use crate::load::Model;
 use crate::node::Node;
 use crate::op::{
-    attention, constant, elementwise, index, layout, norm, product, random, reduce, rotary,
+    attention, constant, elementwise, index, layout, norm, product, quantized, random, reduce, rotary,
     sequence,
 };
 use crate::proto::NodeProto;
@@ -206,23 +206,19 @@ static ROWS: &[Row] = &[
     row(
         "DequantizeLinear",
         10,
-        Refused(
-            "models quantised before the export are not supported",
-            "compile the float model: quantisation happens here",
-        ),
-        "",
-    ),
+        By(quantized::dequantize_linear),
+        "one scale, or one for each index of an axis of weights; no blocks",
+    )
+    .to("dequantize; nothing where no product reads it"),
     row("Div", 7, Import::Binary(Binary::Div), ""),
     row("Dropout", 1, By(layout::dropout), "inference only; no mask").to("nothing"),
     row(
         "DynamicQuantizeLinear",
         11,
-        Refused(
-            "dynamic quantisation in the model is not supported",
-            "compile the float model: quantisation happens here",
-        ),
-        "",
-    ),
+        By(quantized::dynamic_quantize),
+        "scales are found on the machine, as for floats",
+    )
+    .to("nothing"),
     row(
         "Einsum",
         12,
@@ -317,12 +313,10 @@ static ROWS: &[Row] = &[
     row(
         "MatMulInteger",
         10,
-        Refused(
-            "dynamic quantisation in the model is not supported",
-            "compile the float model: quantisation happens here",
-        ),
+        By(quantized::matmul_integer),
         "",
-    ),
+    )
+    .to("matmul of stored integers"),
     row("Max", 6, Fold(Binary::Max), ""),
     row(
         "MaxPool",
@@ -374,12 +368,17 @@ static ROWS: &[Row] = &[
     row(
         "QuantizeLinear",
         10,
-        Refused(
-            "models quantised before the export are not supported",
-            "compile the float model: quantisation happens here",
-        ),
-        "",
-    ),
+        By(quantized::quantize_linear),
+        "one scale of 8 bits for a tensor; no blocks",
+    )
+    .to("quantize; nothing where no product reads it"),
+    row(
+        "QLinearMatMul",
+        10,
+        By(quantized::qlinear_matmul),
+        "one scale for an activation",
+    )
+    .to("dequantize, matmul, quantize"),
     row("RandomNormal", 1, Refused("is not supported", REWRITE), ""),
     row(
         "RandomNormalLike",

@@ -328,6 +328,8 @@ commands! {
         group: Affine = *k,
         /// Scales of `a`: m × (k / group) of f32 (pitch and step zero for one static scale).
         a_scale: Option<View> = None,
+        /// The zero point of `a`: taken from each of its elements.
+        a_zero: i8 = 0,
         /// Scales of `b`: one row of n f32.
         b_scale: Option<View> = None,
         /// Factor applied after the scales.
@@ -472,6 +474,8 @@ commands! {
         dst_scale: Option<View> = None,
         /// The static scale, where `dst_scale` is none.
         scale: f32 = 1.0,
+        /// Added to the integers, which then go from -128 to 127; with a static scale only.
+        zero: Option<i8> = None,
     }
     /// `dst = src·scale + addend`: int8 rows back to f16 or f32.
     Dequantize = 0x27 "dequantize" on Vector {

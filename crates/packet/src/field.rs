@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `u32`, `u64` | a base-128 number |
 //! | `f32` | four bytes, little-endian |
+//! | `i8` | one byte |
 //! | `bool`, small enums | one byte |
 //! | `Affine` | `base·2 + t`; with t = 1 the register byte and the scale follow |
 //! | `View` | a flag byte, the address, the pitch unless zero, the step unless usual |
@@ -126,6 +127,26 @@ impl Field for f32 {
 
     fn same(&self, other: &Self) -> bool {
         self.to_bits() == other.to_bits()
+    }
+}
+
+impl Field for i8 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(*self as u8);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(input.byte()? as i8)
+    }
+
+    fn print(&self, _field: &str, out: &mut String) {
+        out.push_str(&self.to_string());
+    }
+
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Expected> {
+        let start = cursor.clone();
+        let value = cursor.until_space().parse::<i8>().ok();
+        value.ok_or_else(|| start.expected("a whole number from -128 to 127"))
     }
 }
 

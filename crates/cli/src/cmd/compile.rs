@@ -155,7 +155,9 @@ fn one(
         progress.say("quantising weights");
         job::add_constants(&mut compiled)?;
     }
-    Ok((compiled.program, imported.warnings))
+    let mut warnings = imported.warnings;
+    warnings.extend(job::warnings(&compiled.passes));
+    Ok((compiled.program, warnings))
 }
 
 /// A program of several models.

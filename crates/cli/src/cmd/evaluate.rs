@@ -105,12 +105,14 @@ pub fn run(args: &Evaluate, output: &Output) -> Result<(), Failure> {
     let step = || progress.step();
     let found = evaluation::evaluate(&imported.graph, &compiled, &samples, task, &step)?;
     drop(progress);
-    let warnings = imported.warnings.iter().map(ProblemJson::from).collect();
-    let summary = summary(&found, samples.len(), warnings);
+    let mut warnings = imported.warnings;
+    warnings.extend(job::warnings(&compiled.passes));
+    let shown = warnings.iter().map(ProblemJson::from).collect();
+    let summary = summary(&found, samples.len(), shown);
     if args.json {
         return output::print_json(&summary);
     }
-    output.warn(&imported.warnings);
+    output.warn(&warnings);
     output::print(&draw(&summary, output.width().map_or(100, usize::from)))
 }
 

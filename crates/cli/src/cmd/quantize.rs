@@ -28,7 +28,7 @@ pub struct Quantize {
     pub axes: BindArgs,
     #[command(flatten)]
     pub choices: RecipeArgs,
-    /// Give sensitive layers shorter groups until the first result has this mean cosine to floats.
+    /// Give sensitive layers sixteen bits until the first result has this mean cosine to floats.
     #[arg(long, value_name = "COSINE")]
     pub min_cosine: Option<f64>,
     /// Where the recipe goes [default: the name of the model, with .toml, in the current folder].
@@ -110,7 +110,13 @@ fn summary(outcome: &Outcome, file: String, samples: usize) -> Summary {
         .iter()
         .map(|(name, error)| LayerSummary {
             name: name.clone(),
-            activations: calibration::shown(&outcome.recipe, name),
+            activations: outcome
+                .layers
+                .iter()
+                .find(|layer| layer.name == *name)
+                .map_or_else(String::new, |layer| {
+                    calibration::shown(&outcome.recipe, layer)
+                }),
             own_decibels: outcome.own.get(name).map_or(f64::NAN, |own| own.decibels()),
             decibels: error.decibels(),
         });

@@ -182,6 +182,11 @@ pub const CODES: &[CodeDoc] = &[
         "Costs can be estimated without them, outputs cannot. Compile a model that has its weights beside it.",
     ),
     doc(
+        "weights-not-finite",
+        "Weights hold infinities or NaN.",
+        "No scale of int8 covers such a number, and nothing is made of it silently. The message names the tensor: look at the export, or at the training that it comes from.",
+    ),
+    doc(
         "zoo-damaged",
         "An embedded model cannot be read.",
         "The program file is damaged: install packwright again.",

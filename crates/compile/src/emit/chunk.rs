@@ -392,6 +392,7 @@ impl<'a> Head<'a> {
             hold: Hold::B,
             group: (k as u64).into(),
             a_scale: None,
+            a_zero: 0,
             b_scale: None,
             alpha: 1.0,
             bias: None,
@@ -405,6 +406,7 @@ impl<'a> Head<'a> {
         };
         let mut commands = vec![Command::Matmul(defs::Matmul {
             a_scale: Some(q.scales()),
+            a_zero: 0,
             b_scale: Some(across(k.scales())),
             alpha: attrs.scale,
             ..product([rows, window, self.shape.width], q.view(), k.view(), scores)

@@ -1,7 +1,7 @@
 //! The bytes of the constants section, made channel by channel from the graph's constants.
 
 use packwright_ir::diag::{Diagnostic, Diagnostics};
-use packwright_ir::eval::konst as values;
+use packwright_ir::eval::{EvalError, konst as values};
 use packwright_ir::tensor::Data;
 use packwright_ir::{ConstId, Graph};
 use rayon::prelude::*;
@@ -100,6 +100,10 @@ fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnosti
 fn floats(graph: &Graph, konst: ConstId) -> Result<Vec<f32>, Diagnostic> {
     let tensor = values::value(graph, konst).map_err(|error| problem(graph, konst, &error))?;
     match tensor.data {
+        Data::F32(a) | Data::F16(a) if a.iter().any(|x| !x.is_finite()) => {
+            let name = graph.konst(konst).name.clone();
+            Err(problem(graph, konst, &EvalError::NotFinite(name)))
+        }
         Data::F32(a) | Data::F16(a) => Ok(a.iter().copied().collect()),
         _ => Err(
             Diagnostic::unsupported("emit-constant", "a vector of the network is not float")
@@ -122,6 +126,6 @@ fn plain(graph: &Graph, konst: ConstId, slot: &mut [u8]) -> Result<(), Diagnosti
     Ok(())
 }
 
-fn problem(graph: &Graph, konst: ConstId, error: &dyn std::fmt::Display) -> Diagnostic {
-    Diagnostic::error("emit-constant", error.to_string()).at(graph.konst(konst).name.clone())
+fn problem(graph: &Graph, konst: ConstId, error: &EvalError) -> Diagnostic {
+    Diagnostic::error(error.code(), error.to_string()).at(graph.konst(konst).name.clone())
 }

@@ -110,6 +110,7 @@ fn rotate(
                 hold: Hold::B,
                 group: k,
                 a_scale: Some(rows_of.scale),
+                a_zero: 0,
                 b_scale: Some(View {
                     elem: Elem::F32,
                     addr: (lines + stored.scale_offset()).into(),
@@ -246,6 +247,7 @@ impl Quantized {
             group: (width as u64).into(),
             dst_scale: Some(self.scale),
             scale: 1.0,
+            zero: None,
         })
     }
 }

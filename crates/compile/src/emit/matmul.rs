@@ -11,6 +11,7 @@ use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 use super::address::{Area, At, Site};
 use crate::plan::Part;
 use crate::plan::constants::{Form, TileId};
+use crate::plan::demand;
 use crate::plan::storage::RootId;
 
 /// The activation as the machine names it.
@@ -66,9 +67,13 @@ pub fn matmul(
         .value_area(operands[0], at.segment, at.block.start)
         .ok_or_else(|| unsupported(node, "the left operand is a constant"))?;
     let mut commands = Vec::new();
+    let a_zero = match a_ty.quant {
+        Some(Quant::Affine { zero, .. }) => zero,
+        _ => 0,
+    };
     let (group, a_scale) = match a_ty.quant {
         Some(Quant::Row { group }) => (group, a.scales()),
-        Some(Quant::Tensor { scale }) => {
+        Some(Quant::Tensor { scale } | Quant::Affine { scale, .. }) => {
             let addr = site.scratch(at, 1, *copy);
             let view = View {
                 elem: Elem::F32,
@@ -91,12 +96,6 @@ pub fn matmul(
     };
     let record = stored.record();
     let weights = site.tile(tile);
-    let per_channel = |offset: u64| View {
-        elem: Elem::F32,
-        addr: (weights + offset).into(),
-        pitch: 0,
-        step: record as u32,
-    };
     let residual = if attributes.residual {
         let value = operands[operands.len() - 1];
         let place = site
@@ -104,40 +103,79 @@ pub fn matmul(
             .storage
             .place(value)
             .ok_or_else(|| unsupported(node, "the residual is a constant"))?;
-        let area = site
-            .place_area(place, at.segment, at.block.start)
-            .column(columns.start, None);
-        Some(area.view())
+        Some(site.place_area(place, at.segment, at.block.start))
     } else {
         None
     };
-    let out = out_area(site, at, node, quantize.is_some(), chunk, *copy)
-        .column(columns.start - chunk.start, None);
-    commands.push(Command::Matmul(Matmul {
-        m: (at.block.len() as u64).into(),
-        n: (columns.len() as u64).into(),
-        k: (k as u64).into(),
-        a: a.view(),
-        b: View::rows(Elem::I8, weights, record as u32),
-        hold: Hold::B,
-        group: (group as u64).into(),
-        a_scale: Some(a_scale),
-        b_scale: Some(per_channel(stored.scale_offset())),
-        alpha: attributes.alpha,
-        bias: bias.map(|_| per_channel(stored.scale_offset() + 4)),
-        activation: unary_fn(attributes.activation),
-        residual,
-        acc: None,
-        start: true,
-        finish: true,
-        out: out.view(),
-        out_scale: 1.0,
-    }));
+    let out = out_area(site, at, node, quantize.is_some(), chunk, *copy);
+    let whole = |some: &Range<usize>| {
+        let first = weights + (some.start - columns.start) as u64 * record;
+        let per_channel = |offset: u64| View {
+            elem: Elem::F32,
+            addr: (first + offset).into(),
+            pitch: 0,
+            step: record as u32,
+        };
+        Matmul {
+            m: (at.block.len() as u64).into(),
+            n: (some.len() as u64).into(),
+            k: (k as u64).into(),
+            a: a.view(),
+            b: View::rows(Elem::I8, first, record as u32),
+            hold: Hold::B,
+            group: (group as u64).into(),
+            a_scale: Some(a_scale),
+            a_zero,
+            b_scale: Some(per_channel(stored.scale_offset())),
+            alpha: attributes.alpha,
+            bias: bias.map(|_| per_channel(stored.scale_offset() + 4)),
+            activation: unary_fn(attributes.activation),
+            residual: residual.map(|area| area.column(some.start, None).view()),
+            acc: None,
+            start: true,
+            finish: true,
+            out: out.column(some.start - chunk.start, None).view(),
+            out_scale: 1.0,
+        }
+    };
+    if attributes.parts == 1 {
+        commands.push(Command::Matmul(whole(columns)));
+    } else {
+        let acc = site.scratch(at, 2, *copy);
+        for first in columns.clone().step_by(demand::PARTED_COLUMNS) {
+            let some = first..columns.end.min(first + demand::PARTED_COLUMNS);
+            parted(whole(&some), &a, group, attributes.parts, acc, &mut commands);
+        }
+    }
     if let (Some(quantize), true) = (quantize, *last) {
         let made = out_area(site, at, node, true, chunk, *copy);
         commands.push(quantize_columns(site, at, quantize, made, chunk.clone()));
     }
     Ok(commands)
+}
+
+/// A product of rows that come in parts: each part meets the same weights, sums wait in `acc` between them.
+fn parted(
+    whole: Matmul,
+    a: &Area,
+    group: usize,
+    parts: usize,
+    acc: u64,
+    commands: &mut Vec<Command>,
+) {
+    let columns = whole.n.base;
+    let k = whole.k.base as usize;
+    for part in 0..parts {
+        let rows = a.column(part * k, Some(group));
+        commands.push(Command::Matmul(Matmul {
+            a: rows.view(),
+            a_scale: Some(rows.scales()),
+            acc: Some(View::rows(Elem::F32, acc, columns as u32 * 4)),
+            start: part == 0,
+            finish: part + 1 == parts,
+            ..whole.clone()
+        }));
+    }
 }
 
 /// Where the columns of a chunk go: into the root, or into the scratch where they wait to be quantised or
@@ -210,14 +248,17 @@ pub fn quantize_command(
     src: View,
     target: Area,
 ) -> Command {
-    let (group, dst_scale, scale) = match site.graph.op(node) {
+    let (group, dst_scale, scale, zero) = match site.graph.op(node) {
         Op::Quantize {
             quant: Quant::Row { group },
-        } => (*group, Some(target.scales()), 1.0),
+        } => (*group, Some(target.scales()), 1.0, None),
         Op::Quantize {
             quant: Quant::Tensor { scale },
-        } => (cols, None, *scale),
-        _ => (cols, None, 1.0),
+        } => (cols, None, *scale, None),
+        Op::Quantize {
+            quant: Quant::Affine { scale, zero },
+        } => (cols, None, *scale, Some(*zero)),
+        _ => (cols, None, 1.0, None),
     };
     Command::Quantize(Quantize {
         rows: (rows as u64).into(),
@@ -227,6 +268,7 @@ pub fn quantize_command(
         group: Affine::constant(group as u64),
         dst_scale,
         scale,
+        zero,
     })
 }
 

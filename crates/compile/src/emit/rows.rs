@@ -3,7 +3,8 @@
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::{NodeId, Op, Value};
 use packwright_packet::defs::{self, Command};
-use packwright_packet::operand::{Block, Elem, RotaryLayout, UnaryFn, View};
+use packwright_numerics::quant::PART_STEPS;
+use packwright_packet::operand::{BinaryFn, Block, Elem, RotaryLayout, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::regions::Regions;
@@ -65,6 +66,7 @@ impl Chain<'_> {
             Op::Embedding { tables } => self.embedding(node, *tables, last),
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
             Op::Quantize { .. } => self.quantize(node, last),
+            Op::QuantizeParts { group, scale } => self.quantize_parts(node, *group, *scale, last),
             Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => self.elementwise(node, last),
             Op::Rotary { heads, interleaved } => self.rotary(node, *heads, *interleaved, last),
             Op::Concat { .. } => self.concat(node, last),
@@ -256,6 +258,81 @@ impl Chain<'_> {
             target,
         ));
         Ok(())
+    }
+
+    /// Quantises in two parts side by side: the rows, and what that has lost.
+    fn quantize_parts(
+        &mut self,
+        node: NodeId,
+        group: usize,
+        scale: Option<f32>,
+        last: bool,
+    ) -> Result<(), Diagnostic> {
+        let (rows, k) = (
+            self.at.block.len(),
+            self.site.graph.types(node)[0].columns() / 2,
+        );
+        let extent = |n: usize| (n as u64).into();
+        let source = self.source(node)?.view();
+        let lost = Area {
+            elem: Elem::F32,
+            addr: self.part(),
+            pitch: k as u64 * 4,
+            scale_addr: 0,
+            scale_pitch: 0,
+        };
+        let main = self.result(node, last);
+        let rest = main.column(k, Some(group));
+        self.quantize_part(k, group, source, main, scale);
+        for first in (0..k).step_by(group) {
+            let from = main.column(first, Some(group));
+            self.commands.push(Command::Dequantize(defs::Dequantize {
+                rows: extent(rows),
+                cols: extent(group),
+                src: from.view(),
+                scale: View {
+                    step: 0,
+                    ..from.scales()
+                },
+                addend: None,
+                dst: lost.column(first, None).view(),
+            }));
+        }
+        self.commands.push(Command::Binary(defs::Binary {
+            rows: extent(rows),
+            cols: extent(k),
+            func: BinaryFn::Sub,
+            a: source,
+            b: lost.view(),
+            dst: lost.view(),
+        }));
+        let scale = scale.map(|step| step / PART_STEPS);
+        self.quantize_part(k, group, lost.view(), rest, scale);
+        Ok(())
+    }
+
+    /// One part: scales are found, or written beside the integers.
+    fn quantize_part(&mut self, k: usize, group: usize, src: View, to: Area, scale: Option<f32>) {
+        let rows = (self.at.block.len() as u64).into();
+        if let Some(value) = scale {
+            self.commands.push(Command::Fill(defs::Fill {
+                rows,
+                cols: 1u64.into(),
+                value,
+                dst: to.scales(),
+                step: 0.0,
+            }));
+        }
+        self.commands.push(Command::Quantize(defs::Quantize {
+            rows,
+            cols: (k as u64).into(),
+            src,
+            dst: to.view(),
+            group: (group as u64).into(),
+            dst_scale: scale.is_none().then(|| to.scales()),
+            scale: scale.unwrap_or(1.0),
+            zero: None,
+        }));
     }
 
     /// Quantises the columns that a pass makes.

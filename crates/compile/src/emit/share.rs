@@ -243,6 +243,7 @@ fn class(
                 Derivation::Reshape { .. } => "reshape".to_owned(),
                 Derivation::Concat { axis, .. } => format!("concat {axis}"),
                 Derivation::Quantize { .. } => "quantize".to_owned(),
+                Derivation::Dequantize { .. } => "dequantize".to_owned(),
                 Derivation::Expand { .. } => "expand".to_owned(),
                 Derivation::Slice {
                     start, count, step, ..

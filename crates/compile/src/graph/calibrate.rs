@@ -10,7 +10,7 @@ use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{Graph, Op, Value};
 
 use super::observe::{Histogram, Observer};
-use super::recipe::{self, Activations, Recipe};
+use super::recipe::{self, Recipe};
 
 /// Least and largest magnitude that a seeded range covers: what normalised activations of language
 /// models lie in.
@@ -53,7 +53,7 @@ pub fn measure(
     samples: impl IntoIterator<Item = Sample>,
 ) -> Result<Measured, Diagnostics> {
     let open = |layer: &recipe::Layer| {
-        recipe.of(&layer.name) == Activations::Static && !recipe.scales.contains_key(&layer.name)
+        recipe.of(layer).is_fixed() && !recipe.scales.contains_key(&layer.name)
     };
     let layers: Vec<_> = recipe::layers(graph).into_iter().filter(open).collect();
     if layers.is_empty() {
@@ -120,7 +120,7 @@ pub fn complete(graph: &Graph, recipe: &mut Recipe) {
     let layers = recipe::layers(graph);
     let draw = Stream::new("activation ranges", recipe.seed, SEEDED, &[layers.len()]);
     for (i, layer) in layers.iter().enumerate() {
-        if recipe.of(&layer.name) == Activations::Static {
+        if recipe.of(layer).is_fixed() {
             let scale = draw.float(i) / 127.0;
             let layer = layer.clone();
             recipe.scales.entry(layer.name).or_insert(scale);

@@ -12,7 +12,7 @@ use packwright_ir::eval::{self, konst as values};
 use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{ConstId, Elem, Graph, Op, Quant, Type, Value};
-use packwright_numerics::quant::{Scale, quantize};
+use packwright_numerics::quant::{Scale, dequantize_affine, quantize};
 use packwright_numerics::reduce::amax;
 use rayon::prelude::*;
 
@@ -112,7 +112,7 @@ fn gather(
         eval::run_with(graph, sample, &mut |value, tensor| {
             for (target, sums) in targets.iter().zip(&mut sums) {
                 if target.inputs.contains(&value) {
-                    add_products(&rows(tensor, seen.as_deref()), target.k, sums);
+                    add_products(&rows(tensor, target.k, seen.as_deref()), target.k, sums);
                 }
             }
         })
@@ -125,24 +125,28 @@ fn gather(
     Ok(sums)
 }
 
-/// The real numbers of the rows that are attended to, one row after the other.
-fn rows(tensor: &Tensor, seen: Option<&[bool]>) -> Vec<f32> {
+/// The real numbers of the rows of `k` that are attended to, one row after the other; parts of a row are
+/// added.
+fn rows(tensor: &Tensor, k: usize, seen: Option<&[bool]>) -> Vec<f32> {
     let Data::I8(q) = &tensor.data else {
         return Vec::new();
     };
     let columns = tensor.shape().last().copied().unwrap_or(1).max(1);
     let count = q.len() / columns;
-    let step = |at: usize| match tensor.quant {
-        Some(Quant::Tensor { scale }) => scale,
-        Some(Quant::Row { group }) => tensor.scales[at / group],
-        Some(Quant::Channel { .. }) | None => 1.0,
+    let q: Vec<i8> = q.iter().copied().collect();
+    let number = |at: usize| match tensor.quant {
+        Some(Quant::Tensor { scale }) => f32::from(q[at]) * scale,
+        Some(Quant::Affine { scale, zero }) => dequantize_affine(q[at], scale, zero),
+        Some(Quant::Row { group }) => f32::from(q[at]) * tensor.scales[at / group],
+        Some(Quant::Channel { .. }) | None => f32::from(q[at]),
     };
     let seen = seen.filter(|seen| seen.len() == count);
-    q.iter()
-        .enumerate()
-        .filter(|(at, _)| seen.is_none_or(|seen| seen[at / columns]))
-        .map(|(at, &q)| f32::from(q) * step(at))
-        .collect()
+    let mut rows = Vec::with_capacity(count * k);
+    for row in (0..count).filter(|&row| seen.is_none_or(|seen| seen[row])) {
+        let parts = |i: usize| (i..columns).step_by(k.max(1));
+        rows.extend((0..k).map(|i| parts(i).map(|at| number(row * columns + at)).sum::<f32>()));
+    }
+    rows
 }
 
 /// Adds the products of all pairs of columns.
@@ -178,6 +182,11 @@ fn round(graph: &Graph, target: &Target, moments: Vec<f32>) -> Result<Rounded, D
         return Err(Diagnostic::error("calibration-failed", message).into());
     };
     let weights: Vec<f32> = weights.iter().copied().collect();
+    if weights.iter().any(|w| !w.is_finite()) {
+        let name = graph.konst(target.of).name.clone();
+        let error = eval::EvalError::NotFinite(name.clone());
+        return Err(Diagnostic::error(error.code(), error.to_string()).at(name).into());
+    }
     let channels = weights.len() / k.max(1);
     let channel = |c: usize| -> Vec<f32> {
         (0..k)

@@ -1,11 +1,14 @@
-//! `fold-scale`: a number that multiplies the operand or the result of a product becomes its factor.
+//! `fold-scale`: a number that multiplies the operand or the result of a product becomes its factor; numbers
+//! that multiply the columns of a product of stored integers become their scales.
 
 use packwright_ir::diag::Diagnostics;
-use packwright_ir::op::Matmul;
+use packwright_ir::konst::{Const, Derivation, Source};
+use packwright_ir::op::{Binary, Matmul};
 use packwright_ir::order::topological;
-use packwright_ir::{Graph, NodeId, Op, Value};
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value};
 
-use super::matching::{add, only_user, scaled};
+use super::integers;
+use super::matching::{add, either, only_user, scaled};
 
 /// Takes numbers into products with constant weights.
 ///
@@ -14,7 +17,8 @@ use super::matching::{add, only_user, scaled};
 pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
     let mut count = 0;
     for node in topological(graph) {
-        count += usize::from(before(graph, node)? || behind(graph, node)?);
+        let folded = before(graph, node)? || behind(graph, node)? || by_column(graph, node)?;
+        count += usize::from(folded);
     }
     Ok(count)
 }
@@ -47,6 +51,86 @@ fn before(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
     let whole = add(graph, Op::Matmul(attrs), &operands, origin)?;
     graph.replace_uses(node.into(), whole);
     Ok(true)
+}
+
+/// `matmul(x, q) · c` with a factor for each column, where all of `q` has one scale.
+fn by_column(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
+    let value = Value::from(node);
+    for (inner, factors) in either(graph, value, Binary::Mul) {
+        let (Some(attrs), Some(factors)) = (product(graph, inner.node), graph.as_const(factors))
+        else {
+            continue;
+        };
+        let plain = !attrs.bias && !attrs.residual && attrs.activation.is_none();
+        let mut operands = graph.operands(inner.node);
+        let weights = graph.as_const(operands[1]).filter(|_| plain);
+        let Some((of, scale)) = weights.and_then(|id| integers::of_one_scale(graph, id)) else {
+            continue;
+        };
+        let ty = graph.konst(of).ty.clone();
+        let axis = ty.rank() - 1 - usize::from(attrs.transpose_b);
+        let columns = ty.shape[axis];
+        let row = graph.konst(factors).ty.clone();
+        let fits = row.elem == Elem::F32 && row.elements() == columns && row.columns() == columns;
+        let alone = only_user(graph, inner).is_some();
+        if ty.rank() != 2 || !fits || !alone || graph.ty(inner) != graph.ty(value) {
+            continue;
+        }
+        let scales = scaled_row(graph, factors, columns, scale);
+        operands[1] = by_channel(graph, of, scales, axis);
+        let origin = graph.origin_of(inner.node);
+        let whole = add(graph, Op::Matmul(attrs), &operands, origin)?;
+        graph.replace_uses(value, whole);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// A row of factors times a number.
+fn scaled_row(graph: &mut Graph, factors: ConstId, columns: usize, factor: f32) -> ConstId {
+    let mut id = factors;
+    let ty = Type::new(Elem::F32, [columns]);
+    let made = |graph: &mut Graph, how: Derivation| {
+        let name = graph.konst(factors).name.clone();
+        graph.add_const(Const {
+            name,
+            ty: ty.clone(),
+            source: Source::Derived(how),
+        })
+    };
+    if graph.konst(id).ty.rank() != 1 {
+        id = made(graph, Derivation::Reshape { of: id });
+    }
+    if factor != 1.0 {
+        id = made(graph, Derivation::Scale { of: id, factor });
+    }
+    id
+}
+
+/// The floats of integers with these scales.
+fn by_channel(graph: &mut Graph, of: ConstId, scales: ConstId, axis: usize) -> Value {
+    let Const { name, ty, source } = graph.konst(of).clone();
+    let shape = ty.shape;
+    let mut made = |suffix: &str, ty: Type, source: Source| {
+        graph.add_const(Const {
+            name: format!("{name}{suffix}"),
+            ty,
+            source,
+        })
+    };
+    let values = made(".values", Type::new(Elem::I8, shape.clone()), source);
+    let how = Derivation::Scaled {
+        of: [values, scales],
+    };
+    let quant = Quant::Channel { axis };
+    let channels = made(
+        ".channels",
+        Type::quantized(shape.clone(), quant),
+        Source::Derived(how),
+    );
+    let how = Derivation::Dequantize { of: channels };
+    let floats = made("", Type::new(Elem::F32, shape), Source::Derived(how));
+    graph.const_value(floats)
 }
 
 /// `matmul(x, w) · c`, before anything else was done to the product.

@@ -8,11 +8,12 @@
 use indexmap::IndexMap;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::konst::{Const, Derivation, Source};
-use packwright_ir::op::ChunkAttention;
+use packwright_ir::op::{ChunkAttention, Matmul};
 use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value, infer};
 
-use super::recipe::{self, Activations, Recipe};
+use super::integers;
+use super::recipe::{self, Activations, Layer, Recipe};
 
 /// What groups of a row are multiples of, so that a product's tile of columns holds whole ones.
 const GROUP_UNIT: usize = 16;
@@ -60,6 +61,8 @@ pub fn run_with(graph: &mut Graph, recipe: &Recipe) -> Result<usize, Diagnostics
 enum Form {
     Group(usize),
     Static,
+    WideRow,
+    WideStatic,
 }
 
 struct Quantizer<'a> {
@@ -114,26 +117,55 @@ impl Quantizer<'_> {
             return Ok(None);
         }
         let mut replaced = operands.to_vec();
-        replaced[0] = self.activation(a, &layer.name)?;
+        replaced[0] = match imported(self.graph, a) {
+            Some(quantized) => quantized,
+            None => self.activation(a, &layer)?,
+        };
         replaced[1] = self.constant(konst, usize::from(!transpose_b));
+        let columns = self.graph.ty(replaced[0]).columns();
+        if let Op::Matmul(attrs) = self.graph.op(node).clone() {
+            let parts = columns / layer.columns.max(1);
+            self.graph.set_op(node, Op::Matmul(Matmul { parts, ..attrs }));
+        }
         Ok(Some(replaced))
     }
 
-    fn activation(&mut self, value: Value, layer: &str) -> Result<Value, Diagnostics> {
-        match self.recipe.of(layer) {
+    fn activation(&mut self, value: Value, layer: &Layer) -> Result<Value, Diagnostics> {
+        let columns = self.graph.ty(value).columns();
+        let (form, op) = match self.recipe.of(layer) {
             Activations::Row { group } => {
-                let group = row_group(self.graph.ty(value).columns(), group);
-                self.value(value, Form::Group(group), Quant::Row { group })
+                let group = row_group(columns, group);
+                return self.value(value, Form::Group(group), Quant::Row { group });
             }
             Activations::Static => {
-                let scale = self.recipe.scales.get(layer).copied().ok_or_else(|| {
-                    Diagnostic::error("calibration-missing", "a static layer has no scale")
-                        .at(layer.to_owned())
-                        .help("calibrate the graph that is quantised, or give the scale in the recipe")
-                })?;
-                self.value(value, Form::Static, Quant::Tensor { scale })
+                let scale = self.scale(layer)?;
+                return self.value(value, Form::Static, Quant::Tensor { scale });
             }
-        }
+            Activations::WideRow => (
+                Form::WideRow,
+                Op::QuantizeParts {
+                    group: columns,
+                    scale: None,
+                },
+            ),
+            Activations::WideStatic => (
+                Form::WideStatic,
+                Op::QuantizeParts {
+                    group: columns,
+                    scale: Some(self.scale(layer)?),
+                },
+            ),
+        };
+        self.formed(value, form, op)
+    }
+
+    fn scale(&self, layer: &Layer) -> Result<f32, Diagnostics> {
+        self.recipe.scales.get(&layer.name).copied().ok_or_else(|| {
+            Diagnostic::error("calibration-missing", "a static layer has no scale")
+                .at(layer.name.clone())
+                .help("calibrate the graph that is quantised, or give the scale in the recipe")
+                .into()
+        })
     }
 
     fn attention(
@@ -294,11 +326,15 @@ impl Quantizer<'_> {
         if let Some(&value) = self.constants.get(&(id, axis)) {
             return value;
         }
+        let stored = integers::of(self.graph, id, axis);
         let konst = self.graph.konst(id);
         let quantized = Const {
             name: format!("{}{SUFFIX}", konst.name),
             ty: Type::quantized(konst.ty.shape.clone(), Quant::Channel { axis }),
-            source: Source::Derived(Derivation::Quantize { of: id }),
+            source: Source::Derived(match stored {
+                Some(of) => Derivation::Scaled { of },
+                None => Derivation::Quantize { of: id },
+            }),
         };
         let quantized = self.graph.add_const(quantized);
         let value = self.graph.const_value(quantized);
@@ -307,14 +343,27 @@ impl Quantizer<'_> {
     }
 
     fn value(&mut self, value: Value, form: Form, quant: Quant) -> Result<Value, Diagnostics> {
+        self.formed(value, form, Op::Quantize { quant })
+    }
+
+    fn formed(&mut self, value: Value, form: Form, op: Op) -> Result<Value, Diagnostics> {
         if let Some(&quantized) = self.values.get(&(value, form)) {
             return Ok(quantized);
         }
         let origin = self.graph.origin_of(value.node);
-        let node = infer::add(self.graph, Op::Quantize { quant }, &[value], origin)?;
+        let node = infer::add(self.graph, op, &[value], origin)?;
         self.values.insert((value, form), node.into());
         Ok(node.into())
     }
+}
+
+/// The integers behind a value that a model brings quantised.
+fn imported(graph: &Graph, value: Value) -> Option<Value> {
+    let quantized = match graph.op(value.node) {
+        Op::Dequantize { .. } => graph.operand(value.node, 0)?,
+        _ => return None,
+    };
+    matches!(graph.op(quantized.node), Op::Quantize { .. }).then_some(quantized)
 }
 
 /// Narrows the stream to f16: floats that follow from embeddings, products, attention or norms.

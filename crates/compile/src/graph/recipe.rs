@@ -6,6 +6,9 @@ use packwright_ir::{Graph, NodeId, Op, Value};
 
 /// Longest group of a row that has a scale of its own, unless a recipe says otherwise.
 pub const GROUP: usize = 64;
+/// Longest group of the rows that narrowing products read: such rows are quantised as their columns are made,
+/// and the more of them share a scale, the less the plan is cut.
+pub const HIDDEN_GROUP: usize = 256;
 /// Shortest group that a recipe may ask for: what a vector of the machine holds.
 pub const SHORTEST_GROUP: usize = 16;
 
@@ -14,6 +17,8 @@ pub const SHORTEST_GROUP: usize = 16;
 pub struct Recipe {
     /// For layers that are not named.
     pub default: Activations,
+    /// Longest group in front of products that make rows narrower, where the default has groups.
+    pub hidden_group: usize,
     /// By the name of the weights that a product reads.
     pub layers: IndexMap<String, Activations>,
     /// Scales of static layers, by the name of the weights.
@@ -29,6 +34,29 @@ pub enum Activations {
     Row { group: usize },
     /// One scale for the tensor, fixed.
     Static,
+    /// Sixteen bits in two parts of eight, each with a scale a row, found at run time.
+    WideRow,
+    /// Sixteen bits in two parts of eight with fixed scales.
+    WideStatic,
+}
+
+impl Activations {
+    /// Whether scales are fixed.
+    pub const fn is_fixed(self) -> bool {
+        match self {
+            Activations::Static | Activations::WideStatic => true,
+            Activations::Row { .. } | Activations::WideRow => false,
+        }
+    }
+
+    /// The same with sixteen bits; `None` where it has them.
+    pub const fn wider(self) -> Option<Self> {
+        match self {
+            Activations::Row { .. } => Some(Activations::WideRow),
+            Activations::Static => Some(Activations::WideStatic),
+            Activations::WideRow | Activations::WideStatic => None,
+        }
+    }
 }
 
 impl Default for Activations {
@@ -41,6 +69,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             default: Activations::default(),
+            hidden_group: HIDDEN_GROUP,
             layers: IndexMap::new(),
             scales: IndexMap::new(),
             seed: 0,
@@ -49,17 +78,23 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// A recipe that fixes all scales.
+    /// A recipe that fixes all scales; one scale for a tensor needs sixteen bits, since outliers move its steps.
     pub fn fixed() -> Self {
         Self {
-            default: Activations::Static,
+            default: Activations::WideStatic,
             ..Self::default()
         }
     }
 
     /// What a layer gets.
-    pub fn of(&self, layer: &str) -> Activations {
-        self.layers.get(layer).copied().unwrap_or(self.default)
+    pub fn of(&self, layer: &Layer) -> Activations {
+        match (self.layers.get(&layer.name), self.default) {
+            (Some(&own), _) => own,
+            (None, Activations::Row { .. }) if layer.narrows() => Activations::Row {
+                group: self.hidden_group,
+            },
+            (None, default) => default,
+        }
     }
 }
 
@@ -73,6 +108,15 @@ pub struct Layer {
     pub input: Value,
     /// Elements of a row of its input.
     pub columns: usize,
+    /// Elements of a row of its result.
+    pub results: usize,
+}
+
+impl Layer {
+    /// Whether the product makes rows narrower.
+    pub fn narrows(&self) -> bool {
+        self.columns > self.results
+    }
 }
 
 /// What products with constant weights are called, in order of ids, before they are quantised and after.
@@ -83,13 +127,13 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
 
 /// The layer that a node is.
 pub fn layer(graph: &Graph, node: NodeId) -> Option<Layer> {
-    if !matches!(graph.op(node), Op::Matmul(_)) {
+    let Op::Matmul(attrs) = graph.op(node) else {
         return None;
-    }
+    };
     let operands = graph.operands(node);
     let weights = graph.as_const(operands[1])?;
     let name = &graph.konst(weights).name;
-    let columns = graph.ty(operands[0]).columns();
+    let columns = graph.ty(operands[0]).columns() / attrs.parts.max(1);
     if graph.ty(operands[1]).rank() != 2 || columns == 1 || graph.as_const(operands[0]).is_some() {
         return None;
     }
@@ -101,5 +145,6 @@ pub fn layer(graph: &Graph, node: NodeId) -> Option<Layer> {
         node,
         input: operands[0],
         columns,
+        results: graph.types(node)[0].columns(),
     })
 }

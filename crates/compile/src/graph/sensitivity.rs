@@ -2,19 +2,21 @@
 //!
 //! [`distance`] compares a quantised graph with the floats that it came from, at every product and at the
 //! results. [`own_errors`] says what rounding the input of one product alone does to its result, and
-//! [`raise`] gives the worst layers shorter groups.
+//! [`raise`] gives the worst layers sixteen bits.
 
 use indexmap::IndexMap;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::{self, konst as values};
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{Graph, Op, Value};
-use packwright_numerics::quant::{dequantize_dynamic_row, quantize_dynamic_row};
+use packwright_numerics::quant::{
+    Scale, dequantize, dequantize_dynamic_row, quantize, quantize_dynamic_row, quantize_parts_row,
+};
 use rayon::prelude::*;
 
 use super::calibrate::Sample;
 use super::quantize::row_group;
-use super::recipe::{self, Activations, Recipe, SHORTEST_GROUP};
+use super::recipe::{self, Activations, Layer, Recipe};
 
 /// Sums over the elements of a tensor, sample after sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -161,7 +163,7 @@ pub fn own_errors(
                     continue;
                 };
                 let x = attended_rows(tensor, seen.as_deref());
-                let rounded = rounded(&x, layer.columns, recipe.of(&layer.name));
+                let rounded = rounded(&x, layer, recipe);
                 let error = errors.entry(layer.name.clone()).or_default();
                 let meant = product(&x, &weights, layer.columns);
                 let found = product(&rounded, &weights, layer.columns);
@@ -216,11 +218,24 @@ fn product(x: &[f32], channels: &[f32], k: usize) -> Vec<f32> {
 }
 
 /// Rows as they come back from int8.
-fn rounded(x: &[f32], columns: usize, activations: Activations) -> Vec<f32> {
-    let group = match activations {
-        Activations::Row { group } => row_group(columns, group),
-        Activations::Static => x.len().max(1),
-    };
+fn rounded(x: &[f32], layer: &Layer, recipe: &Recipe) -> Vec<f32> {
+    let scale = recipe.scales.get(&layer.name).copied();
+    let wide = |scale: Option<f32>| two_parts(x, layer.columns, scale);
+    match recipe.of(layer) {
+        Activations::Row { group } => one_part(x, row_group(layer.columns, group)),
+        Activations::Static => match scale {
+            Some(step) => x
+                .iter()
+                .map(|&x| dequantize(quantize(x, Scale::fixed(step).inverse), step))
+                .collect(),
+            None => one_part(x, x.len().max(1)),
+        },
+        Activations::WideRow => wide(None),
+        Activations::WideStatic => wide(scale),
+    }
+}
+
+fn one_part(x: &[f32], group: usize) -> Vec<f32> {
     let mut q = vec![0i8; x.len()];
     let mut steps = vec![0.0; x.len() / group.max(1)];
     let mut back = vec![0.0; x.len()];
@@ -229,34 +244,35 @@ fn rounded(x: &[f32], columns: usize, activations: Activations) -> Vec<f32> {
     back
 }
 
-/// Gives the layers with the largest errors shorter groups: a quarter of those that can have them, at least
-/// one. Static layers get groups first. Returns how many were raised.
+fn two_parts(x: &[f32], columns: usize, scale: Option<f32>) -> Vec<f32> {
+    let (mut q, mut steps) = (vec![0i8; 2 * columns], [0.0; 2]);
+    let mut lost = vec![0.0; columns];
+    let mut back = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(columns.max(1)) {
+        quantize_parts_row(row, scale, &mut lost, &mut q, &mut steps);
+        let (main, rest) = q.split_at(columns);
+        let parts = main.iter().zip(rest);
+        back.extend(parts.map(|(&m, &r)| dequantize(m, steps[0]) + dequantize(r, steps[1])));
+    }
+    back
+}
+
+/// Gives the layers with the largest errors sixteen bits: a quarter of those that can have them, at least
+/// one. Returns how many were raised.
 pub fn raise(graph: &Graph, recipe: &mut Recipe, errors: &IndexMap<String, Error>) -> usize {
-    let columns: IndexMap<String, usize> = recipe::layers(graph)
-        .into_iter()
-        .map(|layer| (layer.name, layer.columns))
-        .collect();
-    let next = |name: &str| match recipe.of(name) {
-        Activations::Static => Some(recipe::GROUP),
-        Activations::Row { group } => {
-            let group = row_group(*columns.get(name)?, group);
-            let shorter = row_group(*columns.get(name)?, group / 2);
-            (group / 2 >= SHORTEST_GROUP && shorter < group).then_some(group / 2)
-        }
-    };
-    let mut candidates: Vec<(f64, &String, usize)> = errors
-        .iter()
-        .filter_map(|(name, error)| Some((error.relative(), name, next(name)?)))
+    let layers = recipe::layers(graph).into_iter();
+    let mut candidates: Vec<(f64, String, Activations)> = layers
+        .filter_map(|layer| {
+            let error = errors.get(&layer.name)?.relative();
+            let wider = recipe.of(&layer).wider()?;
+            Some((error, layer.name, wider))
+        })
         .collect();
     candidates.sort_by(|a, b| b.0.total_cmp(&a.0));
+    candidates.dedup_by(|a, b| a.1 == b.1);
     let count = candidates.len().div_ceil(4);
-    let raised: Vec<_> = candidates
-        .into_iter()
-        .take(count)
-        .map(|(_, name, group)| (name.clone(), group))
-        .collect();
-    for (name, group) in raised {
-        recipe.layers.insert(name, Activations::Row { group });
+    for (_, name, wider) in candidates.into_iter().take(count) {
+        recipe.layers.insert(name, wider);
     }
     count
 }

@@ -82,6 +82,7 @@ fn representative(
                 | Derivation::Expand { of }
                 | Derivation::Slice { of, .. }
                 | Derivation::Quantize { of }
+                | Derivation::Dequantize { of }
                 | Derivation::Rest { of, .. }
                 | Derivation::Scale { of, .. } => *of = representative(graph, *of, kept, first),
                 Derivation::Scaled { of } => {

@@ -103,8 +103,9 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 .root_of(*node)
                 .map_or(2, |r| u64::from(scene.storage.root(r).elem.bytes()));
             let rows = segment.block_rows as u64;
-            // Columns on their way to be quantised or written out, and the scale of a statically
-            // quantised operand.
+            // Columns on their way to be quantised or written out, the scale of a statically quantised
+            // operand, and the partial sums of one that comes in parts.
+            let parted = is_parted(scene.graph, *node);
             vec![
                 if quantize.is_some() || drained(scene, *node).is_some() {
                     rows * chunk * elem
@@ -112,6 +113,11 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                     0
                 },
                 4,
+                if parted {
+                    rows * chunk.min(PARTED_COLUMNS as u64) * 4
+                } else {
+                    0
+                },
             ]
         }
         Stage::Attention { node } => {
@@ -140,6 +146,14 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
     }
 }
 
+/// Most columns of a product of parts whose partial sums are kept at once.
+pub const PARTED_COLUMNS: usize = 64;
+
+/// Whether the rows that a product reads come in parts.
+fn is_parted(graph: &Graph, node: NodeId) -> bool {
+    matches!(graph.op(node), Op::Matmul(attrs) if attrs.parts > 1)
+}
+
 /// Scratch of a chain of row-wise nodes: gathered rows of each table, sums, and the chained values.
 fn row_scratch(scene: &Scene<'_>, nodes: &[NodeId]) -> Vec<u64> {
     let mut parts = Vec::new();
@@ -161,6 +175,11 @@ fn row_scratch(scene: &Scene<'_>, nodes: &[NodeId]) -> Vec<u64> {
             if *tables > 1 {
                 parts.push(rows * columns * 4);
             }
+        }
+        if let Op::QuantizeParts { .. } = scene.graph.op(node) {
+            // What the first part has lost.
+            let columns = scene.graph.types(node)[0].columns() as u64 / 2;
+            parts.push(rows * columns * 4);
         }
         if position + 1 < nodes.len()
             && let Some(root) = scene.storage.root_of(node)
@@ -369,7 +388,7 @@ fn fused_group(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
             (*group <= 512).then_some(*group)
         }
         Op::Quantize {
-            quant: packwright_ir::Quant::Tensor { .. },
+            quant: packwright_ir::Quant::Tensor { .. } | packwright_ir::Quant::Affine { .. },
         } => Some(1),
         _ => None,
     }

@@ -124,7 +124,7 @@ fn fused_quantize(graph: &Graph, matmul: NodeId) -> Option<NodeId> {
             quant: Quant::Row { group },
         } if *group <= WIDEST_FUSED_GROUP => Some(*user),
         Op::Quantize {
-            quant: Quant::Tensor { .. },
+            quant: Quant::Tensor { .. } | Quant::Affine { .. },
         } => Some(*user),
         _ => None,
     }
@@ -155,6 +155,7 @@ fn is_row_wise(graph: &Graph, node: NodeId) -> bool {
         | Op::LayerNorm { .. }
         | Op::RmsNorm { .. }
         | Op::Quantize { .. }
+        | Op::QuantizeParts { .. }
         | Op::Rotary { .. } => true,
         op @ (Op::Unary(_) | Op::Binary(_) | Op::Cast { .. }) => {
             let ty = &graph.types(node)[0];

@@ -54,9 +54,13 @@ impl Grower {
             _ => {
                 let x = self.floats(1);
                 let group = self.graph.ty(x).columns().max(1);
-                let quant = match self.choose(3) {
+                let quant = match self.choose(4) {
                     0 => Quant::Tensor {
                         scale: self.float().abs().max(1e-6),
+                    },
+                    3 => Quant::Affine {
+                        scale: self.float().abs().max(1e-6),
+                        zero: self.choose(256) as u8 as i8,
                     },
                     1 => Quant::Row {
                         group: if group == 4 { 2 } else { group },
@@ -248,7 +252,8 @@ impl Grower {
     }
 
     fn matmul(&mut self) -> (Op, Vec<Value>) {
-        let attrs = Matmul {
+        let mut attrs = Matmul {
+            parts: 1,
             transpose_b: self.coin(),
             alpha: if self.coin() { 1.0 } else { self.float() },
             bias: self.coin(),
@@ -266,7 +271,9 @@ impl Grower {
             ([8, 9], 1)
         };
         let mut operands = if self.coin() {
-            let a = self.value(Type::quantized([2, 4, 8], Quant::Row { group: 4 }));
+            attrs.parts = 1 + self.choose(2);
+            let width = 8 * attrs.parts;
+            let a = self.value(Type::quantized([2, 4, width], Quant::Row { group: 4 }));
             vec![
                 a,
                 self.value(Type::quantized(b_shape, Quant::Channel { axis })),

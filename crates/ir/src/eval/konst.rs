@@ -59,6 +59,7 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
             ))?;
             quantize::quantize(&value(graph, *of)?, quant)
         }
+        Derivation::Dequantize { of } => quantize::to_floats(&value(graph, *of)?, ty.elem),
         Derivation::Scaled {
             of: [values, scales],
         } => Tensor {
@@ -128,6 +129,7 @@ pub fn quantized_channels(
         | Derivation::Reshape { .. }
         | Derivation::Expand { .. }
         | Derivation::Slice { .. }
+        | Derivation::Dequantize { .. }
         | Derivation::Rest { .. }
         | Derivation::Concat { .. }
         | Derivation::Scale { .. } => return Err(unsupported),

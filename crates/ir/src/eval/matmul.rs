@@ -27,7 +27,7 @@ pub(super) fn function(activation: Option<Activation>) -> Function {
 pub(super) fn matmul(attrs: &Matmul, x: &[&Tensor], ty: &Type) -> Result<Tensor, EvalError> {
     let (a, b) = (x[0], x[1]);
     let (m, n) = (ty.shape[ty.rank() - 2], ty.shape[ty.rank() - 1]);
-    let k = a.shape()[a.shape().len() - 1];
+    let k = a.shape()[a.shape().len() - 1] / attrs.parts.max(1);
     let batch = &ty.shape[..ty.rank() - 2];
     let matrices: usize = batch.iter().product();
     let index = |t: &Tensor| {
@@ -78,6 +78,10 @@ enum Product<'a> {
         b: Vec<i8>,
         k: usize,
         n: usize,
+        /// Parts of `k` elements in a row of `a`.
+        parts: usize,
+        /// What the zero point of `a` adds to the sum with each column of `b`; empty where it is 0.
+        excess: Vec<i32>,
         steps: Steps<'a>,
         columns: Columns<'a>,
     },
@@ -122,17 +126,27 @@ impl<'a> Product<'a> {
             Some(Quant::Tensor { scale }) => Columns::All(scale),
             Some(Quant::Channel { .. }) => Columns::Shared(&b.scales),
             Some(Quant::Row { group }) if group == k => Columns::Each(&b.scales),
-            Some(Quant::Row { .. }) | None => {
+            Some(Quant::Affine { .. } | Quant::Row { .. }) | None => {
                 return Err(EvalError::Unsupported(
                     "the second factor has scales within a sum",
                 ));
             }
         };
+        let qb = columns_first(qb.iter().copied().collect(), attrs.transpose_b, k, n);
+        let excess = match a.quant {
+            Some(Quant::Affine { zero, .. }) if zero != 0 => qb
+                .chunks_exact(k.max(1))
+                .map(|column| i32::from(zero) * column.iter().map(|&b| i32::from(b)).sum::<i32>())
+                .collect(),
+            _ => Vec::new(),
+        };
         Ok(Product::Int {
             a: qa.iter().copied().collect(),
-            b: columns_first(qb.iter().copied().collect(), attrs.transpose_b, k, n),
+            b: qb,
             k,
             n,
+            parts: attrs.parts,
+            excess,
             steps: steps(a)?,
             columns,
         })
@@ -151,14 +165,23 @@ impl<'a> Product<'a> {
                 }
             }
             Product::Int {
-                a, b, k, n, steps, ..
+                a,
+                b,
+                k,
+                n,
+                parts,
+                excess,
+                steps,
+                ..
             } => {
-                let a = &a[row * k..(row + 1) * k];
-                for (y, b) in y
-                    .iter_mut()
-                    .zip(b[matrix * n * k..].chunks_exact((*k).max(1)))
-                {
-                    *y = steps.sum(row, a, b);
+                let width = k * parts;
+                let a = &a[row * width..(row + 1) * width];
+                let columns = b[matrix * n * k..].chunks_exact((*k).max(1));
+                for (column, (y, b)) in y.iter_mut().zip(columns).enumerate() {
+                    *y = match (excess.get(matrix * n + column), steps) {
+                        (Some(excess), Steps::All(step)) => (dot_i8(a, b) - excess) as f32 * step,
+                        _ => steps.sum(row, a, b),
+                    };
                 }
             }
         }
@@ -184,7 +207,9 @@ impl Steps<'_> {
             Steps::Each { scales, groups } => {
                 let group = a.len() / groups;
                 let steps = &scales[row * groups..(row + 1) * groups];
-                let mut parts = a.chunks_exact(group).zip(b.chunks_exact(group)).zip(steps);
+                // Every part of a row meets all of `b`.
+                let b = b.chunks_exact(group).cycle();
+                let mut parts = a.chunks_exact(group).zip(b).zip(steps);
                 let mut product = || {
                     parts
                         .next()
@@ -203,7 +228,7 @@ impl Steps<'_> {
 /// The scales of a first factor.
 pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
     match a.quant {
-        Some(Quant::Tensor { scale }) => Ok(Steps::All(scale)),
+        Some(Quant::Tensor { scale } | Quant::Affine { scale, .. }) => Ok(Steps::All(scale)),
         Some(Quant::Row { group }) => {
             let columns = a.shape().last().copied().unwrap_or(1);
             Ok(Steps::Each {

@@ -134,7 +134,7 @@ pub(super) fn concat(parts: &[&Tensor], axis: usize, ty: &Type) -> Tensor {
             join(&scales, axis).iter().copied().collect()
         }
         Some(Quant::Channel { .. }) => parts.iter().flat_map(|p| p.scales.clone()).collect(),
-        Some(Quant::Tensor { .. }) | None => Vec::new(),
+        Some(Quant::Tensor { .. } | Quant::Affine { .. }) | None => Vec::new(),
     };
     Tensor {
         data,

@@ -1,7 +1,8 @@
 //! From real numbers to i8 and back.
 
 use packwright_numerics::quant::{
-    Scale, dequantize, quantize as quantize_one, quantize_dynamic_row, quantize_row,
+    Scale, dequantize, dequantize_affine, quantize as quantize_one, quantize_affine_row,
+    quantize_dynamic_row, quantize_parts_row, quantize_row,
 };
 use packwright_numerics::reduce::amax;
 
@@ -17,6 +18,9 @@ pub(super) fn quantize(x: &Tensor, quant: Quant) -> Tensor {
     let mut scales = Vec::new();
     match quant {
         Quant::Tensor { scale } => quantize_row(&values, Scale::fixed(scale).inverse, &mut q),
+        Quant::Affine { scale, zero } => {
+            quantize_affine_row(&values, scale, zero, &mut q);
+        }
         Quant::Row { group } => {
             // Groups do not cross rows, so the tensor is one long row of groups.
             scales = vec![0.0; values.len() / group];
@@ -48,6 +52,31 @@ pub(super) fn quantize(x: &Tensor, quant: Quant) -> Tensor {
     }
 }
 
+/// Quantises in two parts side by side.
+pub(super) fn quantize_parts(x: &Tensor, group: usize, scale: Option<f32>) -> Tensor {
+    let values = lanes::floats(x);
+    let k = x.shape().last().copied().unwrap_or(1);
+    let rows = values.len() / k.max(1);
+    let groups = 2 * k / group.max(1);
+    let (mut q, mut scales) = (vec![0i8; 2 * values.len()], vec![0.0; rows * groups]);
+    let mut lost = vec![0.0; k];
+    let parts = q
+        .chunks_exact_mut((2 * k).max(1))
+        .zip(scales.chunks_exact_mut(groups.max(1)));
+    for (row, (q, steps)) in values.chunks_exact(k.max(1)).zip(parts) {
+        quantize_parts_row(row, scale, &mut lost, q, steps);
+    }
+    let mut shape = x.shape().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = 2 * k;
+    }
+    Tensor {
+        data: Data::I8(array(&shape, q)),
+        quant: Some(Quant::Row { group }),
+        scales,
+    }
+}
+
 /// The real numbers that i8 values stand for.
 pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
     let Data::I8(q) = &x.data else {
@@ -57,6 +86,9 @@ pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
     match x.quant {
         None => q.map(f32::from).collect(),
         Some(Quant::Tensor { scale }) => q.map(|q| dequantize(q, scale)).collect(),
+        Some(Quant::Affine { scale, zero }) => {
+            q.map(|q| dequantize_affine(q, scale, zero)).collect()
+        }
         Some(Quant::Row { group }) => q
             .enumerate()
             .map(|(i, q)| dequantize(q, x.scales[i / group]))

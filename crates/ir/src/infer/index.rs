@@ -15,7 +15,7 @@ pub(super) fn gather(table: &Type, indices: &Type, axis: usize) -> Result<Type, 
     shape.extend(&indices.shape);
     shape.extend(&table.shape[axis + 1..]);
     match table.quant {
-        None | Some(Quant::Tensor { .. }) => Ok(Type {
+        None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => Ok(Type {
             elem: table.elem,
             shape,
             quant: table.quant,

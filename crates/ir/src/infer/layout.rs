@@ -25,7 +25,7 @@ pub(super) fn reshape(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
         ));
     }
     match x.quant {
-        None | Some(Quant::Tensor { .. }) => Ok(result),
+        None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => Ok(result),
         Some(Quant::Row { .. }) if result.columns() == x.columns() && !shape.is_empty() => {
             Ok(result)
         }
@@ -49,7 +49,7 @@ pub(super) fn transpose(x: &Type, perm: &[usize]) -> Result<Type, Diagnostic> {
         ));
     }
     let quant = match x.quant {
-        None | Some(Quant::Tensor { .. }) => x.quant,
+        None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => x.quant,
         Some(Quant::Row { .. }) if perm.last() == Some(&(x.rank() - 1)) => x.quant,
         Some(Quant::Row { .. }) => return Err(split(x, "the last axis must stay last")),
         Some(Quant::Channel { axis }) => perm
@@ -74,7 +74,7 @@ pub(super) fn expand(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
     }
     let added = shape.len() - x.rank();
     let quant = match x.quant {
-        None | Some(Quant::Tensor { .. }) => x.quant,
+        None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => x.quant,
         Some(Quant::Row { .. }) if shape.last() == x.shape.last() => x.quant,
         Some(Quant::Row { .. }) => return Err(split(x, "the last axis must stay")),
         Some(Quant::Channel { axis }) if shape[axis + added] == x.shape[axis] => {
@@ -130,7 +130,10 @@ pub(super) fn concat(parts: &[&Type], axis: usize) -> Result<Type, Diagnostic> {
         Some(Quant::Channel { axis: scaled }) if scaled != axis && parts.len() > 1 => {
             Err(split(first, "only its own axis can be joined"))
         }
-        None | Some(Quant::Tensor { .. } | Quant::Row { .. } | Quant::Channel { .. }) => Ok(result),
+        None
+        | Some(
+            Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. } | Quant::Channel { .. },
+        ) => Ok(result),
     }
 }
 

@@ -17,11 +17,19 @@ pub(super) fn matmul(attrs: &Matmul, operands: &[&Type]) -> Result<Type, Diagnos
     } else {
         (tail_b[0], tail_b[1])
     };
-    if tail_a[1] != k {
+    if attrs.parts == 0 || (attrs.parts > 1 && !matches!(a.quant, Some(Quant::Row { .. }))) {
+        let message = format!("{} parts of {a}: only rows with scales come in parts", attrs.parts);
+        return Err(Diagnostic::error("attribute-range", message));
+    }
+    if Some(tail_a[1]) != k.checked_mul(attrs.parts) {
+        let parts = match attrs.parts {
+            1 => String::new(),
+            parts => format!(" in {parts} parts"),
+        };
         return Err(Diagnostic::error(
             "inner-dims-agree",
             format!(
-                "{a} has {} columns, {b} has {k} rows to meet them",
+                "{a} has {} columns{parts}, {b} has {k} rows to meet them",
                 tail_a[1]
             ),
         ));
@@ -193,12 +201,16 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
     } else {
         b.rank() - 1
     };
-    let a_fits = matches!(a.quant, Some(Quant::Tensor { .. } | Quant::Row { .. }));
+    let a_fits = match a.quant {
+        Some(Quant::Tensor { .. } | Quant::Affine { .. }) => true,
+        Some(Quant::Row { group }) => k.is_multiple_of(group.max(1)),
+        Some(Quant::Channel { .. }) | None => false,
+    };
     let b_fits = match b.quant {
         Some(Quant::Tensor { .. }) => true,
         Some(Quant::Row { group }) => attrs.transpose_b && group == k,
         Some(Quant::Channel { axis }) => axis == n_axis,
-        None => false,
+        Some(Quant::Affine { .. }) | None => false,
     };
     if !a_fits || !b_fits {
         return Err(
@@ -208,10 +220,15 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
             ),
         );
     }
-    if k > LONGEST_SUM {
+    // Less a zero point, an element of `a` takes a bit more.
+    let longest = match a.quant {
+        Some(Quant::Affine { .. }) => LONGEST_SUM / 2,
+        _ => LONGEST_SUM,
+    };
+    if k > longest {
         return Err(Diagnostic::unsupported(
             "inner-dim-limit",
-            format!("sums of {k} products of i8 may leave i32; {LONGEST_SUM} is the most"),
+            format!("sums of {k} products of i8 may leave i32; {longest} is the most"),
         ));
     }
     Ok(())
@@ -239,7 +256,7 @@ pub(super) fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic
             "groups-stay-whole",
             format!("the groups of {ty} do not divide heads of {width}"),
         )),
-        None | Some(Quant::Channel { .. }) => Err(Diagnostic::error(
+        None | Some(Quant::Channel { .. } | Quant::Affine { .. }) => Err(Diagnostic::error(
             "factors-fit",
             format!("attention cannot work on {ty}"),
         )

@@ -12,6 +12,29 @@ pub(super) fn quantize(x: &Type, quant: Quant) -> Result<Type, Diagnostic> {
     Ok(result)
 }
 
+/// i8 in twice the columns of the operand.
+pub(super) fn quantize_parts(
+    x: &Type,
+    group: usize,
+    scale: Option<f32>,
+) -> Result<Type, Diagnostic> {
+    check_float(x)?;
+    let mut shape = x.shape.clone();
+    match shape.last_mut() {
+        Some(last) => *last = last.saturating_mul(2),
+        None => return Err(Diagnostic::error("quant-fits", format!("{x} has no rows"))),
+    }
+    let whole = scale.is_none() || group == x.columns();
+    let positive = scale.is_none_or(|scale| scale.is_finite() && scale > 0.0);
+    if group == 0 || !x.columns().is_multiple_of(group) || !whole || !positive {
+        let message = format!("{x} in groups of {group}: a fixed scale is positive, for whole rows");
+        return Err(Diagnostic::error("quant-fits", message));
+    }
+    let result = Type::quantized(shape, Quant::Row { group });
+    super::within_limit(&result)?;
+    Ok(result)
+}
+
 /// Floats in the operand's shape.
 pub(super) fn dequantize(x: &Type, to: Elem) -> Result<Type, Diagnostic> {
     if x.quant.is_none() {
@@ -37,7 +60,9 @@ pub fn fits(ty: &Type) -> Result<(), Diagnostic> {
     let problem = match ty.quant {
         None => return Ok(()),
         Some(_) if ty.elem != Elem::I8 => "only i8 can be quantised",
-        Some(Quant::Tensor { scale }) if !(scale.is_finite() && scale > 0.0) => {
+        Some(Quant::Tensor { scale } | Quant::Affine { scale, .. })
+            if !(scale.is_finite() && scale > 0.0) =>
+        {
             "the scale must be positive and finite"
         }
         Some(Quant::Row { .. }) if ty.rank() == 0 => "a scalar has no rows",
@@ -45,7 +70,9 @@ pub fn fits(ty: &Type) -> Result<(), Diagnostic> {
             "the group must divide the last axis"
         }
         Some(Quant::Channel { axis }) if axis >= ty.rank() => "there is no such axis",
-        Some(Quant::Tensor { .. } | Quant::Row { .. } | Quant::Channel { .. }) => return Ok(()),
+        Some(
+            Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. } | Quant::Channel { .. },
+        ) => return Ok(()),
     };
     Err(Diagnostic::error("quant-fits", format!("{ty}: {problem}")))
 }

@@ -122,6 +122,7 @@ impl Op {
             Op::Cache => "cache",
             Op::Rotary { .. } => "rotary",
             Op::Quantize { .. } => "quantize",
+            Op::QuantizeParts { .. } => "quantize_parts",
             Op::Dequantize { .. } => "dequantize",
         }
     }

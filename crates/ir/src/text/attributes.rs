@@ -58,15 +58,23 @@ impl Attribute for Activation {
     }
 }
 
-/// A quantisation by its word (`scale`, `row`, `channel`), if brackets follow.
+/// A quantisation by its word (`scale`, `affine`, `row`, `channel`), if brackets follow.
 pub(super) fn quant(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>, Problem> {
-    if !matches!(word, "scale" | "row" | "channel") || !cursor.eat('(') {
+    if !matches!(word, "scale" | "affine" | "row" | "channel") || !cursor.eat('(') {
         return Ok(None);
     }
     let quant = match word {
         "scale" => Quant::Tensor {
             scale: cursor.number()?,
         },
+        "affine" => {
+            let scale = cursor.number()?;
+            cursor.expect(',')?;
+            Quant::Affine {
+                scale,
+                zero: cursor.number()?,
+            }
+        }
         "row" => Quant::Row {
             group: cursor.number()?,
         },

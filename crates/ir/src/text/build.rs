@@ -404,6 +404,7 @@ fn sources_mut(source: &mut Source) -> &mut [ConstId] {
             | Derivation::Expand { of }
             | Derivation::Slice { of, .. }
             | Derivation::Quantize { of }
+            | Derivation::Dequantize { of }
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_mut(of),
             Derivation::Concat { of, .. } => of,

@@ -82,9 +82,13 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
         ),
         Op::Quantize { quant } => vec![match quant {
             Quant::Tensor { scale } => format!("scale({scale:?})"),
+            Quant::Affine { scale, zero } => format!("affine({scale:?}, {zero})"),
             Quant::Row { group } => format!("row({group})"),
             Quant::Channel { axis } => format!("channel({axis})"),
         }],
+        Op::QuantizeParts { group, scale } => std::iter::once(format!("group={group}"))
+            .chain(scale.map(|scale| format!("step={scale:?}")))
+            .collect(),
     }
 }
 
@@ -191,6 +195,10 @@ pub(super) fn operator(
         "quantize" => Op::Quantize {
             quant: quant(attrs)?,
         },
+        "quantize_parts" => Op::QuantizeParts {
+            group: attrs.need("group")?,
+            scale: attrs.take("step")?,
+        },
         "dequantize" => Op::Dequantize {
             to: attrs.need("to")?,
         },
@@ -204,6 +212,9 @@ pub(super) fn operator(
 fn matmul_attributes(attrs: &Matmul) -> Vec<String> {
     let usual = Matmul::default();
     let mut attributes = with_flags(vec![], [("transpose_b", &attrs.transpose_b)]);
+    if attrs.parts != usual.parts {
+        attributes.push(format!("parts={}", attrs.parts));
+    }
     if attrs.alpha.to_bits() != usual.alpha.to_bits() {
         attributes.push(format!("alpha={:?}", attrs.alpha));
     }
@@ -218,6 +229,7 @@ fn matmul(attrs: &mut Attributes) -> Result<Matmul, Problem> {
     let usual = Matmul::default();
     Ok(Matmul {
         transpose_b: attrs.flag("transpose_b")?,
+        parts: attrs.take("parts")?.unwrap_or(usual.parts),
         alpha: attrs.take("alpha")?.unwrap_or(usual.alpha),
         bias: attrs.flag("bias")?,
         activation: attrs.take("activation")?,

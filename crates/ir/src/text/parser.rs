@@ -218,6 +218,7 @@ fn derivation(word: &str, column: usize, cursor: &mut Cursor<'_>) -> Result<Deri
             axis: attrs.need("axis")?,
         },
         ("quantize", &[of]) => Derivation::Quantize { of },
+        ("dequantize", &[of]) => Derivation::Dequantize { of },
         ("scaled", &[values, scales]) => Derivation::Scaled {
             of: [values, scales],
         },
@@ -229,7 +230,11 @@ fn derivation(word: &str, column: usize, cursor: &mut Cursor<'_>) -> Result<Deri
             let message = "`scaled` takes two constants: values and scales".to_owned();
             return Err(Problem::new(column, "operand-count", message));
         }
-        ("transpose" | "reshape" | "expand" | "slice" | "quantize" | "rest" | "scale", _) => {
+        (
+            "transpose" | "reshape" | "expand" | "slice" | "quantize" | "dequantize" | "rest"
+            | "scale",
+            _,
+        ) => {
             let message = format!("`{word}` takes one constant");
             return Err(Problem::new(column, "operand-count", message));
         }

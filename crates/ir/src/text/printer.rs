@@ -121,6 +121,7 @@ fn derived(derivation: &Derivation) -> String {
         Derivation::Concat { axis, .. } if of.is_empty() => format!("concat axis={axis}"),
         Derivation::Concat { axis, .. } => format!("concat {of} axis={axis}"),
         Derivation::Quantize { .. } => format!("quantize {of}"),
+        Derivation::Dequantize { .. } => format!("dequantize {of}"),
         Derivation::Scaled { .. } => format!("scaled {of}"),
         Derivation::Scale { factor, .. } => format!("scale {of} factor={factor:?}"),
     }

@@ -53,7 +53,7 @@ fn check_bytes(ty: &Type, found: usize) -> Result<(), Diagnostic> {
         ));
     }
     match ty.quant {
-        None | Some(Quant::Tensor { .. }) => Ok(()),
+        None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => Ok(()),
         Some(Quant::Row { .. } | Quant::Channel { .. }) => Err(Diagnostic::error(
             "const-scales",
             format!("nothing says the scales of {ty}"),
@@ -128,13 +128,14 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
         ),
         Derivation::Quantize { of } => match ty.quant {
             Some(quant @ Quant::Channel { .. }) => (Op::Quantize { quant }, vec![source(of)?]),
-            None | Some(Quant::Tensor { .. } | Quant::Row { .. }) => {
+            None | Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. }) => {
                 return Err(Diagnostic::error(
                     "quant-fits",
                     format!("{ty} is not quantised with a scale for each index of an axis"),
                 ));
             }
         },
+        Derivation::Dequantize { of } => (Op::Dequantize { to: ty.elem }, vec![source(of)?]),
         Derivation::Scaled {
             of: [values, scales],
         } => return scaled(ty, source(values)?, source(scales)?),
@@ -161,7 +162,7 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
 fn scaled(ty: &Type, values: &Type, scales: &Type) -> Result<Type, Diagnostic> {
     let channels = match ty.quant {
         Some(Quant::Channel { axis }) => ty.shape.get(axis).copied(),
-        None | Some(Quant::Tensor { .. } | Quant::Row { .. }) => None,
+        None | Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. }) => None,
     };
     let plain = values.elem == Elem::I8 && values.quant.is_none();
     let fits = channels.is_some_and(|n| *scales == Type::new(Elem::F32, [n]));

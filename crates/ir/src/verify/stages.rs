@@ -111,6 +111,7 @@ fn lowerable(op: &Op) -> bool {
         | Op::Cache
         | Op::Rotary { .. }
         | Op::Quantize { .. }
+        | Op::QuantizeParts { .. }
         | Op::Dequantize { .. }
         | Op::CumSum { .. }
         | Op::Reduce { .. } => true,

@@ -2,7 +2,7 @@
 
 use super::Import::{self, By, Refused};
 use super::{MS, Row, UNFUSED};
-use crate::op::{blocks, elementwise, embedding, fused_attention, norm, position, product, rotary};
+use crate::op::{blocks, elementwise, embedding, fused_attention, norm, position, product, quantized, rotary};
 
 const fn microsoft(name: &'static str, import: Import, limits: &'static str) -> Row {
     Row {
@@ -47,6 +47,10 @@ pub(super) static ROWS: &[Row] = &[
         Refused("a cache in a shared buffer is not supported", UNFUSED),
         "",
     ),
+    microsoft("DequantizeLinear", By(quantized::dequantize_linear), "as in ONNX")
+        .to("dequantize"),
+    microsoft("DynamicQuantizeMatMul", By(quantized::dynamic_matmul), "")
+        .to("matmul of stored integers"),
     microsoft(
         "EmbedLayerNormalization",
         By(embedding::embed_layer_norm),
@@ -90,6 +94,8 @@ pub(super) static ROWS: &[Row] = &[
         "every position of the cache counts; no quantised cache, no sinks",
     )
     .to("rotary, concat, attention"),
+    microsoft("MatMulIntegerToFloat", By(quantized::matmul_to_float), "")
+        .to("matmul of stored integers"),
     microsoft(
         "MatMulNBits",
         By(blocks::matmul_nbits),
@@ -122,11 +128,37 @@ pub(super) static ROWS: &[Row] = &[
         Refused("a cache in pages is not supported", UNFUSED),
         "",
     ),
+    microsoft("QAttention", By(quantized::qattention), "no rotation inside")
+        .to("matmul, slice, attention"),
+    microsoft(
+        "QEmbedLayerNormalization",
+        By(quantized::qembed_layer_norm),
+        "",
+    )
+    .to("embedding, layer_norm"),
+    microsoft("QGemm", By(quantized::qgemm), "first factor not transposed")
+        .to("dequantize, matmul, quantize"),
+    microsoft("QLinearAdd", By(quantized::qlinear_add), "")
+        .to("dequantize, add, quantize"),
+    microsoft("QLinearConcat", By(quantized::qlinear_concat), "")
+        .to("dequantize, concat, quantize"),
+    microsoft("QLinearMul", By(quantized::qlinear_mul), "")
+        .to("dequantize, mul, quantize"),
+    microsoft("QLinearReduceMean", By(quantized::qlinear_mean), "")
+        .to("dequantize, reduce_mean, quantize"),
+    microsoft("QLinearSigmoid", By(quantized::qlinear_sigmoid), "")
+        .to("dequantize, sigmoid, quantize"),
+    microsoft("QLinearSoftmax", By(quantized::qlinear_softmax), "")
+        .to("dequantize, softmax, quantize"),
+    microsoft("QLinearWhere", By(quantized::qlinear_where), "")
+        .to("dequantize, where, quantize"),
     microsoft(
         "QMoE",
         Refused("mixtures of experts are not supported", UNFUSED),
         "",
     ),
+    microsoft("QuantizeLinear", By(quantized::quantize_linear), "as in ONNX")
+        .to("quantize"),
     microsoft("QuickGelu", By(elementwise::quick_gelu), "").to("mul, sigmoid, mul"),
     microsoft(
         "RelativePositionBias",

@@ -105,13 +105,13 @@ fn matmul() -> BoxedStrategy<Command> {
         maybe_view(),
         maybe_view(),
     );
-    let rest = (any::<bool>(), any::<bool>(), view(), float());
+    let rest = (any::<bool>(), any::<bool>(), view(), float(), any::<i8>());
     (extents, operands, epilogue, rest)
         .prop_map(|(extents, operands, epilogue, rest)| {
             let (m, n, k, group) = extents;
             let (a, b, hold, a_scale, b_scale) = operands;
             let (alpha, bias, activation, residual, acc) = epilogue;
-            let (start, finish, out, out_scale) = rest;
+            let (start, finish, out, out_scale, a_zero) = rest;
             let group = group.unwrap_or(k);
             Command::Matmul(Matmul {
                 m,
@@ -122,6 +122,7 @@ fn matmul() -> BoxedStrategy<Command> {
                 hold,
                 group,
                 a_scale,
+                a_zero,
                 b_scale,
                 alpha,
                 bias,
@@ -321,9 +322,10 @@ fn by_row() -> BoxedStrategy<Command> {
             view(),
             option::of(affine()),
             maybe_view(),
-            float()
+            float(),
+            option::of(any::<i8>())
         )
-            .prop_map(|((rows, cols), src, dst, group, dst_scale, scale)| {
+            .prop_map(|((rows, cols), src, dst, group, dst_scale, scale, zero)| {
                 let group = group.unwrap_or(cols);
                 Command::Quantize(Quantize {
                     rows,
@@ -333,6 +335,7 @@ fn by_row() -> BoxedStrategy<Command> {
                     group,
                     dst_scale,
                     scale,
+                    zero,
                 })
             }),
         (shape(), view(), view(), maybe_view(), view()).prop_map(

@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::overlap::{Sharing, refuse_overlap};
 use super::port::{encode, encode_row};
 use super::quantize::group_count;
-use super::tile::{Scaled, TILE_COLS, TILE_ROWS, TileSums};
+use super::tile::{Left, Scaled, TILE_COLS, TILE_ROWS, TileSums};
 use super::unary::apply_unary;
 
 /// Multiply-adds from which a product is spread over threads.
@@ -290,12 +290,13 @@ impl<'a> Product<'a> {
     }
 
     /// The operands of a tile.
-    fn operands(&self, tile: &Tile) -> (Area, Area) {
+    fn operands(&self, tile: &Tile) -> (Left, Area) {
         let inner = 0..self.a.cols();
-        (
-            self.a.part(&tile.rows, &inner),
-            self.b.part(&tile.cols, &inner),
-        )
+        let left = Left {
+            area: self.a.part(&tile.rows, &inner),
+            zero: self.command.a_zero,
+        };
+        (left, self.b.part(&tile.cols, &inner))
     }
 
     /// The scales of the tile's rows and groups of the left operand.

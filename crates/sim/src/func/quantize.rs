@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use packwright_numerics::quant::{Scale, quantize_dynamic_row};
+use packwright_numerics::quant::{Scale, quantize_affine_row, quantize_dynamic_row};
 use packwright_packet::defs::{Dequantize, Quantize};
 use packwright_packet::operand::{Elem, View};
 
@@ -21,9 +21,31 @@ pub(super) fn quantize(frame: &mut Frame<'_>, command: &Quantize) -> Result<(), 
         .target("dst", &command.dst, extents)?
         .of_type(&[Elem::I8])?;
     refuse_overlap(&dst, &src, Sharing::Rows)?;
-    match &command.dst_scale {
-        Some(view) => dynamic(frame, command, view, &src, &dst),
-        None => {
+    match (&command.dst_scale, command.zero) {
+        (Some(_), Some(_)) => Err(Fault::UnexpectedField {
+            field: "zero",
+            why: "scales that are found at run time have no zero point",
+        }),
+        (Some(view), None) => dynamic(frame, command, view, &src, &dst),
+        (None, Some(zero)) => {
+            let step = command.scale;
+            let [rows, cols] = [src.rows(), src.cols()];
+            let targets = [(&dst, 0..dst.row_bytes())];
+            let room = || (vec![0.0f32; cols], vec![0i8; cols]);
+            compute_rows(
+                frame,
+                [rows, cols],
+                &targets,
+                room,
+                |sram, (row, quantized), i, out| {
+                    src.read_row(sram, i, row);
+                    quantize_affine_row(row, step, zero, quantized);
+                    encode(quantized, out, i8::to_le_bytes);
+                },
+            );
+            Ok(())
+        }
+        (None, None) => {
             let inverse = Scale::fixed(command.scale).inverse;
             compute_f32_rows::<0>(frame, src.cols(), &dst, inverse, |sram, [], i, row| {
                 src.read_row(sram, i, row);

@@ -39,6 +39,14 @@ impl Default for TileSums {
     }
 }
 
+/// The left operand of a tile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) area: Area,
+    /// Taken from each element.
+    pub(super) zero: i8,
+}
+
 impl TileSums {
     /// Makes room for `rows` × `cols` sums, all zero.
     pub(super) fn clear(&mut self, rows: usize, cols: usize) {
@@ -58,31 +66,32 @@ impl TileSums {
     }
 
     /// Adds `Σ a[i, k]·b[j, k]` to the sum of row i and column j.
-    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Area, b: &Area) {
+    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Left, b: &Area) {
         let mut sums = std::mem::take(&mut self.sums);
         self.multiply(sram, a, b, 1, &mut Into::Sums(&mut sums));
         self.sums = sums;
     }
 
     /// Adds the sums of equal parts of the contraction, each with its scale, to `y` in order.
-    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Area, b: &Area, scaled: Scaled<'_>) {
+    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Left, b: &Area, scaled: Scaled<'_>) {
         let groups = scaled.groups;
         self.cols = b.rows();
         self.multiply(sram, a, b, groups, &mut Into::Scaled(scaled));
     }
 
-    fn multiply(&mut self, sram: &[u8], a: &Area, b: &Area, groups: usize, into: &mut Into<'_>) {
-        if a.rows() < FEW_ROWS && b.step() == 1 {
-            self.few(sram, a, b, groups, into);
+    fn multiply(&mut self, sram: &[u8], a: &Left, b: &Area, groups: usize, into: &mut Into<'_>) {
+        if a.area.rows() < FEW_ROWS && b.step() == 1 && a.zero == 0 {
+            self.few(sram, &a.area, b, groups, into);
         } else {
             self.blocks(sram, a, b, groups, into);
         }
     }
 
     /// Both operands widened, the right one a panel of columns at a time.
-    fn blocks(&mut self, sram: &[u8], a: &Area, b: &Area, groups: usize, into: &mut Into<'_>) {
+    fn blocks(&mut self, sram: &[u8], left: &Left, b: &Area, groups: usize, into: &mut Into<'_>) {
+        let a = &left.area;
         let shape = Grouped::of(a.cols(), groups);
-        widen(sram, a, &shape, &mut self.a);
+        widen(sram, left, &shape, &mut self.a);
         let row = |i: usize| &self.a[i * shape.row()..(i + 1) * shape.row()];
         for first in (0..b.rows()).step_by(PANEL) {
             let columns = first..b.rows().min(first + PANEL);
@@ -249,15 +258,16 @@ impl Block<'_> {
     }
 }
 
-/// The int8 rows of `area`, widened and padded.
-fn widen(sram: &[u8], area: &Area, shape: &Grouped, out: &mut Vec<i16>) {
+/// The int8 rows of the left operand less its zero point, widened and padded.
+fn widen(sram: &[u8], left: &Left, shape: &Grouped, out: &mut Vec<i16>) {
+    let (area, zero) = (&left.area, i16::from(left.zero));
     let row_length = shape.row();
     out.clear();
     out.resize(area.rows() * row_length, 0);
     if row_length == 0 {
         return;
     }
-    let value = |byte: u8| i16::from(byte as i8);
+    let value = |byte: u8| i16::from(byte as i8) - zero;
     for (i, row) in out.chunks_exact_mut(row_length).enumerate() {
         for (g, part) in row.chunks_exact_mut(shape.pairs * 2).enumerate() {
             let source = &sram[area.at(i, g * shape.length)..];

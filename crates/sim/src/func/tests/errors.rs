@@ -222,6 +222,7 @@ fn products_have_to_be_whole() {
         hold: Hold::B,
         group: 16u64.into(),
         a_scale: None,
+        a_zero: 0,
         b_scale: None,
         alpha: 1.0,
         bias: None,
@@ -303,6 +304,7 @@ fn scales_go_with_int8_results() {
         group: 3u64.into(),
         dst_scale: Some(View::rows(Elem::F32, 2048u64, 8)),
         scale: 1.0,
+        zero: None,
     };
     assert_eq!(slug(Command::Quantize(quantize.clone())), "uneven-groups");
     let float = Quantize {

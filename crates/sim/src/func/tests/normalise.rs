@@ -1,7 +1,7 @@
 //! Row-wise commands: norms, quantisation, rotation, reduction.
 
 use packwright_numerics::norm::{layer_norm_row, rms_norm_row};
-use packwright_numerics::quant::{Scale, quantize};
+use packwright_numerics::quant::{Scale, quantize, quantize_affine};
 use packwright_numerics::reduce::{
     amax, argmax_row, max_row, mean_row, min_row, sum_lanes, sum_squares,
 };
@@ -60,7 +60,7 @@ proptest! {
     #[test]
     fn quantisation(
         seed in any::<u64>(), elem in float(), dynamic in any::<bool>(), styles in [style(), style()],
-        rows in 1usize..7, groups in 1usize..4, group in 1usize..40,
+        zero in proptest::option::of(any::<i8>()), rows in 1usize..7, groups in 1usize..4, group in 1usize..40,
     ) {
         let mut s = Scratch::new(seed);
         let cols = groups * group;
@@ -70,6 +70,7 @@ proptest! {
         let c = Quantize {
             rows: affine(rows), cols: affine(cols), src, dst, group: affine(group),
             dst_scale: dynamic.then_some(steps), scale: 0.03,
+            zero: zero.filter(|_| !dynamic),
         };
         let mut expected = s.image.clone();
         for i in 0..rows {
@@ -79,7 +80,11 @@ proptest! {
                     put(&mut expected, &steps, i, g, scale.step);
                 }
                 for (j, &x) in x.iter().enumerate() {
-                    expected[at(&dst, i, g * group + j)] = quantize(x, scale.inverse) as u8;
+                    let q = match c.zero {
+                        Some(zero) => quantize_affine(x, scale.step, zero),
+                        None => quantize(x, scale.inverse),
+                    };
+                    expected[at(&dst, i, g * group + j)] = q as u8;
                 }
             }
         }

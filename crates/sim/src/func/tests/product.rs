@@ -20,6 +20,7 @@ fn plain([m, n, k]: [usize; 3], a: View, b: View, out: View) -> Matmul {
         hold: Hold::B,
         group: extent(k),
         a_scale: None,
+        a_zero: 0,
         b_scale: None,
         alpha: 1.0,
         bias: None,
@@ -42,7 +43,7 @@ fn element(image: &[u8], c: &Matmul, i: usize, j: usize) -> f32 {
         for x in g * group..(g + 1) * group {
             let a = i8::from_le_bytes(bytes(image, &c.a, i, x));
             let b = i8::from_le_bytes(bytes(image, &c.b, j, x));
-            sum += i32::from(a) * i32::from(b);
+            sum += (i32::from(a) - i32::from(c.a_zero)) * i32::from(b);
         }
         let term = sum as f32 * c.a_scale.map_or(1.0, |scale| get(image, &scale, i, g));
         y = if g == 0 { term } else { y + term };
@@ -89,6 +90,7 @@ fn full(s: &mut Scratch, [m, n, groups, group]: [usize; 4], styles: [Style; 3]) 
     Matmul {
         group: Affine::constant(group as u64),
         a_scale: Some(s.data(Elem::F32, [m, groups], scale_style)),
+        a_zero: [0, 5, -128][s.noise.below(3)],
         b_scale: Some(s.data(Elem::F32, [1, n], Style::Rows(0))),
         alpha: 0.001,
         bias: Some(s.data(Elem::F32, [1, n], Style::Repeated)),
