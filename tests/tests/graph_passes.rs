@@ -35,10 +35,9 @@ fn every_pass_does_what_its_cases_show() {
                 case.path.display()
             );
         }
-        let allowed = if case.pass == "quantize" {
-            INT8
-        } else {
-            ROUNDING
+        let allowed = match case.pass.as_str() {
+            "quantize" | "fold-quantization" => INT8,
+            _ => ROUNDING,
         };
         let difference = difference(&before, &after);
         assert!(

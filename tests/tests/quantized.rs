@@ -162,8 +162,15 @@ fn packets_of_every_recipe_compute_the_graph() {
         Activations::WideRow,
         Activations::WideStatic,
     ];
-    let names = ["bert.ts14", "gpt2-prefill.ts14", "llama-decode.ts14", "t5-decoder.ts14"];
-    let cases = names.iter().flat_map(|name| kinds.map(|kind| (*name, kind)));
+    let names = [
+        "bert.ts14",
+        "gpt2-prefill.ts14",
+        "llama-decode.ts14",
+        "t5-decoder.ts14",
+    ];
+    let cases = names
+        .iter()
+        .flat_map(|name| kinds.map(|kind| (*name, kind)));
     let complaints = cases.par_bridge().filter_map(|(name, kind)| {
         let case = reference::load(name);
         let graph = case.import().graph;
@@ -191,5 +198,8 @@ fn sixteen_bits_come_closer() {
     let (narrow, none) = noise(Activations::Row { group: 1024 });
     let (wide, some) = noise(Activations::WideRow);
     assert_eq!(none, 0);
-    assert!(some > 4 && wide < narrow, "{wide} of {some}, not below {narrow}");
+    assert!(
+        some > 4 && wide < narrow,
+        "{wide} of {some}, not below {narrow}"
+    );
 }

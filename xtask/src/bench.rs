@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::{call, target_folder};
 
 /// Times the release build; every figure is the median of `runs` runs after one that is not counted.
-pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
+pub fn run(model: Option<&Path>, python: Option<&Path>, runs: usize) -> anyhow::Result<()> {
     call("cargo", &["build", "--release", "--quiet"], &[])?;
     let program = target_folder().join("release/packwright");
     let folder = tempfile::tempdir()?;
@@ -32,6 +32,13 @@ pub fn run(model: Option<&Path>, runs: usize) -> anyhow::Result<()> {
     row("slms", slms, Some(("start", help.seconds)));
     if let Some(model) = model {
         real(&program, model, folder.path(), runs)?;
+        passes(
+            model,
+            &folder.path().join("out.npu"),
+            python,
+            folder.path(),
+            runs,
+        )?;
     }
     Ok(())
 }
@@ -59,6 +66,106 @@ fn real(program: &Path, model: &Path, folder: &Path, runs: usize) -> anyhow::Res
     let job = measure(program, &arguments, runs)?;
     println!("{:<44} {copy:>10.3}", "copy of the model file");
     row("compile with weights", job, Some(("copy", copy)));
+    let mut structure = arguments.to_vec();
+    structure.push("--no-weights");
+    let bare = measure(program, &structure, runs)?;
+    row("compile without weights", bare, Some(("copy", copy)));
+    // What is left is reading floats, quantising and writing records.
+    let packing = job.seconds - bare.seconds;
+    let gigabytes = fs::metadata(model)?.len() as f64 / 1e9;
+    println!(
+        "{:<44} {packing:>10.3} {:>10} {:>10}",
+        "quantising and packing",
+        "",
+        format!("{:.2} GB/s", gigabytes / packing)
+    );
+    // The program that was left is the one without weights.
+    measure(program, &arguments, 1)?;
+    Ok(())
+}
+
+/// Times passes over the packets in this process, beside those of ONNX Runtime's int8 on two threads.
+fn passes(
+    model: &Path,
+    program: &Path,
+    python: Option<&Path>,
+    folder: &Path,
+    runs: usize,
+) -> anyhow::Result<()> {
+    let failed = |failure: packwright::errors::Failure| anyhow::anyhow!("{failure}");
+    let bytes = bytes::Bytes::from(fs::read(program)?);
+    let program = packwright::job::load(bytes, "out.npu").map_err(failed)?;
+    let target = packwright::job::own_target(&program).map_err(failed)?;
+    let entry = program
+        .entries
+        .first()
+        .context("the program has an entry")?;
+    let mut machine = packwright_sim::func::Machine::new(&program, &target)?;
+    let inputs: Vec<(String, Vec<u8>)> = entry
+        .inputs
+        .iter()
+        .map(|port| {
+            let count: u64 = port.shape.iter().product();
+            let number = |at: u64| match port.name.as_str() {
+                name if name.ends_with("attention_mask") => 1,
+                name if name.ends_with("input_ids") => 1000 + at as i64,
+                _ => 0,
+            };
+            let bytes = (0..count).flat_map(|at| number(at).to_le_bytes()).collect();
+            (port.name.clone(), bytes)
+        })
+        .collect();
+    let ports: Vec<(&str, &[u8])> = inputs.iter().map(|(n, b)| (n.as_str(), &b[..])).collect();
+    let registers: Vec<u64> = entry
+        .registers
+        .iter()
+        .map(|register| register.max)
+        .collect();
+    let mut seconds = Vec::new();
+    for _ in 0..=runs.max(5) * 3 {
+        let start = Instant::now();
+        machine.run(entry, &ports, &registers)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let own = Figure {
+        seconds: median(&seconds[1..]),
+        peak_mib: None,
+    };
+    let Some(python) = python else {
+        row("a pass over the packets", own, None);
+        println!("ONNX Runtime is not timed: no --python with onnxruntime is given");
+        return Ok(());
+    };
+    let script = crate::root().join("xtask/scripts/ort_speed.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(model)
+        .arg("128")
+        .arg(folder)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let peer: f64 = text
+        .trim()
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .parse()
+        .with_context(|| {
+            format!(
+                "ONNX Runtime gave no time: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })?;
+    println!(
+        "{:<44} {:>10.4}",
+        "a pass of ONNX Runtime, int8, two threads",
+        peer / 1e3
+    );
+    row(
+        "a pass over the packets",
+        own,
+        Some(("ONNX Runtime", peer / 1e3)),
+    );
     Ok(())
 }
 

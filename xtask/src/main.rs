@@ -44,6 +44,9 @@ enum Chore {
         /// A model with real weights to compile; without it only embedded models are timed.
         #[arg(long)]
         model: Option<PathBuf>,
+        /// A Python with onnxruntime and onnx, to time ONNX Runtime's int8 beside the packets.
+        #[arg(long, requires = "model")]
+        python: Option<PathBuf>,
         /// Runs of each command; the median counts.
         #[arg(long, default_value_t = 5)]
         runs: usize,
@@ -70,7 +73,11 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Docs { check } => docs::run(check),
         Chore::Validate { check } => validate::run(check),
-        Chore::Bench { model, runs } => bench::run(model.as_deref(), runs),
+        Chore::Bench {
+            model,
+            python,
+            runs,
+        } => bench::run(model.as_deref(), python.as_deref(), runs),
         Chore::Accuracy {
             folder,
             write,

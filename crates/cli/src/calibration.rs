@@ -1,15 +1,20 @@
 //! The jobs of `quantize`: from samples to a recipe that meets a target.
 
 use indexmap::IndexMap;
+use packwright_compile::compile;
 use packwright_compile::graph::calibrate::{self, Calibration, Sample};
 use packwright_compile::graph::compensate;
 use packwright_compile::graph::observe::Observer;
 use packwright_compile::graph::recipe::{self, Activations, Layer, Recipe};
 use packwright_compile::graph::sensitivity::{self, Distance, Error};
+use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::{self, GraphOptions};
 use packwright_ir::Graph;
+use packwright_target::Target;
+use rayon::prelude::*;
 
 use crate::errors::{Failure, Problem};
+use crate::job::{self, SimulateChoices};
 
 /// What a recipe costs.
 #[derive(Clone, Debug)]
@@ -84,6 +89,41 @@ pub fn quantize(
         rounds += 1;
     }
 }
+
+/// What sixteen bits in one layer alone add to a pass on a machine, in seconds, by the name of the layer.
+///
+/// # Errors
+/// When a recipe cannot be compiled for the machine.
+pub fn times(graph: &Graph, outcome: &Outcome, target: &Target) -> Result<Times, Failure> {
+    let seconds = |recipe: &Recipe| -> Result<f64, Failure> {
+        let options = CompileOptions {
+            graph: GraphOptions {
+                recipe: recipe.clone(),
+                calibration: None,
+            },
+            ..CompileOptions::default()
+        };
+        let compiled = compile::compile(graph.clone(), target, &options)?;
+        let report = job::simulate(&compiled.program, target, &SimulateChoices::default())?;
+        Ok(report.entries.iter().map(|entry| entry.seconds).sum())
+    };
+    let now = seconds(&outcome.recipe)?;
+    let added = outcome.layers.par_iter().map(|layer| {
+        let own = outcome.recipe.of(layer);
+        let mut other = outcome.recipe.clone();
+        let (exchanged, sign) = match own.wider() {
+            Some(wider) => (wider, 1.0),
+            None => (own.narrower(), -1.0),
+        };
+        other.layers.insert(layer.name.clone(), exchanged);
+        Ok((layer.name.clone(), sign * (seconds(&other)? - now)))
+    });
+    let added: Result<Vec<(String, f64)>, Failure> = added.collect();
+    Ok(added?.into_iter().collect())
+}
+
+/// Seconds by the name of a layer.
+pub type Times = IndexMap<String, f64>;
 
 /// Adds measured scales to a recipe and gives the warnings.
 fn measured(

@@ -112,11 +112,16 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
     }
     let default = Recipe::default();
     if let Some(group) = file.hidden_group.filter(|&group| group < SHORTEST_GROUP) {
-        wrong(format!("a group of {group} is shorter than {SHORTEST_GROUP}"));
+        wrong(format!(
+            "a group of {group} is shorter than {SHORTEST_GROUP}"
+        ));
     }
     let mut recipe = Recipe {
         default: joined(file.activations, file.group, default.default, &mut wrong),
-        hidden_group: file.hidden_group.or(file.group).unwrap_or(default.hidden_group),
+        hidden_group: file
+            .hidden_group
+            .or(file.group)
+            .unwrap_or(default.hidden_group),
         ..default
     };
     for (name, layer) in file.layers {

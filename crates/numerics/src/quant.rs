@@ -142,14 +142,24 @@ pub fn quantize_parts_row(
     assert_eq!(lost.len(), row.len(), "room for a row");
     let (main, rest) = q.split_at_mut(row.len());
     let (main_steps, rest_steps) = steps.split_at_mut(steps.len() / 2);
-    assert_eq!(main_steps.len(), rest_steps.len(), "as many scales for both parts");
+    assert_eq!(
+        main_steps.len(),
+        rest_steps.len(),
+        "as many scales for both parts"
+    );
     let group = row.len() / main_steps.len().max(1);
     part(row, scale, group, main, main_steps);
     dequantize_dynamic_row(main, group, main_steps, lost);
     for (lost, &x) in lost.iter_mut().zip(row) {
         *lost = x - *lost;
     }
-    part(lost, scale.map(|step| step / PART_STEPS), group, rest, rest_steps);
+    part(
+        lost,
+        scale.map(|step| step / PART_STEPS),
+        group,
+        rest,
+        rest_steps,
+    );
 }
 
 /// One part of a row.

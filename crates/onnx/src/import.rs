@@ -302,7 +302,8 @@ impl<'m> Walk<'m> {
                 Some(Arg::Lost) => {}
                 Some(arg) => match builder.value(&arg) {
                     Ok(value) if builder.graph.ty(value).quant.is_some() => {
-                        let problem = "a result of the model is quantised: end it with DequantizeLinear";
+                        let problem =
+                            "a result of the model is quantised: end it with DequantizeLinear";
                         self.errors.push(codes::form(problem).at(name));
                     }
                     Ok(value) => builder.graph.add_output(name, value),

@@ -11,8 +11,8 @@ use crate::codes;
 use crate::load::Model;
 use crate::node::Node;
 use crate::op::{
-    attention, constant, elementwise, index, layout, norm, product, quantized, random, reduce, rotary,
-    sequence,
+    attention, constant, elementwise, index, layout, norm, product, quantized, random, reduce,
+    rotary, sequence,
 };
 use crate::proto::NodeProto;
 
@@ -310,13 +310,7 @@ static ROWS: &[Row] = &[
         "of floating-point numbers",
     )
     .to("matmul with bias, activation, residual; attention"),
-    row(
-        "MatMulInteger",
-        10,
-        By(quantized::matmul_integer),
-        "",
-    )
-    .to("matmul of stored integers"),
+    row("MatMulInteger", 10, By(quantized::matmul_integer), "").to("matmul of stored integers"),
     row("Max", 6, Fold(Binary::Max), ""),
     row(
         "MaxPool",

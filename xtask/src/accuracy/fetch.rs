@@ -93,7 +93,9 @@ fn python(folder: &Path) -> anyhow::Result<PathBuf> {
         let install = ["-m", "pip", "install", "--quiet", "-r"];
         let done = run(Command::new(&python).args(install).arg(needs))?;
         if done != Some(0) {
-            bail!(Missing("the packages that the scripts need cannot be installed".to_owned()));
+            bail!(Missing(
+                "the packages that the scripts need cannot be installed".to_owned()
+            ));
         }
         fs::write(marker, "")?;
     }
@@ -104,7 +106,9 @@ fn python(folder: &Path) -> anyhow::Result<PathBuf> {
 fn call(command: &mut Command) -> anyhow::Result<()> {
     match run(command)? {
         Some(0) => Ok(()),
-        Some(UNREACHABLE) => bail!(Missing("the registry has no such package, or is out of reach".to_owned())),
+        Some(UNREACHABLE) => bail!(Missing(
+            "the registry has no such package, or is out of reach".to_owned()
+        )),
         _ => bail!("{command:?} failed"),
     }
 }
@@ -115,7 +119,10 @@ fn run(command: &mut Command) -> anyhow::Result<Option<i32>> {
     match command.status() {
         Ok(status) => Ok(status.code()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!(Missing(format!("{} is not installed", command.get_program().display())))
+            bail!(Missing(format!(
+                "{} is not installed",
+                command.get_program().display()
+            )))
         }
         Err(error) => Err(error).with_context(|| format!("{command:?} cannot be started")),
     }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use packwright::calibration::{self, Outcome};
+use packwright::calibration::{self, Outcome, Times};
 use packwright::errors::{Failure, Problem, ProblemJson};
-use packwright::{file, model, recipe};
+use packwright::{file, model, options, recipe};
 use serde::Serialize;
 
 use crate::args::{BindArgs, RecipeArgs};
@@ -18,7 +18,7 @@ use crate::render::table;
 #[command(after_help = "\
 Examples:
   packwright quantize model.onnx --seq 128 --calibrate data.npz -o model.toml
-  packwright quantize model.onnx --seq 128 --calibrate data.npz --min-cosine 0.999
+  packwright quantize model.onnx --seq 128 --calibrate data.npz --min-cosine 0.9995 -t e2
   packwright quantize model.onnx --seq 128 --calibrate data.npz --activations static --observer mse
   packwright compile model.onnx --seq 128 --recipe model.toml --calibrate data.npz")]
 pub struct Quantize {
@@ -31,6 +31,10 @@ pub struct Quantize {
     /// Give sensitive layers sixteen bits until the first result has this mean cosine to floats.
     #[arg(long, value_name = "COSINE")]
     pub min_cosine: Option<f64>,
+    /// Tell too what sixteen bits in each layer alone would cost, or cost, in time on a machine: a preset or a
+    /// TOML file.
+    #[arg(short, long, value_name = "NAME|FILE")]
+    pub target: Option<String>,
     /// Where the recipe goes [default: the name of the model, with .toml, in the current folder].
     #[arg(short, long, value_name = "FILE.toml")]
     pub output: Option<PathBuf>,
@@ -58,6 +62,8 @@ struct LayerSummary {
     own_decibels: f64,
     /// Signal over noise of the result, with all that earlier layers have lost.
     decibels: f64,
+    /// What sixteen bits in this layer alone add to a pass.
+    wide_seconds: Option<f64>,
 }
 
 /// Measures and writes.
@@ -84,6 +90,14 @@ pub fn run(args: &Quantize, output: &Output) -> Result<(), Failure> {
         args.min_cosine,
         &say,
     )?;
+    let times = match &args.target {
+        Some(name) => {
+            progress.say("timing layers");
+            let target = options::target(name, &[])?;
+            calibration::times(&imported.graph, &outcome, &target)?
+        }
+        None => Times::new(),
+    };
     let path = super::output_path(
         args.output.as_deref(),
         &super::compile::input_name(&args.model),
@@ -92,7 +106,12 @@ pub fn run(args: &Quantize, output: &Output) -> Result<(), Failure> {
     let text = recipe::write(&outcome.recipe);
     file::write_atomically(&path, |out| out.write_all(text.as_bytes()))?;
     drop(progress);
-    let summary = summary(&outcome, file::shown(&path), calibration.samples.len());
+    let summary = summary(
+        &outcome,
+        &times,
+        file::shown(&path),
+        calibration.samples.len(),
+    );
     if args.json {
         return output::print_json(&summary);
     }
@@ -103,7 +122,7 @@ pub fn run(args: &Quantize, output: &Output) -> Result<(), Failure> {
     output::print(&draw(&summary, output))
 }
 
-fn summary(outcome: &Outcome, file: String, samples: usize) -> Summary {
+fn summary(outcome: &Outcome, times: &Times, file: String, samples: usize) -> Summary {
     let layers = outcome
         .distance
         .layers
@@ -119,6 +138,7 @@ fn summary(outcome: &Outcome, file: String, samples: usize) -> Summary {
                 }),
             own_decibels: outcome.own.get(name).map_or(f64::NAN, |own| own.decibels()),
             decibels: error.decibels(),
+            wide_seconds: times.get(name).copied(),
         });
     Summary {
         schema: "packwright.quantize/1",
@@ -132,15 +152,19 @@ fn summary(outcome: &Outcome, file: String, samples: usize) -> Summary {
 }
 
 fn draw(summary: &Summary, output: &Output) -> String {
-    let titles = ["<layer", "<activations", "alone dB", "in all dB"];
+    let mut titles = vec!["<layer", "<activations", "alone dB", "in all dB"];
+    let timed = summary.layers.iter().any(|l| l.wide_seconds.is_some());
+    titles.extend(timed.then_some("16 bits µs"));
     let mut list = table::table(&titles, output.width());
     for layer in &summary.layers {
-        list.add_row([
+        let mut row = vec![
             layer.name.clone(),
             layer.activations.clone(),
             format!("{:.1}", layer.own_decibels),
             format!("{:.1}", layer.decibels),
-        ]);
+        ];
+        row.extend(layer.wide_seconds.map(|s| format!("{:+.1}", s * 1e6)));
+        list.add_row(row);
     }
     format!(
         "{}\n\n{} samples: cosine to floats {:.5} on average, {:.5} at worst\n{}\n",

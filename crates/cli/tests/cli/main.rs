@@ -5,6 +5,7 @@ mod models;
 mod programs;
 
 mod bad_input;
+mod calibration;
 mod help;
 mod inspect;
 mod reports;

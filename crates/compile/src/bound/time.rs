@@ -86,7 +86,8 @@ fn row_work(graph: &Graph, node: NodeId) -> (u64, u64) {
                 // Products with earlier groups of the row may be done already.
                 Some((Some(Quant::Row { group }), _)) => group,
                 Some((
-                    Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Channel { .. }) | None,
+                    Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Channel { .. })
+                    | None,
                     _,
                 ))
                 | None => 1,

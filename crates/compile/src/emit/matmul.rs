@@ -144,7 +144,14 @@ pub fn matmul(
         let acc = site.scratch(at, 2, *copy);
         for first in columns.clone().step_by(demand::PARTED_COLUMNS) {
             let some = first..columns.end.min(first + demand::PARTED_COLUMNS);
-            parted(whole(&some), &a, group, attributes.parts, acc, &mut commands);
+            parted(
+                whole(&some),
+                &a,
+                group,
+                attributes.parts,
+                acc,
+                &mut commands,
+            );
         }
     }
     if let (Some(quantize), true) = (quantize, *last) {

@@ -2,8 +2,8 @@
 
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::{NodeId, Op, Value};
-use packwright_packet::defs::{self, Command};
 use packwright_numerics::quant::PART_STEPS;
+use packwright_packet::defs::{self, Command};
 use packwright_packet::operand::{BinaryFn, Block, Elem, RotaryLayout, UnaryFn, View};
 
 use super::address::{Area, At, Site};

@@ -185,7 +185,9 @@ fn round(graph: &Graph, target: &Target, moments: Vec<f32>) -> Result<Rounded, D
     if weights.iter().any(|w| !w.is_finite()) {
         let name = graph.konst(target.of).name.clone();
         let error = eval::EvalError::NotFinite(name.clone());
-        return Err(Diagnostic::error(error.code(), error.to_string()).at(name).into());
+        return Err(Diagnostic::error(error.code(), error.to_string())
+            .at(name)
+            .into());
     }
     let channels = weights.len() / k.max(1);
     let channel = |c: usize| -> Vec<f32> {

@@ -33,7 +33,10 @@ pub fn of(graph: &mut Graph, id: ConstId, axis: usize) -> Option<[ConstId; 2]> {
             let values = Derivation::Concat { of: values, axis };
             let values = derived(graph, &konst, Elem::I8, konst.ty.shape.clone(), values);
             let count = vec![konst.ty.shape[axis]];
-            let scales = Derivation::Concat { of: scales, axis: 0 };
+            let scales = Derivation::Concat {
+                of: scales,
+                axis: 0,
+            };
             Some([values, derived(graph, &konst, Elem::F32, count, scales)])
         }
         Derivation::Scale { of: inner, factor } if *factor > 0.0 => {

@@ -125,7 +125,8 @@ impl Quantizer<'_> {
         let columns = self.graph.ty(replaced[0]).columns();
         if let Op::Matmul(attrs) = self.graph.op(node).clone() {
             let parts = columns / layer.columns.max(1);
-            self.graph.set_op(node, Op::Matmul(Matmul { parts, ..attrs }));
+            self.graph
+                .set_op(node, Op::Matmul(Matmul { parts, ..attrs }));
         }
         Ok(Some(replaced))
     }

@@ -49,6 +49,15 @@ impl Activations {
         }
     }
 
+    /// The same with eight bits.
+    pub const fn narrower(self) -> Self {
+        match self {
+            Activations::Row { .. } | Activations::Static => self,
+            Activations::WideRow => Activations::Row { group: GROUP },
+            Activations::WideStatic => Activations::Static,
+        }
+    }
+
     /// The same with sixteen bits; `None` where it has them.
     pub const fn wider(self) -> Option<Self> {
         match self {

@@ -18,7 +18,10 @@ pub(super) fn matmul(attrs: &Matmul, operands: &[&Type]) -> Result<Type, Diagnos
         (tail_b[0], tail_b[1])
     };
     if attrs.parts == 0 || (attrs.parts > 1 && !matches!(a.quant, Some(Quant::Row { .. }))) {
-        let message = format!("{} parts of {a}: only rows with scales come in parts", attrs.parts);
+        let message = format!(
+            "{} parts of {a}: only rows with scales come in parts",
+            attrs.parts
+        );
         return Err(Diagnostic::error("attribute-range", message));
     }
     if Some(tail_a[1]) != k.checked_mul(attrs.parts) {

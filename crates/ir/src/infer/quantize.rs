@@ -27,7 +27,8 @@ pub(super) fn quantize_parts(
     let whole = scale.is_none() || group == x.columns();
     let positive = scale.is_none_or(|scale| scale.is_finite() && scale > 0.0);
     if group == 0 || !x.columns().is_multiple_of(group) || !whole || !positive {
-        let message = format!("{x} in groups of {group}: a fixed scale is positive, for whole rows");
+        let message =
+            format!("{x} in groups of {group}: a fixed scale is positive, for whole rows");
         return Err(Diagnostic::error("quant-fits", message));
     }
     let result = Type::quantized(shape, Quant::Row { group });

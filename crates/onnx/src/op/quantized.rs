@@ -29,7 +29,8 @@ pub(crate) fn quantize_linear(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Ar
     let x = node.arg(0)?;
     if b.as_const(x).is_some() {
         // Weights that the model rounds itself: they are rounded here as well.
-        b.warnings.push(codes::requantized("the model rounds them when it runs"));
+        b.warnings
+            .push(codes::requantized("the model rounds them when it runs"));
         return Ok(vec![x.clone()]);
     }
     let missing = match node.attrs.opt_int("output_dtype")? {
@@ -115,7 +116,9 @@ pub(crate) fn qgemm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagno
 /// The scales of a product's sums.
 fn steps(b: &Builder, x: &Arg, y: &Arg, alpha: f32) -> Result<Arg, Diagnostic> {
     let (Some(x), Some(y)) = (numbers(b, x), numbers(b, y)) else {
-        return Err(codes::form("the scales are not known when the model is imported"));
+        return Err(codes::form(
+            "the scales are not known when the model is imported",
+        ));
     };
     let first = x.first().copied().unwrap_or(1.0) as f32;
     let steps: Vec<f32> = y.iter().map(|&y| first * y as f32 * alpha).collect();
@@ -123,11 +126,7 @@ fn steps(b: &Builder, x: &Arg, y: &Arg, alpha: f32) -> Result<Arg, Diagnostic> {
 }
 
 /// `com.microsoft.QLinearAdd` and `QLinearMul`.
-fn qlinear_binary(
-    b: &mut Builder,
-    node: &Node<'_>,
-    op: Binary,
-) -> Result<Vec<Arg>, Diagnostic> {
+fn qlinear_binary(b: &mut Builder, node: &Node<'_>, op: Binary) -> Result<Vec<Arg>, Diagnostic> {
     let x = dequantize(b, node.arg(0)?, node.arg(1)?, node.opt(2), 0)?;
     let y = dequantize(b, node.arg(3)?, node.arg(4)?, node.opt(5), 0)?;
     let z = b.emit(Op::Binary(op), &[&x, &y])?;
@@ -223,7 +222,13 @@ pub(crate) fn qattention(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, D
     let (bias, mask, past) = (node.opt(2), node.opt(5), node.opt(8));
     let plain = Node {
         attrs: node.attrs,
-        args: vec![Some(x), Some(w), bias.cloned(), mask.cloned(), past.cloned()],
+        args: vec![
+            Some(x),
+            Some(w),
+            bias.cloned(),
+            mask.cloned(),
+            past.cloned(),
+        ],
         opset: node.opset,
         results: node.results,
     };
@@ -275,16 +280,15 @@ struct Grid {
 
 impl Grid {
     /// Of operands; `missing` is the type of integers whose zero point is left out.
-    fn of(
-        b: &Builder,
-        scale: &Arg,
-        zero: Option<&Arg>,
-        missing: Elem,
-    ) -> Result<Self, Diagnostic> {
+    fn of(b: &Builder, scale: &Arg, zero: Option<&Arg>, missing: Elem) -> Result<Self, Diagnostic> {
         let one = |numbers: Option<Vec<f64>>| match numbers.as_deref() {
             Some([number]) => Ok(*number),
-            Some(_) => Err(codes::form("activations have one scale for the whole tensor")),
-            None => Err(codes::form("the scale is not known when the model is imported")),
+            Some(_) => Err(codes::form(
+                "activations have one scale for the whole tensor",
+            )),
+            None => Err(codes::form(
+                "the scale is not known when the model is imported",
+            )),
         };
         let (elem, zero) = match zero {
             None => (missing, 0.0),
@@ -309,7 +313,9 @@ fn shift(elem: Elem) -> Result<i64, Diagnostic> {
     match elem {
         Elem::U8 => Ok(SHIFT),
         Elem::I8 => Ok(0),
-        other => Err(codes::form(format!("integers of {other} are not supported"))),
+        other => Err(codes::form(format!(
+            "integers of {other} are not supported"
+        ))),
     }
 }
 
@@ -338,10 +344,20 @@ fn dequantize(
     if ty.elem.is_float() {
         return Ok(x.clone());
     }
-    if let Some(Quant::Affine { scale: own, zero: at }) = ty.quant {
+    if let Some(Quant::Affine {
+        scale: own,
+        zero: at,
+    }) = ty.quant
+    {
         let grid = Grid::of(b, scale, zero, Elem::U8)?;
         let signed = zero.is_none() && at == 0 && grid.scale == own;
-        if grid != (Grid { scale: own, zero: at }) && !signed {
+        if grid
+            != (Grid {
+                scale: own,
+                zero: at,
+            })
+            && !signed
+        {
             return Err(codes::form(
                 "the scale or zero point is not the one that it was quantised with",
             ));
@@ -431,7 +447,8 @@ fn weights(
     let integers = matches!(ty.elem, Elem::I8 | Elem::U8);
     let Some(zero_point) = uniform.filter(|_| integers) else {
         if integers {
-            b.warnings.push(codes::requantized("their zero points differ"));
+            b.warnings
+                .push(codes::requantized("their zero points differ"));
         }
         return unpacked(b, id, scale, zeros, axis);
     };
@@ -440,16 +457,17 @@ fn weights(
     let quantized = match b.ty(scale)?.elements() {
         1 => {
             let step = numbers(b, scale).and_then(|list| list.first().copied());
-            let scale = step.ok_or_else(|| {
-                codes::form("the scale is not known when the model is imported")
-            })? as f32;
+            let scale = step
+                .ok_or_else(|| codes::form("the scale is not known when the model is imported"))?
+                as f32;
             let quant = match i8::try_from(zero_point) {
                 Ok(0) => Quant::Tensor { scale },
                 Ok(zero) => Quant::Affine { scale, zero },
                 Err(_) => return Err(codes::form(format!("the zero point is {zero_point}"))),
             };
             if zero_point != 0 {
-                b.warnings.push(codes::requantized("their zero point is not in the middle"));
+                b.warnings
+                    .push(codes::requantized("their zero point is not in the middle"));
             }
             let source = signed(b, id);
             b.add_const(&name, Type::quantized(ty.shape.clone(), quant), source)
@@ -457,7 +475,9 @@ fn weights(
         count if zero_point == 0 => {
             let axis = node::axis(axis, ty.rank())?;
             if ty.shape[axis] != count {
-                return Err(codes::form(format!("{ty} has {count} scales along axis {axis}")));
+                return Err(codes::form(format!(
+                    "{ty} has {count} scales along axis {axis}"
+                )));
             }
             let scales = b.reshape(scale, &[count])?;
             let scales = b.cast(&scales, Elem::F32)?;
@@ -479,7 +499,8 @@ fn weights(
             b.add_const(&name, ty, Source::Derived(how))
         }
         _ => {
-            b.warnings.push(codes::requantized("their zero point is not in the middle"));
+            b.warnings
+                .push(codes::requantized("their zero point is not in the middle"));
             return unpacked(b, id, scale, zeros, axis);
         }
     };
@@ -525,8 +546,13 @@ fn unpacked(
             (ty.shape[axis], ty.shape[axis + 1..].iter().product())
         }
     };
-    if [&scales, &zeros].iter().any(|list| ![1, length].contains(&list.len())) {
-        return Err(codes::form(format!("scales and zero points do not fit {ty}")));
+    if [&scales, &zeros]
+        .iter()
+        .any(|list| ![1, length].contains(&list.len()))
+    {
+        return Err(codes::form(format!(
+            "scales and zero points do not fit {ty}"
+        )));
     }
     let tensor = stored::value(&b.graph, id).map_err(|error| codes::fold(&error.to_string()))?;
     let at = |list: &[f64], i: usize| list[(i / inner) % length % list.len()] as f32;

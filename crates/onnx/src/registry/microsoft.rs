@@ -2,7 +2,9 @@
 
 use super::Import::{self, By, Refused};
 use super::{MS, Row, UNFUSED};
-use crate::op::{blocks, elementwise, embedding, fused_attention, norm, position, product, quantized, rotary};
+use crate::op::{
+    blocks, elementwise, embedding, fused_attention, norm, position, product, quantized, rotary,
+};
 
 const fn microsoft(name: &'static str, import: Import, limits: &'static str) -> Row {
     Row {
@@ -47,8 +49,12 @@ pub(super) static ROWS: &[Row] = &[
         Refused("a cache in a shared buffer is not supported", UNFUSED),
         "",
     ),
-    microsoft("DequantizeLinear", By(quantized::dequantize_linear), "as in ONNX")
-        .to("dequantize"),
+    microsoft(
+        "DequantizeLinear",
+        By(quantized::dequantize_linear),
+        "as in ONNX",
+    )
+    .to("dequantize"),
     microsoft("DynamicQuantizeMatMul", By(quantized::dynamic_matmul), "")
         .to("matmul of stored integers"),
     microsoft(
@@ -128,8 +134,12 @@ pub(super) static ROWS: &[Row] = &[
         Refused("a cache in pages is not supported", UNFUSED),
         "",
     ),
-    microsoft("QAttention", By(quantized::qattention), "no rotation inside")
-        .to("matmul, slice, attention"),
+    microsoft(
+        "QAttention",
+        By(quantized::qattention),
+        "no rotation inside",
+    )
+    .to("matmul, slice, attention"),
     microsoft(
         "QEmbedLayerNormalization",
         By(quantized::qembed_layer_norm),
@@ -138,27 +148,28 @@ pub(super) static ROWS: &[Row] = &[
     .to("embedding, layer_norm"),
     microsoft("QGemm", By(quantized::qgemm), "first factor not transposed")
         .to("dequantize, matmul, quantize"),
-    microsoft("QLinearAdd", By(quantized::qlinear_add), "")
-        .to("dequantize, add, quantize"),
+    microsoft("QLinearAdd", By(quantized::qlinear_add), "").to("dequantize, add, quantize"),
     microsoft("QLinearConcat", By(quantized::qlinear_concat), "")
         .to("dequantize, concat, quantize"),
-    microsoft("QLinearMul", By(quantized::qlinear_mul), "")
-        .to("dequantize, mul, quantize"),
+    microsoft("QLinearMul", By(quantized::qlinear_mul), "").to("dequantize, mul, quantize"),
     microsoft("QLinearReduceMean", By(quantized::qlinear_mean), "")
         .to("dequantize, reduce_mean, quantize"),
     microsoft("QLinearSigmoid", By(quantized::qlinear_sigmoid), "")
         .to("dequantize, sigmoid, quantize"),
     microsoft("QLinearSoftmax", By(quantized::qlinear_softmax), "")
         .to("dequantize, softmax, quantize"),
-    microsoft("QLinearWhere", By(quantized::qlinear_where), "")
-        .to("dequantize, where, quantize"),
+    microsoft("QLinearWhere", By(quantized::qlinear_where), "").to("dequantize, where, quantize"),
     microsoft(
         "QMoE",
         Refused("mixtures of experts are not supported", UNFUSED),
         "",
     ),
-    microsoft("QuantizeLinear", By(quantized::quantize_linear), "as in ONNX")
-        .to("quantize"),
+    microsoft(
+        "QuantizeLinear",
+        By(quantized::quantize_linear),
+        "as in ONNX",
+    )
+    .to("quantize"),
     microsoft("QuickGelu", By(elementwise::quick_gelu), "").to("mul, sigmoid, mul"),
     microsoft(
         "RelativePositionBias",

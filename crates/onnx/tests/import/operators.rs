@@ -132,7 +132,7 @@ fn gemm_is_one_product() {
             vec![int("transB", 1), float("alpha", 0.5)],
         )
         .output("y");
-    insta::assert_snapshot!(small.ops().join("\n"), @"Matmul(Matmul { transpose_b: true, alpha: 0.5, bias: true, activation: None, residual: false, out: F32 })");
+    insta::assert_snapshot!(small.ops().join("\n"), @"Matmul(Matmul { transpose_b: true, parts: 1, alpha: 0.5, bias: true, activation: None, residual: false, out: F32 })");
 }
 
 #[test]
@@ -155,9 +155,9 @@ fn einsum_is_one_product() {
         )
         .output("y");
     insta::assert_snapshot!(small.ops().join("\n"), @r"
-    Matmul(Matmul { transpose_b: true, alpha: 1.0, bias: false, activation: None, residual: false, out: F32 })
+    Matmul(Matmul { transpose_b: true, parts: 1, alpha: 1.0, bias: false, activation: None, residual: false, out: F32 })
     Transpose { perm: [0, 2, 1, 3] }
-    Matmul(Matmul { transpose_b: false, alpha: 1.0, bias: false, activation: None, residual: false, out: F32 })
+    Matmul(Matmul { transpose_b: false, parts: 1, alpha: 1.0, bias: false, activation: None, residual: false, out: F32 })
     Transpose { perm: [0, 2, 1, 3] }
     ");
     assert_eq!(
