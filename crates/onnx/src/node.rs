@@ -23,6 +23,17 @@ pub(crate) struct Node<'m> {
 }
 
 impl<'m> Node<'m> {
+    /// The same with other operands.
+    pub(crate) fn with(&self, args: Vec<Option<Arg>>) -> Self {
+        Self {
+            attrs: self.attrs,
+            args,
+            opset: self.opset,
+            results: self.results,
+            undecided: Cell::new(None),
+        }
+    }
+
     /// An operand that has to be there.
     pub(crate) fn arg(&self, at: usize) -> Result<&Arg, Diagnostic> {
         self.opt(at).ok_or_else(|| codes::operand_missing(at))

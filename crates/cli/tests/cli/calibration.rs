@@ -132,7 +132,7 @@ fn layers_are_raised_until_the_target_is_met() {
         "--calibrate",
         "data.npz",
         "--min-cosine",
-        "0.99995",
+        "0.999999",
         "-o",
         "m.toml",
         "--json",

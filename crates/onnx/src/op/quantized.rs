@@ -154,10 +154,8 @@ pub(crate) fn qlinear_sigmoid(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Ar
 pub(crate) fn qlinear_softmax(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
     let x = dequantize(b, node.arg(0)?, node.arg(1)?, node.opt(2), 0)?;
     let plain = Node {
-        attrs: node.attrs,
-        args: vec![Some(x)],
         opset: node.attrs.int("opset", 13)?,
-        results: 1,
+        ..node.with(vec![Some(x)])
     };
     let y = norm::softmax(b, &plain)?;
     result(b, node, &y[0], 3)
@@ -188,12 +186,7 @@ pub(crate) fn qlinear_concat(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg
 pub(crate) fn qlinear_where(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
     let x = dequantize(b, node.arg(1)?, node.arg(2)?, node.opt(3), 0)?;
     let y = dequantize(b, node.arg(4)?, node.arg(5)?, node.opt(6), 0)?;
-    let chosen = Node {
-        attrs: node.attrs,
-        args: vec![node.opt(0).cloned(), Some(x), Some(y)],
-        opset: 16,
-        results: 1,
-    };
+    let chosen = node.with(vec![node.opt(0).cloned(), Some(x), Some(y)]);
     let z = elementwise::select(b, &chosen)?;
     result(b, node, &z[0], 7)
 }
@@ -220,18 +213,13 @@ pub(crate) fn qattention(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, D
     let x = dequantize(b, node.arg(0)?, node.arg(3)?, node.opt(6), -2)?;
     let w = dequantize(b, node.arg(1)?, node.arg(4)?, node.opt(7), -1)?;
     let (bias, mask, past) = (node.opt(2), node.opt(5), node.opt(8));
-    let plain = Node {
-        attrs: node.attrs,
-        args: vec![
-            Some(x),
-            Some(w),
-            bias.cloned(),
-            mask.cloned(),
-            past.cloned(),
-        ],
-        opset: node.opset,
-        results: node.results,
-    };
+    let plain = node.with(vec![
+        Some(x),
+        Some(w),
+        bias.cloned(),
+        mask.cloned(),
+        past.cloned(),
+    ]);
     fused_attention::attention(b, &plain)
 }
 
@@ -249,12 +237,7 @@ pub(crate) fn qembed_layer_norm(b: &mut Builder, node: &Node<'_>) -> Result<Vec<
         });
     }
     args.push(node.opt(7).cloned());
-    let plain = Node {
-        attrs: node.attrs,
-        args,
-        opset: node.opset,
-        results: node.results,
-    };
+    let plain = node.with(args);
     embedding::embed_layer_norm(b, &plain)
 }
 
