@@ -4,7 +4,7 @@
 
 Rotation of a part of each head (Phi), of neighbours (GPT-J), from tables in which each angle stands twice (older
 exports of Llama); capped scores and windows over a cache (Gemma 2, Mistral); windows and rotation in an encoder
-(ModernBERT); models whose attention is written out (`eager`) at early operator sets.
+(ModernBERT); windows over two sequences (Longformer); models whose attention is written out (`eager`) at early operator sets.
 """
 import math
 import os
@@ -59,6 +59,16 @@ def modernbert():
     export("modernbert", on_grid(tf.ModernBertModel(config), 1),
            lambda m, ids, mask: m(input_ids=ids, attention_mask=mask).last_hidden_state, inputs, ["last_hidden_state"],
            axes, "ts", 14)
+
+
+def longformer():
+    config = tf.LongformerConfig(attention_window=[16, 16], vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS,
+                                 num_attention_heads=2, intermediate_size=INNER, max_position_embeddings=64,
+                                 type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5, onnx_export=True)
+    ids, mask = text(2, 48, padded=5)
+    export("longformer-pair", on_grid(tf.LongformerModel(config, add_pooling_layer=False), 1),
+           lambda m, ids, mask: m(input_ids=ids + 1, attention_mask=mask).last_hidden_state,
+           {"input_ids": ids, "attention_mask": mask}, ["last_hidden_state"], {}, "ts", 14)
 
 
 class Tables(torch.nn.Module):
@@ -144,5 +154,5 @@ if __name__ == "__main__":
     families.DIR = sys.argv[1]
     os.makedirs(families.DIR, exist_ok=True)
     torch.manual_seed(0)
-    for family in sys.argv[2:] or ("phi", "gptj", "gemma2", "mistral", "early", "modernbert", "tables"):
+    for family in sys.argv[2:] or ("phi", "gptj", "gemma2", "mistral", "early", "modernbert", "longformer", "tables"):
         globals()[family]()

@@ -31,6 +31,7 @@ pub mod fuse_residual;
 pub mod fuse_rotary;
 pub mod fuse_window_attention;
 pub mod lift_reshape;
+pub mod lift_transpose;
 pub mod merge_common;
 pub mod merge_projections;
 pub mod narrow_broadcast;

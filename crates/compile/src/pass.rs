@@ -92,6 +92,14 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "lift-transpose",
+        what: "Moves exchanges of sequences and positions behind what is done to each row alone.",
+        before: "%1 = transpose %0 perm=[1,0,2]\n%2 = matmul %1, @0\n%3 = transpose %2 perm=[1,0,2]",
+        after: "%1 = matmul %0, @0",
+        run: graph::lift_transpose::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-norm",
         what: "Recognises LayerNorm and RMSNorm with their gains and shifts.",
         before: "%1 = reduce_mean %0\n%2 = sub %0, %1\n…\n%8 = add %7, @1",

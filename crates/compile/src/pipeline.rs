@@ -35,6 +35,8 @@ const FUSE: &[&str] = &[
     // Patterns are those of floats.
     "fold-quantization",
     "lift-reshape",
+    // Sequences come first: windows and caches are looked for there.
+    "lift-transpose",
     "fuse-norm",
     "fuse-gelu",
     "fuse-embedding",
@@ -47,6 +49,7 @@ const FUSE: &[&str] = &[
     "fuse-chunk-attention",
     // Attention gives rows again: reshapes behind it can move on.
     "lift-reshape",
+    "lift-transpose",
     "fold-scale",
     "fuse-bias",
     "fuse-activation",

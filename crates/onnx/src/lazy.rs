@@ -305,8 +305,9 @@ fn strides_of(tensor: &Tensor) -> Option<(i64, Vec<i64>)> {
 pub(crate) fn index_box(arg: &Arg) -> Option<Vec<(usize, usize)>> {
     if let Arg::Lazy(lazy) = arg
         && let Form::Columns(parts) = &lazy.form
+        && let Some(found) = box_of_columns(&lazy.ty.shape[..lazy.ty.rank() - 1], parts)
     {
-        return box_of_columns(&lazy.ty.shape[..lazy.ty.rank() - 1], parts);
+        return Some(found);
     }
     let shape = arg.tensor()?.shape().to_vec();
     let (&columns, _) = shape.split_last()?;

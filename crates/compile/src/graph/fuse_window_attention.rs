@@ -11,9 +11,11 @@
 //! If every row sums the values of exactly the keys that it scored, and what rows see is a window and global
 //! columns, the nodes between are one attention.
 //!
-//! Requires: batch 1, additive masks that depend on the key alone, guards that zero whole rows. Leaves
-//! everything else as it is.
+//! Requires: sequences of a batch that see the same, additive masks that depend on the key alone, guards that zero
+//! whole rows. Leaves everything else as it is.
 
+mod product;
+mod rows;
 mod scores;
 mod sight;
 mod signature;
@@ -27,10 +29,11 @@ use packwright_ir::op::{Attention, Binary, Unary};
 use packwright_ir::order::topological;
 use packwright_ir::{Elem, Graph, NodeId, Op, Type, Value};
 
+use self::rows::Order;
 use self::scores::Scores;
 use self::signature::signature;
 use self::trace::{Mark, Tracer, leads_to, sources};
-use self::values::{Rows, Values};
+use self::values::Values;
 use super::matching::{add, binary, scalar, scaled};
 
 /// Most scores of one softmax that are traced.
@@ -77,7 +80,9 @@ struct Found<T> {
     guard: Option<T>,
     attrs: Attention,
     width: usize,
-    rows: Rows,
+    order: Order,
+    /// The order of batch, query and head in the rows of the result, outermost first.
+    axes: [usize; 3],
 }
 
 /// What was found for a structure.
@@ -110,7 +115,8 @@ impl<T: Copy> Found<T> {
             guard: optional(self.guard)?,
             attrs: self.attrs.clone(),
             width: self.width,
-            rows: self.rows,
+            order: self.order,
+            axes: self.axes,
         })
     }
 }
@@ -120,7 +126,12 @@ fn trace(graph: &Graph, cone: &Cone) -> Option<Found<Value>> {
     let mut tracer = Tracer::new(graph);
     let scores = Scores::of(&mut tracer, cone.scores, &cone.score_products)?;
     tracer.forget();
-    let seen = sight::sight(&scores.visible()?, [scores.s, scores.t])?;
+    let orders = Order::of(&graph.ty(tracer.leaves[scores.q]).shape);
+    let (scores, seen) = orders.into_iter().find_map(|order| {
+        let scores = scores.ordered(graph, &tracer.leaves, order)?;
+        let seen = sight::sight(&scores.visible()?, [scores.s, scores.t])?;
+        Some((scores, seen))
+    })?;
     let values = Values::of(
         &mut tracer,
         cone.result,
@@ -147,7 +158,8 @@ fn trace(graph: &Graph, cone: &Cone) -> Option<Found<Value>> {
             ..seen
         },
         width: values.width,
-        rows: values.rows,
+        order: scores.order,
+        axes: values.axes,
     })
 }
 
@@ -299,7 +311,8 @@ fn guard(tracer: &mut Tracer<'_>, condition: Value, cone: &Cone, scores: &Scores
         mark == Mark::Element { leaf, index }
     });
     let value = tracer.leaves[leaf];
-    (by_query && graph.ty(value).elements() == scores.s).then_some(value)
+    let queries = scores.order.batch * scores.s;
+    (by_query && graph.ty(value).elements() == queries).then_some(value)
 }
 
 /// A factor without the numbers that it is multiplied with.
@@ -321,27 +334,29 @@ fn rewrite(graph: &mut Graph, result: Value, found: Found<Value>) -> Result<(), 
     };
     let mut operands = Vec::new();
     for value in [q, k, found.v] {
-        let ty = graph.ty(value);
-        let shape = vec![1, ty.rows(), ty.columns()];
-        operands.push(add(graph, Op::Reshape { shape }, &[value], origin)?);
+        operands.push(found.order.sequences(graph, value, origin)?);
     }
-    let s = graph.ty(operands[0]).shape[1];
+    let batch = found.order.batch;
+    let (s, t) = (
+        graph.ty(operands[0]).shape[1],
+        graph.ty(operands[1]).shape[1],
+    );
     if let Some(mask) = found.mask {
-        let shape = vec![1, 1, 1, graph.ty(mask).elements()];
+        let shape = vec![graph.ty(mask).elements() / t, 1, 1, t];
         operands.push(add(graph, Op::Reshape { shape }, &[mask], origin)?);
     }
     if let Some(condition) = found.guard {
-        let shape = vec![1, 1, s, 1];
+        let shape = vec![batch, 1, s, 1];
         let condition = add(graph, Op::Reshape { shape }, &[condition], origin)?;
         let (hidden, shown) = (number(graph, f32::NEG_INFINITY), number(graph, 0.0));
         operands.push(add(graph, Op::Where, &[condition, hidden, shown], origin)?);
     }
     let heads = attrs.heads;
     let mut value = add(graph, Op::Attention(attrs), &operands, origin)?;
-    if found.rows == Rows::ByHead {
-        let shape = vec![1, s, heads, found.width];
+    if found.axes != [0, 1, 2] {
+        let shape = vec![batch, s, heads, found.width];
         value = add(graph, Op::Reshape { shape }, &[value], origin)?;
-        let perm = vec![0, 2, 1, 3];
+        let perm = found.axes.into_iter().chain([3]).collect();
         value = add(graph, Op::Transpose { perm }, &[value], origin)?;
     }
     let shape = graph.ty(result).shape.clone();

@@ -1,10 +1,11 @@
 //! Which key each score belongs to, and what rows see altogether.
 
 use indexmap::IndexSet;
-use packwright_ir::op::Matmul;
-use packwright_ir::{Graph, NodeId, Op, Value};
+use packwright_ir::{Graph, NodeId, Value};
 
-use super::trace::{HIDDEN, Mark, Trace, Tracer};
+use super::product::{Factor, Product};
+use super::rows::Order;
+use super::trace::{HIDDEN, Mark, Tracer};
 
 /// A score that its row does not see.
 pub const UNSEEN: u32 = u32::MAX;
@@ -15,135 +16,55 @@ pub struct Scores {
     /// The leaves that q and k come from: rows that hold heads side by side.
     pub q: usize,
     pub k: usize,
-    /// The leaf that is added to the scores: an element for each key.
+    /// The leaf that is added to the scores: an element for each key, or for each key of a sequence.
     pub mask: Option<usize>,
     pub heads: usize,
     pub kv_heads: usize,
+    /// How rows lie in the leaves.
+    pub order: Order,
+    /// Queries and keys of a sequence.
     pub s: usize,
     pub t: usize,
-    /// `query · heads + head` of each row of the softmax.
+    /// `(batch · s + query) · heads + head` of each row of the softmax.
     pub rows: Vec<u32>,
-    /// The key of each score, or [`UNSEEN`].
+    /// The key of each score, `batch · t + key`, or [`UNSEEN`].
     pub keys: Vec<u32>,
     /// Scores of a row.
     pub columns: usize,
+    /// What is added to the scores of each key, as leaf and element, where it is known.
+    added: Vec<Added>,
 }
 
-/// One factor of a product, in rows along the axis that is summed over or that is kept.
-pub struct Factor {
-    /// Leaf and index of the first element of each row whose elements are neighbours in one leaf.
-    pub rows: Vec<Option<(usize, usize)>>,
-    pub width: usize,
-}
-
-impl Factor {
-    /// Traces a factor of a product; `turned` exchanges its last axes, `batch` is the product's.
-    pub fn of(
-        tracer: &mut Tracer<'_>,
-        value: Value,
-        turned: bool,
-        batch: &[usize],
-    ) -> Option<Self> {
-        let mut trace = tracer.trace(value)?;
-        if turned {
-            let rank = trace.shape().len();
-            let mut perm: Vec<usize> = (0..rank).collect();
-            perm.swap(rank - 1, rank - 2);
-            trace = trace.moved(&Op::Transpose { perm })?;
-        }
-        let matrix = trace.shape().len() - 2;
-        let shape = [batch, &trace.shape()[matrix..]].concat();
-        if trace.shape() != shape {
-            trace = trace.moved(&Op::Expand {
-                shape: shape.clone(),
-            })?;
-        }
-        let width = *shape.last()?;
-        Some(Self {
-            rows: neighbours(&trace, width),
-            width,
-        })
-    }
-
-    /// Row and head of a row of the factor within its leaf.
-    pub fn place(&self, graph: &Graph, leaf: Value, first: usize) -> Option<(usize, usize)> {
-        let columns = graph.ty(leaf).columns();
-        let within = first % columns;
-        within
-            .is_multiple_of(self.width)
-            .then_some((first / columns, within / self.width))
-    }
-}
-
-/// Rows of a trace whose marks are neighbours in one leaf.
-fn neighbours(trace: &Trace, width: usize) -> Vec<Option<(usize, usize)>> {
-    let mut rows = Vec::new();
-    let mut marks = trace.marks();
-    while let Some(first) = marks.next() {
-        let mut row = match first {
-            Mark::Element { leaf, index } => Some((leaf, index)),
-            Mark::Number(_) => None,
-        };
-        for step in 1..width {
-            let expected = row.map(|(leaf, index)| Mark::Element {
-                leaf,
-                index: index + step,
-            });
-            if marks.next() != expected {
-                row = None;
-            }
-        }
-        rows.push(row);
-    }
-    rows
-}
+/// What is added to the scores of a key, once one of them has been read.
+type Added = Option<Option<(usize, usize)>>;
 
 /// A product of queries and keys.
-struct Product {
-    leaf: usize,
+struct Pairs {
+    product: Product,
     a: Factor,
     b: Factor,
-    /// Rows and columns of one batch element.
-    size: [usize; 2],
 }
 
-impl Product {
+impl Pairs {
     fn of(tracer: &mut Tracer<'_>, node: NodeId) -> Option<Self> {
-        let graph = tracer.graph;
-        let Op::Matmul(attrs) = graph.op(node) else {
-            return None;
-        };
-        let operands = plain_operands(graph, node, attrs)?;
-        let shape = graph.types(node)[0].shape.clone();
-        let [batch @ .., rows, columns] = &shape[..] else {
-            return None;
-        };
+        let product = Product::of(tracer, node)?;
+        let [a, b] = product.operands;
         Some(Self {
-            a: Factor::of(tracer, operands[0], false, batch)?,
-            b: Factor::of(tracer, operands[1], !attrs.transpose_b, batch)?,
-            size: [*rows, *columns],
-            leaf: tracer.leaves.get_index_of(&Value::from(node))?,
+            a: Factor::of(tracer, a, false, &product.batch)?,
+            b: Factor::of(tracer, b, !product.transpose_b, &product.batch)?,
+            product,
         })
-    }
-}
-
-/// The two factors of a product without epilogue.
-pub fn plain_operands(graph: &Graph, node: NodeId, attrs: &Matmul) -> Option<[Value; 2]> {
-    let plain = attrs.alpha == 1.0 && attrs.activation.is_none();
-    match graph.operands(node)[..] {
-        [a, b] if plain => Some([a, b]),
-        _ => None,
     }
 }
 
 impl Scores {
-    /// Finds the keys of all scores; `products` are the products that they come from.
+    /// Finds the keys of all scores, as of a single sequence; `products` are the products that they come from.
     pub fn of(tracer: &mut Tracer<'_>, scores: Value, products: &IndexSet<NodeId>) -> Option<Self> {
         let graph = tracer.graph;
         let terms = tracer.terms(scores, products)?;
         let products = products
             .iter()
-            .map(|&node| Product::of(tracer, node))
+            .map(|&node| Pairs::of(tracer, node))
             .collect::<Option<Vec<_>>>()?;
         let columns = graph.ty(scores).columns();
         let mut reading = Reading::new(tracer, &products)?;
@@ -154,8 +75,13 @@ impl Scores {
             mask: None,
             heads: reading.heads,
             kv_heads: reading.kv_heads,
+            order: Order {
+                batch: 1,
+                apart: false,
+            },
             s: reading.s,
             t: reading.t,
+            added: Vec::new(),
             rows: vec![UNSEEN; rows],
             keys: vec![UNSEEN; rows * columns],
             columns,
@@ -172,20 +98,64 @@ impl Scores {
             *own = row;
             found.keys[element] = key;
         }
-        found.mask = reading.mask()?;
-        found.is_complete().then_some(found)
+        found.added = reading.added;
+        Some(found)
+    }
+
+    /// The scores of several sequences whose rows lie in an order; none where they cannot.
+    pub fn ordered(&self, graph: &Graph, leaves: &IndexSet<Value>, order: Order) -> Option<Self> {
+        let Order { batch, .. } = order;
+        if self.s % batch != 0 || self.t % batch != 0 {
+            return None;
+        }
+        let heads = self.heads as u32;
+        let row = |&row: &u32| match row {
+            UNSEEN => UNSEEN,
+            row => order.place((row / heads) as usize, self.s) as u32 * heads + row % heads,
+        };
+        let key = |&key: &u32| match key {
+            UNSEEN => UNSEEN,
+            key => order.place(key as usize, self.t) as u32,
+        };
+        let mut added = vec![None; self.t];
+        for (key, &own) in self.added.iter().enumerate() {
+            added[order.place(key, self.t)] = own;
+        }
+        let found = Self {
+            order,
+            s: self.s / batch,
+            t: self.t / batch,
+            rows: self.rows.iter().map(row).collect(),
+            keys: self.keys.iter().map(key).collect(),
+            added,
+            ..*self
+        };
+        let mask = found.added_mask(graph, leaves)?;
+        found.is_complete().then_some(Self { mask, ..found })
+    }
+
+    /// The leaf whose elements are added to the scores, one for each key in order, of all sequences or of one.
+    fn added_mask(&self, graph: &Graph, leaves: &IndexSet<Value>) -> Option<Option<usize>> {
+        let Some(Some((leaf, _))) = *self.added.first()? else {
+            let nothing = |added: &Added| matches!(added, Some(None) | None);
+            return self.added.iter().all(nothing).then_some(None);
+        };
+        let elements = graph.ty(*leaves.get_index(leaf)?).elements();
+        let fits = elements == self.t || elements == self.added.len();
+        let in_order = |(key, added): (usize, &Added)| *added == Some(Some((leaf, key % elements)));
+        (fits && self.added.iter().enumerate().all(in_order)).then_some(Some(leaf))
     }
 
     /// Whether each query and head has one row, and no row sees a key twice.
     fn is_complete(&self) -> bool {
-        let mut present = vec![false; self.s * self.heads];
+        let mut present = vec![false; self.order.batch * self.s * self.heads];
         for &row in &self.rows {
             match present.get_mut(row as usize) {
                 Some(present) if !*present => *present = true,
                 _ => return false,
             }
         }
-        let mut last = vec![usize::MAX; self.t];
+        let mut last = vec![usize::MAX; self.order.batch * self.t];
         let rows = self.keys.chunks_exact(self.columns).enumerate();
         present.iter().all(|&present| present)
             && rows.into_iter().all(|(row, keys)| {
@@ -195,19 +165,25 @@ impl Scores {
             })
     }
 
-    /// What the rows of one head see, `[s, t]`; `None` where heads differ.
+    /// What the rows of one head see, `[s, t]`; `None` where heads or sequences differ, or rows see other
+    /// sequences.
     pub fn visible(&self) -> Option<Vec<bool>> {
         let size = self.s * self.t;
         let mut first: Option<Vec<bool>> = None;
-        for head in 0..self.heads {
+        for place in 0..self.order.batch * self.heads {
+            let (batch, head) = (place / self.heads, place % self.heads);
             let mut visible = vec![false; size];
             for (row, keys) in self.rows.iter().zip(self.keys.chunks_exact(self.columns)) {
                 let (query, of) = (*row as usize / self.heads, *row as usize % self.heads);
-                if of != head {
+                if of != head || query / self.s != batch {
                     continue;
                 }
                 for &key in keys.iter().filter(|&&key| key != UNSEEN) {
-                    visible[query * self.t + key as usize] = true;
+                    let key = (key as usize).checked_sub(batch * self.t)?;
+                    if key >= self.t {
+                        return None;
+                    }
+                    visible[query % self.s * self.t + key] = true;
                 }
             }
             match &first {
@@ -225,7 +201,7 @@ struct Reading<'a> {
     graph: &'a Graph,
     leaves: Vec<Value>,
     numbers: Vec<f64>,
-    products: &'a [Product],
+    products: &'a [Pairs],
     /// The product that a leaf is.
     product_of: Vec<Option<usize>>,
     q: usize,
@@ -235,11 +211,11 @@ struct Reading<'a> {
     s: usize,
     t: usize,
     /// What is added to the scores of each key, once it is known.
-    added: Vec<Option<Option<(usize, usize)>>>,
+    added: Vec<Added>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(tracer: &Tracer<'a>, products: &'a [Product]) -> Option<Self> {
+    fn new(tracer: &Tracer<'a>, products: &'a [Pairs]) -> Option<Self> {
         let graph = tracer.graph;
         let first = products.first()?;
         let leaf_of = |factor: &Factor| factor.rows.iter().flatten().next().map(|row| row.0);
@@ -257,7 +233,7 @@ impl<'a> Reading<'a> {
         }
         let mut product_of = vec![None; leaves.len()];
         for (index, product) in products.iter().enumerate() {
-            product_of[product.leaf] = Some(index);
+            product_of[product.product.leaf] = Some(index);
         }
         let t = graph.ty(leaves[k]).rows();
         Some(Self {
@@ -306,8 +282,8 @@ impl<'a> Reading<'a> {
     }
 
     /// The row (`query · heads + head`) and the key of an element of a product.
-    fn pair(&self, product: &Product, index: usize) -> Option<(usize, usize)> {
-        let [rows, columns] = product.size;
+    fn pair(&self, product: &Pairs, index: usize) -> Option<(usize, usize)> {
+        let [rows, columns] = product.product.size;
         let (matrix, within) = (index / (rows * columns), index % (rows * columns));
         let (q_leaf, q) = product.a.rows[matrix * rows + within / columns]?;
         let (k_leaf, k) = product.b.rows[matrix * columns + within % columns]?;
@@ -318,26 +294,5 @@ impl<'a> Reading<'a> {
         let (key, kv_head) = product.b.place(self.graph, self.leaves[k_leaf], k)?;
         let shared = self.heads / self.kv_heads;
         (head / shared == kv_head).then_some((query * self.heads + head, key))
-    }
-
-    /// The leaf whose elements are added to the scores, one for each key in order.
-    fn mask(&self) -> Option<Option<usize>> {
-        let leaf = match self.added.first()? {
-            Some(Some((leaf, _))) => *leaf,
-            _ => {
-                let none = self
-                    .added
-                    .iter()
-                    .all(|added| matches!(added, Some(None) | None));
-                return none.then_some(None);
-            }
-        };
-        let in_order = self
-            .added
-            .iter()
-            .enumerate()
-            .all(|(key, added)| *added == Some(Some((leaf, key))));
-        let whole = self.graph.ty(self.leaves[leaf]).elements() == self.t;
-        (in_order && whole).then_some(Some(leaf))
     }
 }

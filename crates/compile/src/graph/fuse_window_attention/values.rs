@@ -1,19 +1,12 @@
 //! Whether products of probabilities and values sum, for each row, the values of the keys that it sees.
 
 use indexmap::IndexSet;
-use packwright_ir::{NodeId, Op, Value};
+use packwright_ir::{NodeId, Value};
 
-use super::scores::{Factor, Scores, UNSEEN, plain_operands};
+use super::product::{Factor, Product};
+use super::rows::axes;
+use super::scores::{Scores, UNSEEN};
 use super::trace::{Mark, Trace, Tracer};
-
-/// How the rows of a result are ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// All queries of a head, head after head.
-    ByHead,
-    /// All heads of a query, query after query.
-    ByQuery,
-}
 
 /// What the sums are made of.
 #[derive(Clone, Copy, Debug)]
@@ -21,42 +14,33 @@ pub struct Values {
     /// The leaf that v comes from.
     pub v: usize,
     pub width: usize,
-    pub rows: Rows,
+    /// The order of batch, query and head in the rows of the result, outermost first.
+    pub axes: [usize; 3],
 }
 
 /// A product of probabilities and values.
-struct Product {
-    leaf: usize,
+struct Sums {
+    product: Product,
     probabilities: Trace,
     values: Factor,
-    /// Rows and columns of one batch element.
-    size: [usize; 2],
     /// Length of the sums.
     inner: usize,
 }
 
-impl Product {
+impl Sums {
     fn of(tracer: &mut Tracer<'_>, node: NodeId) -> Option<Self> {
-        let graph = tracer.graph;
-        let Op::Matmul(attrs) = graph.op(node) else {
-            return None;
-        };
-        let operands = plain_operands(graph, node, attrs)?;
-        let shape = graph.types(node)[0].shape.clone();
-        let [batch @ .., rows, columns] = &shape[..] else {
-            return None;
-        };
-        let probabilities = tracer.trace(operands[0])?;
-        let inner = graph.ty(operands[0]).columns();
-        if probabilities.shape()[..probabilities.shape().len() - 2] != *batch {
+        let product = Product::of(tracer, node)?;
+        let [a, b] = product.operands;
+        let probabilities = tracer.trace(a)?;
+        let inner = tracer.graph.ty(a).columns();
+        if probabilities.shape()[..probabilities.shape().len() - 2] != product.batch {
             return None;
         }
         Some(Self {
-            leaf: tracer.leaves.get_index_of(&Value::from(node))?,
             probabilities,
-            values: Factor::of(tracer, operands[1], attrs.transpose_b, batch)?,
-            size: [*rows, *columns],
+            values: Factor::of(tracer, b, product.transpose_b, &product.batch)?,
             inner,
+            product,
         })
     }
 }
@@ -74,7 +58,7 @@ impl Values {
         let terms = tracer.terms(result, products)?;
         let products = products
             .iter()
-            .map(|&node| Product::of(tracer, node))
+            .map(|&node| Sums::of(tracer, node))
             .collect::<Option<Vec<_>>>()?;
         let width = graph.ty(result).columns();
         let reading = Reading {
@@ -98,31 +82,14 @@ impl Values {
         Some(Self {
             v: v.filter(|_| complete)?,
             width,
-            rows: rows(&order, scores)?,
+            axes: axes(&order, [scores.order.batch, scores.s, scores.heads])?,
         })
-    }
-}
-
-/// The order of rows, each given as `query · heads + head`.
-fn rows(order: &[usize], scores: &Scores) -> Option<Rows> {
-    let (s, heads) = (scores.s, scores.heads);
-    if order.len() != s * heads {
-        return None;
-    }
-    let all =
-        |place: &dyn Fn(usize) -> usize| order.iter().enumerate().all(|(i, &o)| o == place(i));
-    if all(&|i| i) {
-        Some(Rows::ByQuery)
-    } else if all(&|i| i % s * heads + i / s) {
-        Some(Rows::ByHead)
-    } else {
-        None
     }
 }
 
 struct Reading<'a, 'g> {
     tracer: &'a Tracer<'g>,
-    products: &'a [Product],
+    products: &'a [Sums],
     terms: &'a [Trace],
     /// The leaf of the probabilities.
     probabilities: usize,
@@ -147,7 +114,7 @@ impl Reading<'_, '_> {
     }
 
     /// The row of a product that a term of a row is; nothing inside where it is zero.
-    fn product_row(&self, term: &Trace, row: usize) -> Option<Option<(&Product, usize, usize)>> {
+    fn product_row(&self, term: &Trace, row: usize) -> Option<Option<(&Sums, usize, usize)>> {
         let first = row * self.width;
         let (leaf, index) = match term.at(first) {
             Mark::Element { leaf, index } => (leaf, index),
@@ -157,8 +124,11 @@ impl Reading<'_, '_> {
                 return zeros.then_some(None);
             }
         };
-        let product = self.products.iter().find(|product| product.leaf == leaf)?;
-        let [rows, columns] = product.size;
+        let product = self
+            .products
+            .iter()
+            .find(|sums| sums.product.leaf == leaf)?;
+        let [rows, columns] = product.product.size;
         let whole = columns == self.width && index.is_multiple_of(columns);
         let same = (0..self.width).all(|d| {
             let index = index + d;
@@ -171,14 +141,14 @@ impl Reading<'_, '_> {
     /// The softmax row whose values a row of a product sums.
     fn sum(
         &self,
-        product: &Product,
+        product: &Sums,
         matrix: usize,
         x: usize,
         v: &mut Option<usize>,
         used: &mut [bool],
     ) -> Option<usize> {
         let mut own = None;
-        let first = (matrix * product.size[0] + x) * product.inner;
+        let first = (matrix * product.product.size[0] + x) * product.inner;
         for z in 0..product.inner {
             let element = match product.probabilities.at(first + z) {
                 Mark::Number(n) if self.tracer.number(n) == 0.0 => continue,
@@ -198,7 +168,9 @@ impl Reading<'_, '_> {
             let (value_row, kv_head) = product.values.place(self.tracer.graph, value, index)?;
             let shared = self.scores.heads / self.scores.kv_heads;
             let head = self.scores.rows[row] as usize % self.scores.heads;
-            let fits = value_row == key as usize
+            let all = self.scores.order.batch * self.scores.t;
+            let fits = self.tracer.graph.ty(value).rows() == all
+                && self.scores.order.place(value_row, all) == key as usize
                 && kv_head == head / shared
                 && *v.get_or_insert(leaf) == leaf
                 && !used[element];
