@@ -12,6 +12,7 @@ pub mod cached;
 pub mod chunk;
 pub mod constants;
 pub mod hash;
+pub mod heads;
 pub mod matmul;
 pub mod regions;
 pub mod rows;

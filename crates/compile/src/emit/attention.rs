@@ -21,7 +21,7 @@ use packwright_packet::defs::{self, Command, Matmul, Softmax};
 use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
-use super::whole::{Operand, broadcast};
+use super::heads::{head_area, mask_view, unsupported};
 use crate::plan::Part;
 use crate::plan::constants::TileId;
 use crate::plan::demand::AttentionShape;
@@ -388,20 +388,11 @@ impl<'a> Scene<'a> {
 
     /// A mask from the present batch element, head and row on, broadcast to some columns.
     fn mask_view(&self, position: usize, columns: usize) -> Result<View, Diagnostic> {
-        let value = self.site.graph.operands(self.node)[position];
         let full = [self.shape.batch, self.shape.heads, self.shape.s, columns];
-        let operand = Operand::of(self.site, self.at, value, self.tiles)
-            .ok_or_else(|| unsupported(self.node, "the mask has no place"))?;
-        let strides = broadcast(&operand, &full)
-            .ok_or_else(|| unsupported(self.node, "the mask does not broadcast to the scores"))?;
         let place = [self.batch, self.head, self.first];
-        let offset: u64 = place.iter().zip(&strides).map(|(&i, s)| i as u64 * s).sum();
-        Ok(View {
-            elem: operand.elem,
-            addr: (operand.addr + offset).into(),
-            pitch: strides[2] as u32,
-            step: strides[3] as u32,
-        })
+        let scene = (self.site, self.at, self.node, self.tiles);
+        let (mask, _) = mask_view(scene, position, full, place)?;
+        Ok(mask)
     }
 }
 
@@ -467,40 +458,4 @@ fn along(view: View, column: usize) -> View {
         addr: (view.addr.base + column as u64 * u64::from(view.step)).into(),
         ..view
     }
-}
-
-/// The rows of one head of q, k or v, with its scales.
-pub fn head_area(
-    site: &Site<'_>,
-    at: &At,
-    node: NodeId,
-    value: Value,
-    row: usize,
-    head: usize,
-    width: usize,
-) -> Result<Area, Diagnostic> {
-    let place = site
-        .plan
-        .storage
-        .place(value)
-        .ok_or_else(|| unsupported(node, "an operand is a constant"))?;
-    let group = site.plan.storage.root(place.root).group;
-    if group != Some(width) {
-        return Err(unsupported(
-            node,
-            "q, k and v are not quantised head by head",
-        ));
-    }
-    Ok(site
-        .place_area(place, at.segment, row)
-        .column(head * width, group))
-}
-
-fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
-    Diagnostic::unsupported(
-        "emit-attention",
-        format!("this attention has no packet form: {reason}"),
-    )
-    .at(node.to_string())
-    .help("run the whole graph pipeline, or report the model")
 }

@@ -6,13 +6,13 @@
 
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::op::Attention;
-use packwright_ir::{NodeId, Op};
+use packwright_ir::{NodeId, Op, Value};
 use packwright_packet::defs::{Command, Copy, Matmul, Softmax};
 use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::attention::squeeze;
-use super::whole::{Operand, broadcast};
+use super::heads::{head_area, mask_view, unsupported};
 use crate::plan::Part;
 use crate::plan::cache::Cache;
 use crate::plan::constants::{Form, TileId};
@@ -106,9 +106,7 @@ impl Head<'_> {
         let Some(added) = cache.added else {
             return Ok(Vec::new());
         };
-        let area = self
-            .area(added, self.batch * cache.new)?
-            .column(self.head * cache.width, Some(cache.width));
+        let area = self.rows_of(added, self.batch * cache.new, self.head, cache.width)?;
         let width = cache.width as u64;
         let scales = plane + cache.data_bytes(cache.rows());
         let copy = |cols: u64, src: View, dst: View| {
@@ -156,7 +154,7 @@ impl Head<'_> {
             let out = self.site.root_area(root, self.at.segment, first);
             Ok(Queries {
                 count: s,
-                q: self.area(q, first)?.column(head * width, Some(width)),
+                q: self.rows_of(q, first, head, width)?,
                 mask: self.mask(head)?,
                 out: out.column(head * value_width, None),
             })
@@ -174,41 +172,30 @@ impl Head<'_> {
         Ok(vec![queries])
     }
 
-    /// Where rows of a value lie that is quantised head by head.
-    fn area(&self, value: packwright_ir::Value, row: usize) -> Result<Area, Diagnostic> {
-        let storage = &self.site.plan.storage;
-        let place = storage
-            .place(value)
-            .ok_or_else(|| unsupported(self.node, "an operand is a constant"))?;
-        if storage.root(place.root).group.is_none() {
-            return Err(unsupported(
-                self.node,
-                "q, k and v are not quantised head by head",
-            ));
-        }
-        Ok(self.site.place_area(place, self.at.segment, row))
+    /// Where rows of a head lie, from one of them on.
+    fn rows_of(
+        &self,
+        value: Value,
+        row: usize,
+        head: usize,
+        width: usize,
+    ) -> Result<Area, Diagnostic> {
+        head_area(self.site, self.at, self.node, value, row, head, width)
     }
 
     /// The part of the mask that a product sees: rows of one head, or the row of several heads.
     fn mask(&self, head: usize) -> Result<Option<View>, Diagnostic> {
-        if !self.attributes.mask {
+        let Some(position) = self.attributes.mask_operand() else {
             return Ok(None);
-        }
-        let value = self.site.graph.operands(self.node)[3];
+        };
         let shape = &self.shape;
         let full = [shape.batch, shape.heads, shape.s, shape.t];
-        let operand = Operand::of(self.site, self.at, value, self.tiles)
-            .ok_or_else(|| unsupported(self.node, "the mask has no place"))?;
-        let strides = broadcast(&operand, &full)
-            .ok_or_else(|| unsupported(self.node, "the mask does not broadcast to the scores"))?;
-        let offset = self.batch as u64 * strides[0] + head as u64 * strides[1];
-        let pitch = strides[if shape.s == 1 { 1 } else { 2 }];
-        Ok(Some(View {
-            elem: operand.elem,
-            addr: (operand.addr + offset).into(),
-            pitch: pitch as u32,
-            step: strides[3] as u32,
-        }))
+        let scene = (self.site, self.at, self.node, self.tiles);
+        let (mut mask, apart) = mask_view(scene, position, full, [self.batch, head, 0])?;
+        if shape.s == 1 {
+            mask.pitch = apart as u32;
+        }
+        Ok(Some(mask))
     }
 
     /// The last column that the first row sees, and how many up to its last one a row sees. A single row
@@ -304,13 +291,4 @@ impl Head<'_> {
             Command::Matmul(values),
         ]
     }
-}
-
-fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
-    Diagnostic::unsupported(
-        "emit-attention",
-        format!("this attention over a cache has no packet form: {reason}"),
-    )
-    .at(node.to_string())
-    .help("run the whole graph pipeline, or report the model")
 }

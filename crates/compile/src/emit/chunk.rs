@@ -10,7 +10,7 @@ use packwright_packet::defs::{self, Command};
 use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, ReduceKind, UnaryFn, View};
 
 use super::address::{Area, At, Site};
-use super::attention::head_area;
+use super::heads::head_area;
 use crate::plan::chunk::{
     Cell, ChunkPart, ChunkShape, HeadScratch, JOINED_ROWS, PieceScratch, Step, WindowScratch,
 };

@@ -105,7 +105,7 @@ impl Scores {
     /// The scores of several sequences whose rows lie in an order; none where they cannot.
     pub fn ordered(&self, graph: &Graph, leaves: &IndexSet<Value>, order: Order) -> Option<Self> {
         let Order { batch, .. } = order;
-        if self.s % batch != 0 || self.t % batch != 0 {
+        if !self.s.is_multiple_of(batch) || !self.t.is_multiple_of(batch) {
             return None;
         }
         let heads = self.heads as u32;
