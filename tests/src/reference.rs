@@ -67,6 +67,14 @@ fn names_in(place: &str) -> Vec<String> {
     names
 }
 
+/// The bytes of a stored model.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn bytes(name: &str) -> Bytes {
+    unpack(PLAIN, &format!("{name}.onnx.zst"))
+}
+
 /// A stored model by its name.
 ///
 /// # Panics

@@ -2,17 +2,23 @@
 
 use std::fmt::Write as _;
 
+use packwright::generate::{self, Session};
+use packwright::job::{self, EntryChoices};
+use packwright::options::CompileChoices;
 use packwright_compile::compile::{compile, with_constants};
 use packwright_compile::entries::{CompiledProgram, EntrySource, compile_entries};
+use packwright_compile::graph::recipe::{Recipe, Weights};
 use packwright_compile::options::CompileOptions;
-use packwright_compile::pipeline::{self, GraphOptions};
+use packwright_compile::pipeline::{self, GraphOptions, Logits};
 use packwright_compile::plan::cache::{Cache, caches};
 use packwright_ir::tensor::Tensor;
 use packwright_ir::{Graph, eval, text};
+use packwright_onnx::Binding;
 use packwright_packet::check::check;
 use packwright_packet::program::Entry;
 use packwright_sim::func::Machine;
 use packwright_sim::{Options, simulate};
+use packwright_tests::reference;
 use packwright_tests::way::{planes, target};
 
 const LAYERS: usize = 2;
@@ -144,10 +150,25 @@ fn decoder(past: usize, seq: usize, seed: u64) -> Graph {
     text::parse(&g).unwrap_or_else(|errors| panic!("{errors:?}\n{g}"))
 }
 
+/// Weights of four bits, but for the head.
+fn int4() -> CompileOptions {
+    let recipe = Recipe {
+        weights: Weights::Int4 { group: 64 },
+        ..Recipe::default()
+    };
+    CompileOptions {
+        graph: GraphOptions {
+            recipe,
+            ..GraphOptions::default()
+        },
+        ..CompileOptions::default()
+    }
+}
+
 /// The graph that an entry means at a length.
-fn quantized(past: usize, seq: usize) -> Graph {
+fn quantized(past: usize, seq: usize, options: &CompileOptions) -> Graph {
     let mut graph = decoder(past, seq, 1);
-    pipeline::run_graph_pipeline(&mut graph, &GraphOptions::default())
+    pipeline::run_graph_pipeline(&mut graph, &options.graph)
         .unwrap_or_else(|problems| panic!("{problems}"));
     graph
 }
@@ -204,7 +225,7 @@ fn one_binary_computes_what_the_graph_means_at_every_length() {
     let entry = &whole.program.entries[0];
     assert_eq!(entry.registers[0].max, CAPACITY as u64 - 1);
     for position in [0, 1, 7, CAPACITY - 1] {
-        let graph = quantized(position, 1);
+        let graph = quantized(position, 1, &CompileOptions::default());
         let inputs = eval::random_inputs(&graph, position as u64);
         let expected = eval::run(&graph, &inputs).unwrap_or_else(|error| panic!("{error}"));
         let mut machine = Machine::new(&whole.program, &tiny).expect("a machine");
@@ -273,7 +294,7 @@ fn costs_follow_the_rows_that_are_held() {
 }
 
 /// A prefill for 8 tokens and a decode with caches for 16.
-fn family() -> CompiledProgram {
+fn family(options: &CompileOptions) -> CompiledProgram {
     let source = |name: &str, graph| EntrySource {
         name: name.into(),
         graph,
@@ -282,16 +303,44 @@ fn family() -> CompiledProgram {
         source("prefill", decoder(0, 8, 1)),
         source("decode", decoder(15, 1, 1)),
     ];
-    compile_entries(sources, &target("tiny", &[]), &CompileOptions::default())
+    compile_entries(sources, &target("tiny", &[]), options)
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[test]
 fn a_text_goes_through_prefill_and_decode() {
+    assert_text_goes_through(&CompileOptions::default());
+}
+
+#[test]
+fn weights_of_four_bits_generate_what_the_graph_means() {
+    assert_text_goes_through(&int4());
+}
+
+#[test]
+fn weights_of_four_bits_take_half_the_bytes() {
+    let [wide, narrow] = [CompileOptions::default(), int4()].map(|options| family(&options));
+    assert_eq!(wide.program.precision, "w8a8");
+    assert_eq!(narrow.program.precision, "w4a8");
+    // 32 inputs of a channel: 32 values and a scale of four bytes, or 16 and a step of two, padded.
+    let channels = LAYERS as u64 * (32 + 16 + 16 + 32);
+    let less = wide.program.constants.len() - narrow.program.constants.len();
+    assert_eq!(less, channels * (36 - 20));
+    for (wide, narrow) in wide.program.entries.iter().zip(&narrow.program.entries) {
+        assert_eq!(
+            wide.bound.dram_bytes - narrow.bound.dram_bytes,
+            less,
+            "the bound of {}",
+            wide.name
+        );
+    }
+}
+
+fn assert_text_goes_through(options: &CompileOptions) {
     let tiny = target("tiny", &[]);
-    let mut family = family();
-    let alone = compile(decoder(15, 1, 1), &tiny, &CompileOptions::default())
-        .unwrap_or_else(|problems| panic!("{problems}"));
+    let mut family = family(options);
+    let alone =
+        compile(decoder(15, 1, 1), &tiny, options).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(family.with_constants().expect("weights are synthetic"));
     let program = &family.program;
     let problems = check(program, &tiny);
@@ -303,7 +352,7 @@ fn a_text_goes_through_prefill_and_decode() {
     let prompt = [3, 14, 15, 9, 26];
     let mut machine = Machine::new(program, &tiny).expect("a machine");
     let logits = run(&mut machine, &program.entries[0], &prompt, 0);
-    let graph = quantized(0, prompt.len());
+    let graph = quantized(0, prompt.len(), options);
     let mut held: Vec<(String, Tensor)> = Vec::new();
     let ones = |n: usize| Tensor::i64(&[1, n], vec![1; n]);
     let inputs = vec![
@@ -335,7 +384,7 @@ fn a_text_goes_through_prefill_and_decode() {
             .expect("one is the largest") as i64;
         let logits = run(&mut machine, &program.entries[1], &[token], position as i64);
 
-        let graph = quantized(position, 1);
+        let graph = quantized(position, 1, options);
         held.clear();
         for (name, tensor) in &expected {
             if let Some(rest) = name.strip_prefix("present.") {
@@ -403,4 +452,95 @@ fn entries_that_do_not_belong_together_say_so() {
         compiled(vec![source("a", stored(0.5)), source("b", stored(0.25))]),
         ["entry-weights-differ"]
     );
+}
+
+/// Stored exports as entries, and what is generated from them after a prompt.
+fn generated(entries: &[(&str, &str)], logits: Logits, prompt: &[i64], new: usize) -> Vec<i64> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let models = entries.iter().map(|(entry, model)| {
+        let path = folder.path().join(format!("{model}.onnx"));
+        std::fs::write(&path, reference::bytes(model)).expect("a file");
+        ((*entry).to_owned(), path.display().to_string())
+    });
+    let choices = EntryChoices {
+        models: models.collect(),
+        capacity: Some(16),
+        binding: Binding {
+            seq: Some(6),
+            ..Binding::default()
+        },
+    };
+    let e2 = target("e2", &[]);
+    let compile = CompileChoices {
+        logits,
+        ..CompileChoices::default()
+    };
+    let (mut compiled, _) = job::compile_entries(&choices, &e2, &compile)
+        .unwrap_or_else(|failure| panic!("{failure:?}"));
+    assert!(compiled.with_constants().expect("the models have weights"));
+    job::judge(&compiled.program, &e2).unwrap_or_else(|failure| panic!("{failure:?}"));
+    let mut session = Session::new(&compiled.program, &e2).expect("a session");
+    let tokens = generate::greedy(&mut session, prompt, new, &[], &mut |_| {});
+    tokens.unwrap_or_else(|failure| panic!("{failure:?}"))
+}
+
+/// The most likely token after a text, as the quantised graph in `eval` has it.
+fn next_token(model: &str, text: &[i64]) -> i64 {
+    let mut case = reference::load(model);
+    let n = text.len() as i64;
+    case.inputs = vec![
+        (
+            "input_ids".into(),
+            Tensor::i64(&[1, text.len()], text.to_vec()),
+        ),
+        (
+            "attention_mask".into(),
+            Tensor::i64(&[1, text.len()], vec![1; text.len()]),
+        ),
+        (
+            "position_ids".into(),
+            Tensor::i64(&[1, text.len()], (0..n).collect()),
+        ),
+    ];
+    let mut graph = case.import().graph;
+    pipeline::run_graph_pipeline(&mut graph, &GraphOptions::default())
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let results = eval::run(&graph, &case.inputs_of(&graph)).unwrap_or_else(|e| panic!("{e}"));
+    let logits = result(&results, "logits").to_le_bytes();
+    let width = result(&results, "logits").ty().columns();
+    let row = logits[logits.len() - 4 * width..].as_chunks::<4>().0.iter();
+    let mut best = (0, f32::NEG_INFINITY);
+    for (token, &word) in row.enumerate() {
+        let value = f32::from_le_bytes(word);
+        if value > best.1 {
+            best = (token as i64, value);
+        }
+    }
+    best.0
+}
+
+#[test]
+fn generated_tokens_are_those_of_the_quantised_graph() {
+    let prompt = [3, 1, 4, 1, 5];
+    let apart = [
+        ("prefill", "gpt2-prefill.ts14"),
+        ("decode", "gpt2-decode.ts14"),
+    ];
+    let merged = [("prefill", "gpt2-merged"), ("decode", "gpt2-merged")];
+    let tokens = generated(&apart, Logits::All, &prompt, 6);
+    let mut text = prompt.to_vec();
+    for &token in &tokens {
+        assert_eq!(
+            next_token("gpt2-prefill.ts14", &text),
+            token,
+            "after {text:?}"
+        );
+        text.push(token);
+    }
+    // One file whose flag chooses the branch, and a head that sees one position.
+    assert_eq!(generated(&merged, Logits::All, &prompt, 6), tokens);
+    assert_eq!(generated(&apart, Logits::One, &prompt, 6), tokens);
+    // A longer prompt than the prefill takes goes on position by position.
+    let longer = generated(&merged, Logits::One, &text[..9], 2);
+    assert_eq!(longer, text[9..11]);
 }

@@ -112,6 +112,7 @@ fn through_packets(graph: Graph, case: &Reference, recipe: Recipe) -> Option<Str
         graph: GraphOptions {
             recipe,
             calibration: None,
+            ..GraphOptions::default()
         },
         ..CompileOptions::default()
     };
@@ -189,6 +190,7 @@ fn sixteen_bits_come_closer() {
         let options = GraphOptions {
             recipe: all(&graph, activations),
             calibration: None,
+            ..GraphOptions::default()
         };
         pipeline::run_graph_pipeline(&mut graph, &options).expect("is quantised");
         let parts = graph.node_ids().into_iter();

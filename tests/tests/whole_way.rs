@@ -238,6 +238,7 @@ fn calibrated_scales_compute_what_the_graph_means() {
             graph: GraphOptions {
                 recipe: Recipe::fixed(),
                 calibration: Some(calibration),
+                ..GraphOptions::default()
             },
             ..CompileOptions::default()
         };

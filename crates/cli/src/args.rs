@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use packwright::compile::graph::observe::Observer;
+use packwright::compile::graph::recipe::{BLOCK, Weights};
 use packwright::compile::options::PlanMode;
+use packwright::compile::pipeline::Logits;
 use packwright::constants::{Choice, InputFile};
 use packwright::errors::Failure;
 use packwright::model::{Binding, Given, Random};
@@ -263,6 +265,14 @@ pub struct ChoiceArgs {
         default_value = "best"
     )]
     pub plan: PlanArg,
+    /// Of which positions logits are computed.
+    #[arg(
+        help_heading = "Compilation",
+        long,
+        value_name = "WHICH",
+        default_value = "all"
+    )]
+    pub logits: LogitsArg,
 }
 
 /// What may stay in SRAM between operators.
@@ -275,6 +285,16 @@ pub enum PlanArg {
     FusedOps,
     /// Every operator through DRAM.
     LayerWise,
+}
+
+/// Of which positions logits are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogitsArg {
+    /// Of all positions of a pass.
+    #[default]
+    All,
+    /// Of one that the input `logits_position` names: enough to generate, and the head has one row.
+    One,
 }
 
 /// How a model is quantised.
@@ -299,6 +319,21 @@ pub struct RecipeArgs {
     #[arg(help_heading = "Quantisation", long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(16..=131072))]
     pub group: Option<u32>,
+    /// Bits of weights, for layers that the recipe does not name [default: int8].
+    #[arg(help_heading = "Quantisation", long, value_name = "TYPE")]
+    pub weights: Option<WeightsArg>,
+    /// Weights of a channel that share a step in int4 [default: 64].
+    #[arg(
+        help_heading = "Quantisation",
+        long,
+        value_name = "N",
+        value_parser = ["32", "64", "128"]
+    )]
+    pub weight_group: Option<String>,
+    /// Bits of the weights of products that give results of the model, a head over the vocabulary say
+    /// [default: int8].
+    #[arg(help_heading = "Quantisation", long, value_name = "TYPE")]
+    pub head: Option<WeightsArg>,
     /// How static scales are chosen.
     #[arg(
         help_heading = "Quantisation",
@@ -310,6 +345,13 @@ pub struct RecipeArgs {
     /// Round each weight to its nearest value, whatever the samples say.
     #[arg(help_heading = "Quantisation", long)]
     pub nearest: bool,
+}
+
+/// Bits of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WeightsArg {
+    Int8,
+    Int4,
 }
 
 /// Scales of activations.
@@ -333,12 +375,21 @@ pub enum ObserverArg {
 impl RecipeArgs {
     /// The choices for the library.
     pub fn resolve(&self) -> QuantizeChoices {
+        let group = self.weight_group.as_deref().and_then(|n| n.parse().ok());
+        let weights = |arg: WeightsArg| match arg {
+            WeightsArg::Int8 => Weights::Int8,
+            WeightsArg::Int4 => Weights::Int4 {
+                group: group.unwrap_or(BLOCK),
+            },
+        };
         QuantizeChoices {
             activations: match self.activations {
                 ActivationsArg::Row => Activations::Row,
                 ActivationsArg::Static => Activations::Static,
             },
             group: self.group.map(|group| group as usize),
+            weights: self.weights.map(weights),
+            head: self.head.map(weights),
             recipe: self.recipe.clone(),
             calibration: self.calibrate.clone(),
             observer: match self.observer {
@@ -367,6 +418,10 @@ impl ChoiceArgs {
                 PlanArg::Best => PlanMode::Best,
                 PlanArg::FusedOps => PlanMode::FusedOps,
                 PlanArg::LayerWise => PlanMode::LayerWise,
+            },
+            logits: match self.logits {
+                LogitsArg::All => Logits::All,
+                LogitsArg::One => Logits::One,
             },
         })
     }

@@ -100,6 +100,7 @@ pub fn times(graph: &Graph, outcome: &Outcome, target: &Target) -> Result<Times,
             graph: GraphOptions {
                 recipe: recipe.clone(),
                 calibration: None,
+                ..GraphOptions::default()
             },
             ..CompileOptions::default()
         };
@@ -150,6 +151,7 @@ pub fn quantized(
     let options = GraphOptions {
         recipe: recipe.clone(),
         calibration: Some(calibration.clone()),
+        ..GraphOptions::default()
     };
     pipeline::run_graph_pipeline(&mut quantized, &options)?;
     if calibration.compensate {

@@ -89,7 +89,7 @@ fn from_file(name: &str, path: &Path, ty: &Type) -> Result<Vec<u8>, Failure> {
         Elem::I64 => Some(operand::Elem::I64),
         Elem::F16 => Some(operand::Elem::F16),
         Elem::F32 => Some(operand::Elem::F32),
-        Elem::Bool | Elem::U8 | Elem::F64 => None,
+        Elem::Bool | Elem::I4 | Elem::U8 | Elem::F64 => None,
     };
     let found = array.type_name();
     elem.and_then(|elem| array.to_bytes(elem))

@@ -4,6 +4,7 @@
 //! takes a prompt in one pass; where a prompt is longer, or there is no such entry, the rest of it goes
 //! through the other one position by position. An entry called `encoder` runs before both.
 
+use packwright_compile::graph::narrow_logits::LOGITS_POSITION;
 use packwright_compile::plan::cache::POSITION;
 use packwright_packet::operand::Elem;
 use packwright_packet::program::{Entry, Port, Program};
@@ -275,6 +276,8 @@ fn run(
             Some(padded.take(count as usize).collect())
         } else if name.ends_with("attention_mask") {
             Some((0..count).map(|i| i64::from(i < seen)).collect())
+        } else if name == LOGITS_POSITION {
+            Some(vec![tokens.len() as i64 - 1])
         } else if name.ends_with("position_ids") {
             Some((0..count).map(|i| (position + i) as i64).collect())
         } else {

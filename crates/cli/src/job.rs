@@ -14,7 +14,7 @@ use packwright_sim::report::Bytes;
 use packwright_target::Target;
 
 use crate::errors::{Failure, Problem};
-use crate::model::{self, Binding, Imported};
+use crate::model::{self, Binding, Given, Imported};
 use crate::options::CompileChoices;
 use crate::report::build;
 use crate::report::json::{DramBytes, Report};
@@ -60,7 +60,7 @@ pub fn compile_entries(
     let mut problems = Vec::new();
     let (mut sources, mut warnings) = (Vec::new(), Vec::new());
     for (name, spec) in &entries.models {
-        match import_entry(entries, spec) {
+        match import_entry(entries, name, spec) {
             Ok(imported) => {
                 warnings.extend(imported.warnings);
                 sources.push(EntrySource {
@@ -82,19 +82,31 @@ pub fn compile_entries(
     Ok((compiled, warnings))
 }
 
+/// The input by which a merged export chooses between its branches: whether there is a past.
+const MERGED: &str = "use_cache_branch";
+/// Entries that begin a text: of a merged export they are the branch without a past.
+const BEGINNING: [&str; 2] = ["prefill", "decoder"];
+
 /// The graph of an entry. A model with a past computes one position behind it; a decoder behind an
-/// encoder begins with one.
-fn import_entry(entries: &EntryChoices, spec: &str) -> Result<Imported, Failure> {
+/// encoder begins with one. A merged export is both, and the name of the entry says which.
+fn import_entry(entries: &EntryChoices, name: &str, spec: &str) -> Result<Imported, Failure> {
     let given = &entries.binding;
     if model::is_text(Path::new(spec)) {
         return model::import(spec, &Binding::default());
     }
-    let axes = model::open(spec)?.axes();
+    let model = model::open(spec)?;
+    let axes = model.axes();
     let has = |role: Role| axes.iter().any(|axis| axis.role == role);
-    let (past, encoder) = (has(Role::Past), has(Role::Encoder));
+    let merged = model.inputs().iter().any(|port| port.name == MERGED);
+    let begins = merged && BEGINNING.contains(&name);
+    let (past, encoder) = (has(Role::Past) && !begins, has(Role::Encoder));
     let mut binding = given.clone();
-    binding.past = None;
+    binding.past = begins.then_some(0);
     binding.encoder = None;
+    if merged {
+        let cached = Given::All(i64::from(!begins));
+        binding.consts.entry(MERGED.to_owned()).or_insert(cached);
+    }
     if past {
         let room = entries.capacity.map(|rows| rows.saturating_sub(1));
         binding.past = given.past.or(room);

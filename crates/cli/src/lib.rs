@@ -42,6 +42,7 @@ pub mod why;
 pub mod cost;
 pub mod generate;
 pub mod survey_generation;
+pub mod tokenizer;
 
 pub mod inspect;
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use packwright_compile::graph::calibrate::{Calibration, Sample};
 use packwright_compile::graph::observe::Observer;
-use packwright_compile::graph::recipe::Recipe;
+use packwright_compile::graph::recipe::{Recipe, Weights};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
-use packwright_compile::pipeline::GraphOptions;
+use packwright_compile::pipeline::{GraphOptions, Logits};
 use packwright_ir::Graph;
 use packwright_ir::tensor::Data;
 use packwright_target::{Target, config::TargetError, unit};
@@ -23,6 +23,8 @@ pub struct CompileChoices {
     pub tile_bytes: Option<u64>,
     /// What may stay in SRAM between operators.
     pub plan: PlanMode,
+    /// Of which positions logits are computed.
+    pub logits: Logits,
 }
 
 /// How a model is quantised.
@@ -31,6 +33,9 @@ pub struct QuantizeChoices {
     pub activations: Activations,
     /// Most elements of a row that share a scale.
     pub group: Option<usize>,
+    /// How weights become integers, and those of products that give results.
+    pub weights: Option<Weights>,
+    pub head: Option<Weights>,
     /// A file to start from.
     pub recipe: Option<PathBuf>,
     /// Inputs to calibrate with.
@@ -69,6 +74,8 @@ impl QuantizeChoices {
             recipe.default = packwright_compile::graph::recipe::Activations::Row { group };
             recipe.hidden_group = group;
         }
+        recipe.weights = self.weights.unwrap_or(recipe.weights);
+        recipe.head = self.head.unwrap_or(recipe.head);
         Ok(recipe)
     }
 
@@ -125,12 +132,14 @@ impl CompileChoices {
             graph: GraphOptions {
                 recipe: self.quantization.recipe()?,
                 calibration: self.quantization.calibration(graph)?,
+                logits: self.logits,
             },
             plan: PlanOptions {
                 tile_bytes: self.tile_bytes,
                 mode: self.plan,
                 ..PlanOptions::default()
             },
+            between: packwright_onnx::let_go_of_pages,
         })
     }
 }

@@ -5,10 +5,14 @@
 //! activations = "row"       # or "static"; "row16" and "static16" take sixteen bits, in two parts
 //! group = 64                # most elements of a row that share a scale
 //! hidden_group = 256        # the same in front of products that make rows narrower
+//! weights = "int4"          # or "int8"
+//! block = 64                # most int4 weights of a channel that share a step: 32, 64 or 128
+//! head = "int8"             # weights of products that give results
 //!
 //! [layers."encoder.layer.0.output.dense.weight"]
 //! activations = "static"
 //! scale = 0.031
+//! weights = "int8"
 //! ```
 //!
 //! A layer is called as the weights that its product reads. Groups and kinds shape the program; scales are
@@ -16,7 +20,9 @@
 
 use std::collections::BTreeMap;
 
-use packwright_compile::graph::recipe::{Activations, Recipe, SHORTEST_GROUP};
+use packwright_compile::graph::recipe::{
+    Activations, BLOCK, BLOCKS, Recipe, SHORTEST_GROUP, Weights,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::errors::{Failure, Problem};
@@ -33,6 +39,12 @@ struct File {
     group: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden_group: Option<usize>,
+    #[serde(default, skip_serializing_if = "is_int8")]
+    weights: Bits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<usize>,
+    #[serde(default, skip_serializing_if = "is_int8")]
+    head: Bits,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     layers: BTreeMap<String, Layer>,
 }
@@ -46,6 +58,10 @@ struct Layer {
     group: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scale: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Bits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -57,16 +73,34 @@ enum Kind {
     Static16,
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Bits {
+    #[default]
+    Int8,
+    Int4,
+}
+
+fn is_int8(bits: &Bits) -> bool {
+    *bits == Bits::Int8
+}
+
 /// The text of a recipe.
 pub fn write(recipe: &Recipe) -> String {
     let (activations, group) = parts(recipe.default);
     let names = recipe.layers.keys().chain(recipe.scales.keys());
+    let names = names.chain(recipe.layer_weights.keys());
+    let (weights, block) = bits(recipe.weights);
+    let (head, head_block) = bits(recipe.head);
     let layer = |name: &String| {
         let own = recipe.layers.get(name).map(|&own| parts(own));
+        let weights = recipe.layer_weights.get(name).map(|&own| bits(own));
         let layer = Layer {
             activations: own.map(|(kind, _)| kind),
             group: own.and_then(|(_, group)| group),
             scale: recipe.scales.get(name).copied(),
+            weights: weights.map(|(weights, _)| weights),
+            block: weights.and_then(|(_, block)| block),
         };
         (name.clone(), layer)
     };
@@ -75,6 +109,9 @@ pub fn write(recipe: &Recipe) -> String {
         activations,
         group,
         hidden_group: group.map(|_| recipe.hidden_group),
+        weights,
+        block: block.or(head_block),
+        head,
         layers: names.map(layer).collect(),
     };
     toml::to_string(&file).expect("strings, numbers and tables have a text")
@@ -86,6 +123,13 @@ fn parts(activations: Activations) -> (Kind, Option<usize>) {
         Activations::WideRow => (Kind::Row16, None),
         Activations::Static => (Kind::Static, None),
         Activations::WideStatic => (Kind::Static16, None),
+    }
+}
+
+fn bits(weights: Weights) -> (Bits, Option<usize>) {
+    match weights {
+        Weights::Int8 => (Bits::Int8, None),
+        Weights::Int4 { group } => (Bits::Int4, Some(group)),
     }
 }
 
@@ -122,6 +166,8 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
             .hidden_group
             .or(file.group)
             .unwrap_or(default.hidden_group),
+        weights: weights(file.weights, file.block, &mut wrong),
+        head: weights(file.head, file.block, &mut wrong),
         ..default
     };
     for (name, layer) in file.layers {
@@ -134,6 +180,11 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
                 ));
             }
         }
+        if layer.weights.is_some() || layer.block.is_some() {
+            let own = layer.weights.unwrap_or(bits(recipe.weights).0);
+            let own = weights(own, layer.block.or(file.block), &mut wrong);
+            recipe.layer_weights.insert(name.clone(), own);
+        }
         if layer.activations.is_some() || layer.group.is_some() {
             let kind = layer.activations.unwrap_or(parts(recipe.default).0);
             let own = joined(kind, layer.group, recipe.default, &mut wrong);
@@ -144,6 +195,18 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
         Ok(recipe)
     } else {
         Err(Failure(problems))
+    }
+}
+
+/// Bits and block as one.
+fn weights(bits: Bits, block: Option<usize>, wrong: &mut impl FnMut(String)) -> Weights {
+    let group = block.unwrap_or(BLOCK);
+    if !BLOCKS.contains(&group) {
+        wrong(format!("a block of {group} is none of {BLOCKS:?}"));
+    }
+    match bits {
+        Bits::Int8 => Weights::Int8,
+        Bits::Int4 => Weights::Int4 { group },
     }
 }
 
@@ -188,12 +251,16 @@ mod tests {
             .insert("b".into(), Activations::Row { group: 32 });
         recipe.layers.insert("c".into(), Activations::WideRow);
         recipe.scales.insert("a".into(), 0.125);
+        recipe.weights = Weights::Int4 { group: 32 };
+        recipe.layer_weights.insert("b".into(), Weights::Int8);
         let text = write(&recipe);
         insta::assert_snapshot!(text, @r#"
         schema = "packwright.recipe/1"
         activations = "row"
         group = 64
         hidden_group = 256
+        weights = "int4"
+        block = 32
 
         [layers.a]
         activations = "static"
@@ -202,6 +269,7 @@ mod tests {
         [layers.b]
         activations = "row"
         group = 32
+        weights = "int8"
 
         [layers.c]
         activations = "row16"

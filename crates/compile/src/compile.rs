@@ -78,7 +78,7 @@ pub fn lower(
         plan: &plan,
         bound: &bound,
     };
-    let program = emit::emit(target, &[source], &shared, "w8a8")?;
+    let program = emit::emit(target, &[source], &shared)?;
     if let Some(calibration) = &options.graph.calibration
         && calibration.compensate
         && calibrate::has_weights(&graph)

@@ -30,6 +30,7 @@ use packwright_packet::program::{Bound, Constants, Entry, Facts, Origin, Program
 use packwright_target::Target;
 
 use crate::plan::cache;
+use crate::plan::constants::Form;
 use crate::plan::stage::Stage;
 use crate::plan::{Fragment, Part, Plan};
 use address::{At, Site, Turn};
@@ -58,7 +59,6 @@ pub fn emit(
     target: &Target,
     sources: &[Source<'_>],
     shared: &Shared,
-    precision: &str,
 ) -> Result<Program, Diagnostics> {
     let mut origins = Origins::default();
     let mut problems = Vec::new();
@@ -78,7 +78,7 @@ pub fn emit(
             .first()
             .map_or_else(String::new, |source| source.graph.name.clone()),
         target_toml: target.to_toml(),
-        precision: precision.into(),
+        precision: precision(sources).into(),
         tool: format!("packwright {}", env!("CARGO_PKG_VERSION")),
         origins: origins.rows(),
         entries,
@@ -86,6 +86,16 @@ pub fn emit(
             bytes: shared.constant_bytes(),
         },
     })
+}
+
+/// The label of the narrowest weights.
+fn precision(sources: &[Source<'_>]) -> &'static str {
+    let stored = sources.iter().flat_map(|source| &source.plan.layout.stored);
+    let mut forms = stored.map(|stored| &stored.form);
+    match forms.any(|form| matches!(form, Form::Channels { block: Some(_), .. })) {
+        true => "w4a8",
+        false => "w8a8",
+    }
 }
 
 /// The entry of a plan; its own regions lie behind `end`, which moves.

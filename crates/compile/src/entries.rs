@@ -75,7 +75,7 @@ pub fn compile_entries(
         .iter_mut()
         .map(|entry| (&entry.graph, &mut entry.plan))
         .collect();
-    let (shared, rows) = share::share(&mut parts)?;
+    let (shared, rows) = share::share(&mut parts, options.between)?;
     let bounds: Vec<_> = entries
         .iter()
         .map(|entry| {
@@ -97,7 +97,7 @@ pub fn compile_entries(
             bound,
         })
         .collect();
-    let program = emit::emit(target, &sources, &shared, "w8a8")?;
+    let program = emit::emit(target, &sources, &shared)?;
     Ok(CompiledProgram {
         program,
         entries,

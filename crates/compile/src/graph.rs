@@ -35,4 +35,5 @@ pub mod lift_transpose;
 pub mod merge_common;
 pub mod merge_projections;
 pub mod narrow_broadcast;
+pub mod narrow_logits;
 pub mod share_constants;

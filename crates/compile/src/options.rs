@@ -42,8 +42,20 @@ impl Default for PlanOptions {
 }
 
 /// Options of a whole compilation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CompileOptions {
     pub graph: crate::pipeline::GraphOptions,
     pub plan: PlanOptions,
+    /// Called when the values of one of several models have been read: who mapped them may let go of them.
+    pub between: fn(),
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self {
+            graph: crate::pipeline::GraphOptions::default(),
+            plan: PlanOptions::default(),
+            between: || {},
+        }
+    }
 }

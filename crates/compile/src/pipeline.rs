@@ -6,9 +6,20 @@ use packwright_ir::verify::{self, Stage};
 
 use crate::graph::calibrate::{self, Calibration};
 use crate::graph::eliminate_dead;
+use crate::graph::narrow_logits;
 use crate::graph::quantize;
 use crate::graph::recipe::Recipe;
 use crate::pass::{self, Pass, PassReport};
+
+/// Of which positions a program computes logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Logits {
+    /// Of all positions of a pass.
+    #[default]
+    All,
+    /// Of the one that an input names.
+    One,
+}
 
 /// What the graph passes may choose.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +29,7 @@ pub struct GraphOptions {
     /// Samples for scales that the recipe leaves open, and for the rounding of weights. They change values
     /// only: packets and time do not depend on them.
     pub calibration: Option<Calibration>,
+    pub logits: Logits,
 }
 
 /// Passes that tidy up, run until nothing changes.
@@ -68,6 +80,10 @@ pub fn run_graph_pipeline(
     graph: &mut Graph,
     options: &GraphOptions,
 ) -> Result<Vec<PassReport>, Diagnostics> {
+    if options.logits == Logits::One {
+        // First, so that what only other positions need is never looked at.
+        narrow_logits::run(graph)?;
+    }
     let mut reports = fuse(graph)?;
     let quantize = pass::find("quantize").expect("is in the table");
     let mut recipe = options.recipe.clone();

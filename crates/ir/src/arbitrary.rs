@@ -144,13 +144,15 @@ impl Grower {
         let Type { elem, shape, quant } = ty;
         let plain = |elem: Elem, shape: &[usize]| Type::new(elem, shape);
         match (self.choose(11), quant) {
-            (0..=2, Some(Quant::Channel { .. })) => {
+            (0..=2, Some(Quant::Channel { .. } | Quant::Block { .. })) => {
                 let of = self.constant(plain(Elem::F32, shape));
                 Source::Derived(Derivation::Quantize { of })
             }
-            (_, Some(Quant::Row { .. } | Quant::Channel { .. })) => Source::Absent,
+            (_, Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. })) => {
+                Source::Absent
+            }
             (0 | 1, _) => Source::Bytes(self.bytes(ty)),
-            (2, _) => Source::Synthetic(self.fill()),
+            (10, _) => Source::Synthetic(self.fill()),
             (3, None) if !shape.is_empty() => {
                 let mut other = shape.clone();
                 other.reverse();
@@ -172,6 +174,10 @@ impl Grower {
             (7, None) if elem.is_float() && !shape.is_empty() => {
                 let of = self.constant(ty.clone());
                 Source::Derived(Derivation::Rest { of, axis: 0 })
+            }
+            (2, None) if elem.is_float() && !shape.is_empty() => {
+                let of = self.constant(Type::quantized(shape.clone(), Quant::Channel { axis: 0 }));
+                Source::Derived(Derivation::Dequantize { of })
             }
             (8, None) if !shape.is_empty() => {
                 let larger: Vec<usize> = shape.iter().map(|n| n + 1).collect();

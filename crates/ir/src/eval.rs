@@ -53,8 +53,8 @@ pub enum EvalError {
     #[error("input `{name}` is {expected}, the value given is {found}")]
     InputType {
         name: String,
-        expected: Type,
-        found: Type,
+        expected: Box<Type>,
+        found: Box<Type>,
     },
     #[error("constant `{0}` has no values")]
     AbsentConstant(String),
@@ -163,8 +163,8 @@ fn compute(
         if tensor.ty() != *expected {
             return Err(EvalError::InputType {
                 name: name.clone(),
-                expected: expected.clone(),
-                found: tensor.ty(),
+                expected: Box::new(expected.clone()),
+                found: Box::new(tensor.ty()),
             });
         }
         return Ok(vec![tensor.clone()]);

@@ -109,14 +109,16 @@ pub enum Derivation {
     },
     /// Joined along an axis.
     Concat { of: Vec<ConstId>, axis: usize },
-    /// Quantised to i8 with a scale for each index along the axis of the result's `Quant::Channel`.
+    /// Quantised to i8 with a scale for each index along the axis of the result's `Quant::Channel`, or to
+    /// i4 with a step for each block of its `Quant::Block`.
     Quantize { of: ConstId },
     /// The real numbers that the integers of a quantised constant stand for.
     Dequantize { of: ConstId },
     /// What quantising with a scale for each index along the axis loses.
     Rest { of: ConstId, axis: usize },
     /// i8 values with the scales of their channels: the first constant holds the values, the second one
-    /// f32 for each index along the axis of the result's `Quant::Channel`.
+    /// f32 for each index along the axis of the result's `Quant::Channel`. Or i4 values with their steps in
+    /// f16, `[channels, blocks]`.
     Scaled { of: [ConstId; 2] },
     /// Every element multiplied by a number.
     Scale { of: ConstId, factor: f32 },

@@ -2,6 +2,7 @@
 
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
+use packwright_numerics::int4;
 
 use crate::ty::{Elem, Quant, Type};
 
@@ -9,6 +10,7 @@ use crate::ty::{Elem, Quant, Type};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     Bool(ArrayD<bool>),
+    I4(ArrayD<i8>),
     I8(ArrayD<i8>),
     U8(ArrayD<u8>),
     I32(ArrayD<i32>),
@@ -23,8 +25,9 @@ pub enum Data {
 pub struct Tensor {
     pub data: Data,
     pub quant: Option<Quant>,
-    /// Scales of a tensor with [`Quant::Row`] (`[rows, columns / group]`, row-major) or
-    /// [`Quant::Channel`] (one for each index of the axis); empty otherwise.
+    /// Scales of a tensor with [`Quant::Row`] (`[rows, columns / group]`, row-major),
+    /// [`Quant::Channel`] (one for each index of the axis) or [`Quant::Block`] (`[channels, k / group]`,
+    /// row-major); empty otherwise.
     pub scales: Vec<f32>,
 }
 
@@ -63,6 +66,11 @@ impl Tensor {
         let shape = ty.shape.as_slice();
         let data = match ty.elem {
             Elem::Bool => Data::Bool(array(shape, bytes.iter().map(|&b| b != 0).collect())),
+            Elem::I4 => {
+                let mut values = vec![0; ty.elements()];
+                int4::unpack(bytes, &mut values);
+                Data::I4(array(shape, values))
+            }
             Elem::I8 => Data::I8(array(shape, bytes.iter().map(|&b| b as i8).collect())),
             Elem::U8 => Data::U8(array(shape, bytes.to_vec())),
             Elem::I32 => Data::I32(array(shape, words(bytes, i32::from_le_bytes))),
@@ -85,6 +93,12 @@ impl Tensor {
     pub fn to_le_bytes(&self) -> Vec<u8> {
         match &self.data {
             Data::Bool(a) => a.iter().map(|&x| u8::from(x)).collect(),
+            Data::I4(a) => {
+                let values: Vec<i8> = a.iter().copied().collect();
+                let mut bytes = vec![0; values.len().div_ceil(2)];
+                int4::pack(&values, &mut bytes);
+                bytes
+            }
             Data::I8(a) => a.iter().map(|&x| x as u8).collect(),
             Data::U8(a) => a.iter().copied().collect(),
             Data::I32(a) => a.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -102,6 +116,7 @@ impl Tensor {
     pub fn elem(&self) -> Elem {
         match &self.data {
             Data::Bool(_) => Elem::Bool,
+            Data::I4(_) => Elem::I4,
             Data::I8(_) => Elem::I8,
             Data::U8(_) => Elem::U8,
             Data::I32(_) => Elem::I32,
@@ -116,7 +131,7 @@ impl Tensor {
     pub fn shape(&self) -> &[usize] {
         match &self.data {
             Data::Bool(a) => a.shape(),
-            Data::I8(a) => a.shape(),
+            Data::I4(a) | Data::I8(a) => a.shape(),
             Data::U8(a) => a.shape(),
             Data::I32(a) => a.shape(),
             Data::I64(a) => a.shape(),

@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Elem {
     Bool,
+    /// -8 to 7, two in a byte, the earlier in the low half: weights.
+    I4,
     I8,
     U8,
     I32,
@@ -17,8 +19,9 @@ pub enum Elem {
 
 impl Elem {
     /// Every element type.
-    pub const ALL: [Elem; 8] = [
+    pub const ALL: [Elem; 9] = [
         Elem::Bool,
+        Elem::I4,
         Elem::I8,
         Elem::U8,
         Elem::I32,
@@ -33,10 +36,18 @@ impl Elem {
         Self::ALL.into_iter().find(|elem| elem.name() == name)
     }
 
-    /// Size of one element in bytes.
+    /// Bits of an element among others of its kind.
+    pub const fn bits(self) -> usize {
+        match self {
+            Elem::I4 => 4,
+            _ => self.bytes() * 8,
+        }
+    }
+
+    /// Bytes that an element takes by itself.
     pub const fn bytes(self) -> usize {
         match self {
-            Elem::Bool | Elem::I8 | Elem::U8 => 1,
+            Elem::Bool | Elem::I4 | Elem::I8 | Elem::U8 => 1,
             Elem::F16 => 2,
             Elem::I32 | Elem::F32 => 4,
             Elem::I64 | Elem::F64 => 8,
@@ -52,6 +63,7 @@ impl Elem {
     pub const fn name(self) -> &'static str {
         match self {
             Elem::Bool => "bool",
+            Elem::I4 => "i4",
             Elem::I8 => "i8",
             Elem::U8 => "u8",
             Elem::I32 => "i32",
@@ -97,6 +109,14 @@ pub enum Quant {
         /// The axis whose indices have a scale each.
         axis: usize,
     },
+    /// i4 with an f16 step for each index along `axis` of a matrix and each `group` consecutive elements
+    /// of its other axis; for constants, whose steps are derived from their values.
+    Block {
+        /// The axis of channels.
+        axis: usize,
+        /// Elements of a channel that share a step; divides the other axis.
+        group: usize,
+    },
 }
 
 /// The type of a tensor. Shapes are static: axes are bound before a graph exists.
@@ -117,10 +137,16 @@ impl Type {
         }
     }
 
-    /// A quantised tensor of i8.
+    /// A quantised tensor, of i4 where scales belong to blocks and of i8 otherwise.
     pub fn quantized(shape: impl Into<Vec<usize>>, quant: Quant) -> Self {
         Self {
-            elem: Elem::I8,
+            elem: match quant {
+                Quant::Block { .. } => Elem::I4,
+                Quant::Tensor { .. }
+                | Quant::Affine { .. }
+                | Quant::Row { .. }
+                | Quant::Channel { .. } => Elem::I8,
+            },
             shape: shape.into(),
             quant: Some(quant),
         }
@@ -138,7 +164,7 @@ impl Type {
 
     /// Bytes of the elements, without scales.
     pub fn bytes(&self) -> usize {
-        self.elements() * self.elem.bytes()
+        (self.elements() * self.elem.bits()).div_ceil(8)
     }
 
     /// Length of the last axis; 1 for a scalar.
@@ -170,6 +196,7 @@ impl fmt::Display for Type {
             Some(Quant::Affine { scale, zero }) => write!(f, " affine({scale:?}, {zero})"),
             Some(Quant::Row { group }) => write!(f, " row({group})"),
             Some(Quant::Channel { axis }) => write!(f, " channel({axis})"),
+            Some(Quant::Block { axis, group }) => write!(f, " block({axis}, {group})"),
         }
     }
 }

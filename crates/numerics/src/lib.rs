@@ -17,7 +17,8 @@
 //! no fused multiply-add and no order of summation that is left to the compiler. The one thing
 //! that hosts disagree about, the payload of a NaN, is made canonical at the output port.
 //!
-//! Reading order: [`round`] (rounding), [`quant`] (int8 and its scales), [`half_float`] and
+//! Reading order: [`round`] (rounding), [`quant`] (int8 and its scales), [`int4`]
+//! (weights of four bits), [`half_float`] and
 //! [`port`] (what crosses the memory ports), [`elementary`] (exp, ln, erf, tanh, sin, cos, …),
 //! [`activation`], [`reduce`] (the order of a sum), [`norm`], [`softmax`], [`rotary`], and
 //! [`matmul`] (integer products and the epilogue).
@@ -33,6 +34,8 @@ mod wide;
 pub mod round;
 
 pub mod quant;
+
+pub mod int4;
 
 pub mod half_float;
 

@@ -1,7 +1,7 @@
 //! Integer products, their way to f32, and the epilogue.
 //!
 //! ```text
-//!   i32 per group ─▶ × a_scale, added in group order ─▶ × b_scale ─▶ × alpha ─▶ + bias
+//!   i32 per group ─▶ × a_scale (× b_step), added in group order ─▶ × b_scale ─▶ × alpha ─▶ + bias
 //!                 ─▶ activation ─▶ + residual ─▶ output port
 //! ```
 
@@ -55,6 +55,25 @@ pub fn add_group_row(acc: &[i32], step: f32, y: &mut [f32]) {
     assert_eq!(acc.len(), y.len(), "one result for each sum");
     for (y, &acc) in y.iter_mut().zip(acc) {
         *y += acc as f32 * step;
+    }
+}
+
+/// The first part of a row of results where each column of weights has a step of its own in it:
+/// `y[n] = (acc[n] * step) * columns[n]`.
+pub fn start_blocks_row(acc: &[i32], step: f32, columns: &[f32], y: &mut [f32]) {
+    assert_eq!(acc.len(), y.len(), "one result for each sum");
+    assert_eq!(columns.len(), y.len(), "one step for each column");
+    for ((y, &acc), &column) in y.iter_mut().zip(acc).zip(columns) {
+        *y = acc as f32 * step * column;
+    }
+}
+
+/// A further part: `y[n] = y[n] + (acc[n] * step) * columns[n]`.
+pub fn add_blocks_row(acc: &[i32], step: f32, columns: &[f32], y: &mut [f32]) {
+    assert_eq!(acc.len(), y.len(), "one result for each sum");
+    assert_eq!(columns.len(), y.len(), "one step for each column");
+    for ((y, &acc), &column) in y.iter_mut().zip(acc).zip(columns) {
+        *y += acc as f32 * step * column;
     }
 }
 

@@ -430,6 +430,7 @@ fn repeat(tensor: &Tensor, shape: &[usize]) -> Option<Tensor> {
     let shape = shape.to_vec();
     let data = match &tensor.data {
         Data::Bool(a) => Data::Bool(a.broadcast(shape)?.to_owned()),
+        Data::I4(a) => Data::I4(a.broadcast(shape)?.to_owned()),
         Data::I8(a) => Data::I8(a.broadcast(shape)?.to_owned()),
         Data::U8(a) => Data::U8(a.broadcast(shape)?.to_owned()),
         Data::I32(a) => Data::I32(a.broadcast(shape)?.to_owned()),

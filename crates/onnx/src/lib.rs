@@ -38,3 +38,4 @@ mod weights;
 pub use bind::{Binding, Given, Random};
 pub use import::{ImportOptions, Imported, import};
 pub use load::Model;
+pub use map::let_go_of_pages;

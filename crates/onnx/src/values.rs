@@ -99,7 +99,8 @@ fn typed_bytes(tensor: &TensorProto, elem: Elem) -> Bytes {
             .iter()
             .flat_map(|v| (*v as u16).to_le_bytes())
             .collect(),
-        Elem::I8 | Elem::U8 => ints.iter().map(|v| *v as u8).collect(),
+        // Packed elements are stored a byte an entry as well.
+        Elem::I4 | Elem::I8 | Elem::U8 => ints.iter().map(|v| *v as u8).collect(),
         Elem::Bool => ints.iter().map(|v| u8::from(*v != 0)).collect(),
     };
     Bytes::from(bytes)
@@ -111,6 +112,7 @@ pub(crate) fn filled(elem: Elem, shape: &[usize], value: f64) -> Tensor {
     let data = match elem {
         Elem::Bool => Data::Bool(array(shape, vec![value != 0.0; n])),
         Elem::U8 => Data::U8(array(shape, vec![value as u8; n])),
+        Elem::I4 => Data::I4(array(shape, vec![value.clamp(-8.0, 7.0) as i8; n])),
         Elem::I8 => Data::I8(array(shape, vec![value as i8; n])),
         Elem::I32 => Data::I32(array(shape, vec![value as i32; n])),
         Elem::I64 => Data::I64(array(shape, vec![value as i64; n])),
@@ -127,6 +129,10 @@ pub(crate) fn converted(tensor: &Tensor, elem: Elem) -> Tensor {
     let data = match elem {
         Elem::Bool => Data::Bool(array(shape, v.iter().map(|x| *x != 0.0).collect())),
         Elem::U8 => Data::U8(array(shape, v.iter().map(|x| *x as u8).collect())),
+        Elem::I4 => {
+            let low = v.iter().map(|x| x.clamp(-8.0, 7.0) as i8).collect();
+            Data::I4(array(shape, low))
+        }
         Elem::I8 => Data::I8(array(shape, v.iter().map(|x| *x as i8).collect())),
         Elem::I32 => Data::I32(array(shape, v.iter().map(|x| *x as i32).collect())),
         Elem::I64 => Data::I64(array(shape, v.iter().map(|x| *x as i64).collect())),
@@ -143,7 +149,7 @@ pub fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
         Data::I64(a) => Some(a.iter().copied().collect()),
         Data::I32(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
         Data::U8(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
-        Data::I8(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
+        Data::I4(a) | Data::I8(a) => Some(a.iter().map(|v| i64::from(*v)).collect()),
         Data::Bool(_) | Data::F16(_) | Data::F32(_) | Data::F64(_) => None,
     }
 }
@@ -153,7 +159,7 @@ pub fn floats(tensor: &Tensor) -> Vec<f64> {
     match &tensor.data {
         Data::Bool(a) => a.iter().map(|v| f64::from(u8::from(*v))).collect(),
         Data::U8(a) => a.iter().map(|v| f64::from(*v)).collect(),
-        Data::I8(a) => a.iter().map(|v| f64::from(*v)).collect(),
+        Data::I4(a) | Data::I8(a) => a.iter().map(|v| f64::from(*v)).collect(),
         Data::I32(a) => a.iter().map(|v| f64::from(*v)).collect(),
         Data::I64(a) => a.iter().map(|v| *v as f64).collect(),
         Data::F16(a) | Data::F32(a) => a.iter().map(|v| f64::from(*v)).collect(),

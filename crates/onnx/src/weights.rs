@@ -215,7 +215,7 @@ fn place(item: &Item<'_>, builder: &mut Builder, synthetic: Option<u64>) -> Arg 
 fn known_now(item: &Item<'_>) -> Option<Tensor> {
     let ty = &item.ty;
     let limit = match ty.elem {
-        Elem::F16 | Elem::F32 | Elem::F64 | Elem::I8 | Elem::U8 => FORMULA_ELEMENTS,
+        Elem::F16 | Elem::F32 | Elem::F64 | Elem::I4 | Elem::I8 | Elem::U8 => FORMULA_ELEMENTS,
         Elem::Bool | Elem::I32 | Elem::I64 => FOLD_LIMIT,
     };
     if ty.elements() > limit {

@@ -244,7 +244,12 @@ impl Accesses<'_> {
         // An empty contraction has one group, whose sum is zero.
         let groups = k.checked_div(self.at(c.group)).map_or(1, |n| n.max(1));
         self.read("a", &c.a, m, k);
-        self.read("b", &c.b, n, k);
+        let packed = if c.b_bits == 4 { k.div_ceil(2) } else { k };
+        self.read("b", &c.b, n, packed);
+        if let Some(step) = &c.b_step {
+            let blocks = k.checked_div(self.at(c.b_group)).map_or(1, |n| n.max(1));
+            self.read("b_step", step, n, blocks);
+        }
         let scaled = c.finish || c.acc.is_some_and(|acc| acc.elem == Elem::F32);
         if scaled {
             self.read_optional("a_scale", &c.a_scale, m, groups);

@@ -309,7 +309,8 @@ commands! {
         /// How many rows to move.
         count: Affine,
     }
-    /// Product of int8 operands with 32-bit sums: `out[m,n] = finish(Σ_k a[m,k]·b[n,k])`.
+    /// Product of int8 operands with 32-bit sums: `out[m,n] = finish(Σ_k a[m,k]·b[n,k])`. The right operand may
+    /// be int4, widened on its way into the array.
     /// See `docs/numerics.md`, section "Matrix products", for the arithmetic.
     Matmul = 0x10 "matmul" on Matrix {
         /// Rows of the left operand.
@@ -320,7 +321,8 @@ commands! {
         k: Affine,
         /// Left operand, m × k of i8.
         a: View,
-        /// Right operand, n × k of i8 (a `[k, n]` tensor is a view with pitch and step exchanged).
+        /// Right operand, n × k of i8 (a `[k, n]` tensor is a view with pitch and step exchanged), or
+        /// n × k/2 bytes where `b_bits` is 4.
         b: View,
         /// The operand that the array holds.
         hold: Hold = Hold::B,
@@ -350,6 +352,12 @@ commands! {
         out: View,
         /// Static scale of an i8 result; 1 otherwise.
         out_scale: f32 = 1.0,
+        /// Bits of an element of `b`: 8, or 4 where each byte holds two, the earlier in the low half.
+        b_bits: u32 = 8,
+        /// Contraction elements that share one step of `b`; of `group` and `b_group` one divides the other.
+        b_group: Affine = *k,
+        /// Steps of `b` within the sum: n × (k / b_group) of f16.
+        b_step: Option<View> = None,
     }
     /// `dst = fn(src)` on each element, converting between types.
     Unary = 0x20 "unary" on Vector {

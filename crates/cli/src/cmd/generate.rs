@@ -10,6 +10,7 @@ use packwright::errors::{Failure, Problem};
 use packwright::generate::{self, Session};
 use packwright::packet::program::{Constants, Program};
 use packwright::target::Target;
+use packwright::tokenizer::Tokenizer;
 use packwright::{file, job, options};
 use serde::Serialize;
 
@@ -20,11 +21,12 @@ use crate::render::{generation, unit};
 /// Generate tokens on the simulated machine, or say what that costs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Tokens are numbers; each new one is the most likely one. The program has an entry whose caches
-grow (`compile --entry prefill=a.onnx --entry decode=b.onnx`).
+Tokens are numbers, or text with the model's tokenizer; each new one is the most likely one. The
+program has an entry whose caches grow (`compile --entry prefill=a.onnx --entry decode=b.onnx`).
 
 Examples:
   packwright generate lm.npu --prompt-ids 1,504,2 --max-new 32
+  packwright generate lm.npu --tokenizer tokenizer.json --prompt Hello
   packwright generate lm.npu --score text.npz        how surprised the model is, as perplexity
   packwright generate lm.npu --cost 128+128          time, traffic and energy; needs no weights")]
 pub struct Generate {
@@ -34,6 +36,25 @@ pub struct Generate {
     /// Tokens to begin with.
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     pub prompt_ids: Vec<i64>,
+    /// The model's tokenizer.json, to take and print text.
+    #[arg(long, value_name = "FILE.json")]
+    pub tokenizer: Option<PathBuf>,
+    /// Text to begin with.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "tokenizer",
+        conflicts_with = "prompt_ids"
+    )]
+    pub prompt: Option<String>,
+    /// The encoder's text, for programs that have an encoder.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "tokenizer",
+        conflicts_with = "encoder_ids"
+    )]
+    pub encoder_text: Option<String>,
     /// Tokens of the encoder's text, for programs that have an encoder.
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     pub encoder_ids: Vec<i64>,
@@ -46,6 +67,10 @@ pub struct Generate {
     /// Texts to score instead: `ids`, and `offsets` where each text begins.
     #[arg(long, value_name = "IDS.npz", conflicts_with_all = ["prompt_ids", "cost"])]
     pub score: Option<PathBuf>,
+    /// What to print beside the score: the log of the probability of each token but the first, as
+    /// `logprob`, by another implementation.
+    #[arg(long, value_name = "LOGPROB.npz", requires = "score")]
+    pub reference: Option<PathBuf>,
     /// Simulate a prompt and an answer of these lengths instead of running them.
     #[arg(long, value_name = "PROMPT+NEW", conflicts_with_all = ["prompt_ids", "score"])]
     pub cost: Option<Length>,
@@ -64,6 +89,9 @@ struct Generated {
     schema: &'static str,
     prompt: Vec<i64>,
     tokens: Vec<i64>,
+    /// With a tokenizer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
     /// Seconds of this computer, not of the machine.
     first_token_seconds: f64,
     tokens_per_second: f64,
@@ -75,6 +103,8 @@ struct Scored {
     texts: usize,
     tokens: usize,
     perplexity: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference_perplexity: Option<f64>,
 }
 
 /// Points of the curve of costs.
@@ -114,19 +144,25 @@ fn text(
     output: &Output,
 ) -> Result<(), Failure> {
     let mut session = Session::new(program, target)?;
+    let tokenizer = args.tokenizer.as_deref().map(Tokenizer::read).transpose()?;
+    let tokens = |text: &Option<String>, ids: &[i64]| match (text, &tokenizer) {
+        (Some(text), Some(tokenizer)) => tokenizer.encode(text),
+        _ => Ok(ids.to_vec()),
+    };
+    let prompt = tokens(&args.prompt, &args.prompt_ids)?;
+    let encoded = tokens(&args.encoder_text, &args.encoder_ids)?;
     let start = Instant::now();
-    if !args.encoder_ids.is_empty() {
-        session.encode(&args.encoder_ids)?;
+    if !encoded.is_empty() {
+        session.encode(&encoded)?;
     }
     let mut times = Vec::new();
     let mut each = |token: i64| {
         times.push(start.elapsed().as_secs_f64());
-        if !args.json {
+        if !args.json && tokenizer.is_none() {
             output.note(&token.to_string());
         }
     };
-    let prompt = &args.prompt_ids;
-    let tokens = generate::greedy(&mut session, prompt, args.max_new, &args.stop, &mut each)?;
+    let tokens = generate::greedy(&mut session, &prompt, args.max_new, &args.stop, &mut each)?;
     let first = times.first().copied().unwrap_or(0.0);
     let last = times.last().copied().unwrap_or(0.0);
     let rate = match times.len() {
@@ -135,7 +171,10 @@ fn text(
     };
     let generated = Generated {
         schema: "packwright.generate/1",
-        prompt: prompt.clone(),
+        prompt,
+        text: tokenizer
+            .map(|tokenizer| tokenizer.decode(&tokens))
+            .transpose()?,
         tokens,
         first_token_seconds: first,
         tokens_per_second: rate,
@@ -149,7 +188,10 @@ fn text(
         unit::seconds(first),
         unit::digits(rate),
     ));
-    output::print(&format!("{}\n", list.join(",")))
+    match &generated.text {
+        Some(text) => output::print(&format!("{text}\n")),
+        None => output::print(&format!("{}\n", list.join(","))),
+    }
 }
 
 fn score(
@@ -170,14 +212,39 @@ fn score(
         texts: texts.len(),
         tokens: surprise.len(),
         perplexity: mean.exp(),
+        reference_perplexity: args.reference.as_deref().map(reference).transpose()?,
     };
     if args.json {
         return output::print_json(&scored);
     }
+    let beside = scored
+        .reference_perplexity
+        .map_or_else(String::new, |other| {
+            let more = 100.0 * (scored.perplexity / other - 1.0);
+            format!("; the reference has {other:.3} ({more:+.2} %)")
+        });
     output::print(&format!(
-        "perplexity {:.3} over {} tokens of {} texts\n",
+        "perplexity {:.3} over {} tokens of {} texts{beside}\n",
         scored.perplexity, scored.tokens, scored.texts
     ))
+}
+
+/// The perplexity of log-probabilities that another implementation gave.
+fn reference(path: &std::path::Path) -> Result<f64, Failure> {
+    let arrays = arrays::read(path)?;
+    let numbers: Vec<f64> = match arrays.get("logprob") {
+        Some(Array::F32(a)) => a.iter().map(|&x| f64::from(x)).collect(),
+        Some(Array::F64(a)) => a.iter().copied().collect(),
+        _ => {
+            return Err(
+                Problem::error("score-ids", "the file holds no array `logprob` of floats")
+                    .at(file::shown(path))
+                    .into(),
+            );
+        }
+    };
+    let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+    Ok((-mean).exp())
 }
 
 /// The texts of a file.

@@ -202,9 +202,19 @@ pub const CODES: &[CodeDoc] = &[
         "`packwright quantize` writes a recipe to start from.",
     ),
     doc(
+        "tokenizer-failed",
+        "The tokenizer cannot turn the text into tokens, or tokens into text.",
+        "The message is that of the tokenizer. Tokens can be given as numbers with --prompt-ids.",
+    ),
+    doc(
+        "tokenizer-unreadable",
+        "The file is no tokenizer.",
+        "Give the tokenizer.json that comes with the model.",
+    ),
+    doc(
         "recipe-wrong",
         "The recipe says what makes no sense.",
-        "Groups have at least 16 elements, scales are normal numbers above 0, and static layers have no group.",
+        "Groups have at least 16 elements, scales are normal numbers above 0, and static layers have no group, blocks are of 32, 64 or 128.",
     ),
     doc(
         "score-impossible",

@@ -67,9 +67,14 @@ pub const CODES: &[CodeDoc] = &[
         "Values on the machine are i8, i32, i64, f16 or f32. Cast the value in the model.",
     ),
     doc(
+        "logits-all",
+        "Logits of one position cannot be taken out.",
+        "With `--logits one` the row of one position goes through the head alone. That needs an output called `logits` that is a product of rows and constant weights. Compile with `--logits all`.",
+    ),
+    doc(
         "plan-float-weights",
         "A product has weights that are not quantised.",
-        "Matrix arrays take int8 weights. The pipeline quantises them; a graph in text form must say it itself.",
+        "Matrix arrays take int8 or int4 weights. The pipeline quantises them; a graph in text form must say it itself.",
     ),
     doc(
         "plan-ring",

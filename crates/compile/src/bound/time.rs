@@ -85,12 +85,7 @@ fn row_work(graph: &Graph, node: NodeId) -> (u64, u64) {
             let last = match operand.map(|ty| (ty.quant, ty.columns())) {
                 // Products with earlier groups of the row may be done already.
                 Some((Some(Quant::Row { group }), _)) => group,
-                Some((
-                    Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Channel { .. })
-                    | None,
-                    _,
-                ))
-                | None => 1,
+                Some((Some(_) | None, _)) | None => 1,
             };
             (last as u64 * columns, 0)
         }

@@ -4,6 +4,8 @@ use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::{EvalError, konst as values};
 use packwright_ir::tensor::Data;
 use packwright_ir::{ConstId, Graph};
+use packwright_numerics::half_float::narrow_f16;
+use packwright_numerics::int4;
 use rayon::prelude::*;
 
 use crate::plan::constants::{Form, Layout, Stored};
@@ -60,10 +62,13 @@ fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnosti
             bias,
             channels,
             k,
+            block,
         } => {
             let bias = bias.map(|bias| floats(graph, bias)).transpose()?;
             let record = stored.record() as usize;
+            let packed = block.is_some();
             let scale_at = stored.scale_offset() as usize;
+            let bias_at = stored.bias_offset() as usize;
             slot.par_chunks_mut(record * CHANNELS_AT_ONCE)
                 .enumerate()
                 .try_for_each(|(block, bytes)| {
@@ -71,13 +76,24 @@ fn fill(graph: &Graph, stored: &Stored, slot: &mut [u8]) -> Result<(), Diagnosti
                     let range = start..(start + CHANNELS_AT_ONCE).min(*channels);
                     let (q, scales) = values::quantized_channels(graph, *matrix, range.clone())
                         .map_err(|error| problem(graph, *matrix, &error))?;
+                    let each = scales.len() / range.len().max(1);
                     for (i, record) in bytes.chunks_exact_mut(record).enumerate() {
-                        for (to, from) in record.iter_mut().zip(&q[i * k..(i + 1) * k]) {
-                            *to = *from as u8;
+                        let (q, scales) = (&q[i * k..][..*k], &scales[i * each..][..each]);
+                        let (values, behind) = record.split_at_mut(scale_at);
+                        if packed {
+                            int4::pack(q, &mut values[..k.div_ceil(2)]);
+                            for (to, &step) in behind.as_chunks_mut::<2>().0.iter_mut().zip(scales)
+                            {
+                                *to = narrow_f16(step).to_le_bytes();
+                            }
+                        } else {
+                            for (to, &from) in values.iter_mut().zip(q) {
+                                *to = from as u8;
+                            }
+                            behind[..4].copy_from_slice(&scales[0].to_le_bytes());
                         }
-                        record[scale_at..scale_at + 4].copy_from_slice(&scales[i].to_le_bytes());
                         if let Some(bias) = &bias {
-                            record[scale_at + 4..scale_at + 8]
+                            record[bias_at..bias_at + 4]
                                 .copy_from_slice(&bias[range.start + i].to_le_bytes());
                         }
                     }

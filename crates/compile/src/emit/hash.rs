@@ -111,6 +111,9 @@ fn rotate(
                 group: k,
                 a_scale: Some(rows_of.scale),
                 a_zero: 0,
+                b_bits: 8,
+                b_group: k,
+                b_step: None,
                 b_scale: Some(View {
                     elem: Elem::F32,
                     addr: (lines + stored.scale_offset()).into(),

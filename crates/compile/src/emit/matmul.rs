@@ -56,10 +56,10 @@ pub fn matmul(
         .plan
         .layout
         .get(site.plan.tiles[tile.0 as usize].stored);
-    let Form::Channels { k, bias, .. } = stored.form else {
+    let Form::Channels { k, bias, block, .. } = stored.form else {
         return Err(unsupported(
             node,
-            "the right operand is not a matrix of int8 channels",
+            "the right operand is not a matrix of int8 or int4 channels",
         ));
     };
     let a_ty = site.graph.ty(operands[0]);
@@ -90,7 +90,7 @@ pub fn matmul(
             }));
             (k, view)
         }
-        Some(Quant::Channel { .. }) | None => {
+        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => {
             return Err(unsupported(node, "the left operand is not quantised"));
         }
     };
@@ -126,9 +126,16 @@ pub fn matmul(
             group: (group as u64).into(),
             a_scale: Some(a_scale),
             a_zero,
-            b_scale: Some(per_channel(stored.scale_offset())),
+            b_bits: if block.is_some() { 4 } else { 8 },
+            b_group: (block.unwrap_or(k) as u64).into(),
+            b_step: block
+                .map(|_| View::rows(Elem::F16, first + stored.scale_offset(), record as u32)),
+            b_scale: match block {
+                Some(_) => None,
+                None => Some(per_channel(stored.scale_offset())),
+            },
             alpha: attributes.alpha,
-            bias: bias.map(|_| per_channel(stored.scale_offset() + 4)),
+            bias: bias.map(|_| per_channel(stored.bias_offset())),
             activation: unary_fn(attributes.activation),
             residual: residual.map(|area| area.column(some.start, None).view()),
             acc: None,

@@ -1,17 +1,15 @@
 //! What the entries of a program share: one copy of equal constants, and caches by name.
 //!
-//! Two constants are the same where their values are, byte for byte; without values, where name, type and
-//! rule agree. Derived constants (transposes, joins, quantised forms) are the same where they are made
+//! Two constants are the same where their type and the 128-bit hash of their bytes are; without values, where
+//! name, type and rule agree. Derived constants (transposes, joins, quantised forms) are the same where they are made
 //! alike from the same.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use bytes::Bytes;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::konst::{Derivation, Source};
 use packwright_ir::{ConstId, Graph};
 use rayon::prelude::*;
+use std::collections::HashMap;
+use twox_hash::XxHash3_128;
 
 use super::regions::Shared;
 use crate::plan::Plan;
@@ -23,11 +21,17 @@ pub type Row = (usize, StoredId);
 
 /// Gives the constants of all parts their places in one section and lists each once.
 ///
+/// Values are read part by part; `between` is called behind each.
+///
 /// # Errors
 /// `entry-weights-differ` and `entry-caches-differ`.
-pub fn share(parts: &mut [(&Graph, &mut Plan)]) -> Result<(Shared, Vec<Row>), Diagnostics> {
+pub fn share(
+    parts: &mut [(&Graph, &mut Plan)],
+    between: fn(),
+) -> Result<(Shared, Vec<Row>), Diagnostics> {
     let mut problems = Vec::new();
-    let classes = Classes::of(&parts.iter().map(|(graph, _)| *graph).collect::<Vec<_>>());
+    let graphs: Vec<&Graph> = parts.iter().map(|(graph, _)| *graph).collect();
+    let classes = Classes::of(&graphs, between);
     differing(parts, &classes, &mut problems);
     let mut rows: Vec<Row> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -139,18 +143,14 @@ struct Classes {
 }
 
 impl Classes {
-    fn of(graphs: &[&Graph]) -> Self {
-        let hashes: Vec<Vec<u64>> = graphs
-            .iter()
-            .map(|graph| {
-                graph
-                    .consts()
-                    .par_iter()
-                    .map(|k| content(&k.source))
-                    .collect()
-            })
-            .collect();
-        let mut stored: HashMap<(u64, String), Vec<(Bytes, usize)>> = HashMap::new();
+    fn of(graphs: &[&Graph], between: fn()) -> Self {
+        let mut hashes: Vec<Vec<u128>> = Vec::with_capacity(graphs.len());
+        for graph in graphs {
+            let consts = graph.consts().par_iter();
+            hashes.push(consts.map(|k| content(&k.source)).collect());
+            between();
+        }
+        let mut stored: HashMap<(u128, String), usize> = HashMap::new();
         let mut named: HashMap<String, usize> = HashMap::new();
         let mut next = 0;
         let mut of_const: Vec<Vec<usize>> = Vec::new();
@@ -185,6 +185,8 @@ impl Classes {
                 bias,
                 channels,
                 k,
+                // The matrix's class tells its type.
+                block: _,
             } => {
                 let bias = bias.as_ref().map(class);
                 format!("channels {} {bias:?} {channels} {k} {table}", class(matrix))
@@ -203,9 +205,9 @@ impl Classes {
 fn class(
     graph: &Graph,
     index: usize,
-    hashes: &[u64],
+    hashes: &[u128],
     classes: &mut Vec<Option<usize>>,
-    stored: &mut HashMap<(u64, String), Vec<(Bytes, usize)>>,
+    stored: &mut HashMap<(u128, String), usize>,
     named: &mut HashMap<String, usize>,
     fresh: &mut dyn FnMut() -> usize,
 ) -> usize {
@@ -215,17 +217,9 @@ fn class(
     let konst = &graph.consts()[index];
     let ty = konst.ty.to_string();
     let found = match &konst.source {
-        Source::Bytes(bytes) => {
-            let alike = stored.entry((hashes[index], ty)).or_default();
-            match alike.iter().find(|(other, _)| other == bytes) {
-                Some((_, class)) => *class,
-                None => {
-                    let class = fresh();
-                    alike.push((bytes.clone(), class));
-                    class
-                }
-            }
-        }
+        Source::Bytes(_) => *stored
+            .entry((hashes[index], ty))
+            .or_insert_with(&mut *fresh),
         Source::Synthetic(fill) => *named
             .entry(format!("fill {fill:?} {ty}"))
             .or_insert_with(&mut *fresh),
@@ -262,13 +256,9 @@ fn class(
 }
 
 /// A hash of stored values; 0 where there are none.
-fn content(source: &Source) -> u64 {
+fn content(source: &Source) -> u128 {
     match source {
-        Source::Bytes(bytes) => {
-            let mut hasher = DefaultHasher::new();
-            bytes.hash(&mut hasher);
-            hasher.finish()
-        }
+        Source::Bytes(bytes) => XxHash3_128::oneshot(bytes),
         Source::Synthetic(_) | Source::Absent | Source::Derived(_) => 0,
     }
 }

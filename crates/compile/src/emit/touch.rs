@@ -155,7 +155,10 @@ pub fn touches(command: &Command, maxima: &[u64]) -> Vec<Touch> {
         Command::Matmul(c) => {
             let (m, n, k) = (c.m.at(maxima), c.n.at(maxima), c.k.at(maxima));
             view(false, &c.a, m, k);
-            view(false, &c.b, n, k);
+            view(false, &c.b, n, k * u64::from(c.b_bits) / 8);
+            if let Some(step) = &c.b_step {
+                view(false, step, n, k / c.b_group.at(maxima).max(1));
+            }
             if let Some(scale) = &c.a_scale {
                 view(false, scale, m, k / c.group.at(maxima).max(1));
             }

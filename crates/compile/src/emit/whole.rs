@@ -134,6 +134,7 @@ pub fn whole(
             })
         }
         Op::Reshape { .. } => Ok(vec![flatten(&operands[0], &dst)]),
+        Op::Gather { axis: 0 } => rows_by_index(site, node, &operands, &dst),
         Op::Slice { start, step, .. } => {
             let source = &operands[0];
             let positive: Option<Vec<u64>> = step
@@ -199,6 +200,35 @@ pub fn whole(
         Op::Concat { axis } => Ok(concat(*axis, &operands, &dst)),
         _ => Err(unsupported(site, node, "there is no lowering for it")),
     }
+}
+
+/// Takes rows of a computed matrix by indices that are known at run time.
+fn rows_by_index(
+    site: &Site<'_>,
+    node: NodeId,
+    operands: &[Operand],
+    dst: &Operand,
+) -> Result<Vec<Command>, Diagnostic> {
+    let [table, index] = operands else {
+        return Err(unsupported(site, node, "it has other operands"));
+    };
+    let (&[rows, cols], &[pitch, _]) = (&table.shape[..], &table.strides[..]) else {
+        return Err(unsupported(site, node, "its operand is no matrix"));
+    };
+    let count = index.shape.iter().product::<usize>() as u64;
+    let to = dst
+        .strides
+        .len()
+        .checked_sub(2)
+        .map_or(0, |at| dst.strides[at]);
+    Ok(vec![Command::Lookup(defs::Lookup {
+        rows: count.into(),
+        cols: (cols as u64).into(),
+        index: View::row(index.elem, index.addr),
+        table: View::rows(table.elem, table.addr, pitch as u32),
+        table_rows: rows as u32,
+        dst: View::rows(dst.elem, dst.addr, to as u32),
+    })])
 }
 
 /// Copies the rows of an operand one behind the other: the result has no gaps between its rows.

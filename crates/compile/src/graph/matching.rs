@@ -34,7 +34,7 @@ fn first(tensor: &Tensor) -> Option<f64> {
         Data::F64(a) => a.first().copied(),
         Data::I64(a) => a.first().map(|&x| x as f64),
         Data::I32(a) => a.first().copied().map(f64::from),
-        Data::I8(a) => a.first().copied().map(f64::from),
+        Data::I4(a) | Data::I8(a) => a.first().copied().map(f64::from),
         Data::U8(a) => a.first().copied().map(f64::from),
         Data::Bool(a) => a.first().map(|&x| f64::from(u8::from(x))),
     }

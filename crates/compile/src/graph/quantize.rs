@@ -1,6 +1,6 @@
 //! `quantize`: int8 products over a wider residual stream.
 //!
-//! Weights get one scale for each output channel. Activations are quantised in front of each product as the
+//! Weights get one scale for each output channel, or steps in blocks of int4. Activations are quantised in front of each product as the
 //! recipe says: by groups of a row with scales found at run time, or with one calibrated scale. Heads of q, k and v get a scale
 //! a row and head. Between products numbers are f16; results of the graph keep their type, and what
 //! is computed from inputs alone (masks, say) stays as it is.
@@ -13,12 +13,14 @@ use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value, infer};
 
 use super::integers;
-use super::recipe::{self, Activations, Layer, Recipe};
+use super::recipe::{self, Activations, BLOCKS, Layer, Recipe, Weights};
 
 /// What groups of a row are multiples of, so that a product's tile of columns holds whole ones.
 const GROUP_UNIT: usize = 16;
-/// What quantised constants are called, behind the name of what they are made from.
-pub const SUFFIX: &str = ".int8";
+/// What constants of int8 are called, behind the name of what they are made from.
+pub const INT8: &str = ".int8";
+/// The same of int4.
+pub const INT4: &str = ".int4";
 
 /// Elements of a row of `k` that share a scale: the longest group of at most `most` that divides the row,
 /// or the whole row where there is none.
@@ -28,6 +30,22 @@ pub fn row_group(k: usize, most: usize) -> usize {
     }
     let fits = |group: &usize| k.is_multiple_of(*group) && group.is_multiple_of(GROUP_UNIT);
     (GROUP_UNIT..=most).rev().find(fits).unwrap_or(k)
+}
+
+/// Weights of a channel of `k` that share a step: the longest block of at most `most` that divides the
+/// channel; none where no block does.
+pub fn weight_block(k: usize, most: usize) -> Option<usize> {
+    let mut blocks = BLOCKS.into_iter().rev();
+    blocks.find(|&block| block <= most && k.is_multiple_of(block))
+}
+
+/// As [`row_group`], of the groups that divide a block of weights or are made of such blocks.
+fn nested_group(k: usize, most: usize, block: usize) -> usize {
+    let nested = |group: &usize| block.is_multiple_of(*group) || group.is_multiple_of(block);
+    let mut groups = (GROUP_UNIT..=most.min(k)).rev();
+    groups
+        .find(|group| k.is_multiple_of(*group) && group.is_multiple_of(GROUP_UNIT) && nested(group))
+        .unwrap_or(GROUP_UNIT)
 }
 
 /// Quantises by the default recipe.
@@ -43,7 +61,7 @@ pub fn run_with(graph: &mut Graph, recipe: &Recipe) -> Result<usize, Diagnostics
     let mut quantizer = Quantizer {
         graph,
         recipe,
-        constants: IndexMap::new(),
+        constants: Vec::new(),
         values: IndexMap::new(),
         count: 0,
     };
@@ -68,8 +86,8 @@ enum Form {
 struct Quantizer<'a> {
     graph: &'a mut Graph,
     recipe: &'a Recipe,
-    /// Quantised forms of constants, by channel axis.
-    constants: IndexMap<(ConstId, usize), Value>,
+    /// Quantised forms of constants.
+    constants: Vec<(ConstId, Quant, Value)>,
     /// Quantised forms of values.
     values: IndexMap<(Value, Form), Value>,
     count: usize,
@@ -117,11 +135,31 @@ impl Quantizer<'_> {
             return Ok(None);
         }
         let mut replaced = operands.to_vec();
-        replaced[0] = match imported(self.graph, a) {
-            Some(quantized) => quantized,
-            None => self.activation(a, &layer)?,
+        let imported = imported(self.graph, a);
+        let axis = usize::from(!transpose_b);
+        // What a model quantises itself has scales that no block fits.
+        let (stored, block) = match imported {
+            Some(_) => (None, None),
+            None => {
+                let head = recipe::gives_result(self.graph, node);
+                let block = match self.recipe.weights_of(&layer.name, head) {
+                    Weights::Int8 => None,
+                    Weights::Int4 { group } => weight_block(layer.columns, group),
+                };
+                let stored = stored_blocks(self.graph, konst, axis);
+                let block = stored.as_ref().map_or(block, |(_, group)| Some(*group));
+                (stored, block)
+            }
         };
-        replaced[1] = self.constant(konst, usize::from(!transpose_b));
+        replaced[0] = match imported {
+            Some(quantized) => quantized,
+            None => self.activation(a, &layer, block)?,
+        };
+        replaced[1] = match (stored, block) {
+            (Some((id, _)), _) => self.graph.const_value(id),
+            (None, None) => self.constant(konst, axis),
+            (None, Some(group)) => self.quantized(konst, Quant::Block { axis, group }, INT4),
+        };
         let columns = self.graph.ty(replaced[0]).columns();
         if let Op::Matmul(attrs) = self.graph.op(node).clone() {
             let parts = columns / layer.columns.max(1);
@@ -131,11 +169,20 @@ impl Quantizer<'_> {
         Ok(Some(replaced))
     }
 
-    fn activation(&mut self, value: Value, layer: &Layer) -> Result<Value, Diagnostics> {
+    /// `block`: the weights of a channel that share a step, where they are int4.
+    fn activation(
+        &mut self,
+        value: Value,
+        layer: &Layer,
+        block: Option<usize>,
+    ) -> Result<Value, Diagnostics> {
         let columns = self.graph.ty(value).columns();
         let (form, op) = match self.recipe.of(layer) {
             Activations::Row { group } => {
-                let group = row_group(columns, group);
+                let group = match block {
+                    None => row_group(columns, group),
+                    Some(block) => nested_group(columns, group, block),
+                };
                 return self.value(value, Form::Group(group), Quant::Row { group });
             }
             Activations::Static => {
@@ -324,14 +371,25 @@ impl Quantizer<'_> {
 
     /// The form of a constant with a scale for each index of the axis.
     fn constant(&mut self, id: ConstId, axis: usize) -> Value {
-        if let Some(&value) = self.constants.get(&(id, axis)) {
+        self.quantized(id, Quant::Channel { axis }, INT8)
+    }
+
+    fn quantized(&mut self, id: ConstId, quant: Quant, suffix: &str) -> Value {
+        let known = self
+            .constants
+            .iter()
+            .find(|(of, how, _)| (*of, *how) == (id, quant));
+        if let Some(&(_, _, value)) = known {
             return value;
         }
-        let stored = integers::of(self.graph, id, axis);
+        let stored = match quant {
+            Quant::Channel { axis } => integers::of(self.graph, id, axis),
+            _ => None,
+        };
         let konst = self.graph.konst(id);
         let quantized = Const {
-            name: format!("{}{SUFFIX}", konst.name),
-            ty: Type::quantized(konst.ty.shape.clone(), Quant::Channel { axis }),
+            name: format!("{}{suffix}", konst.name),
+            ty: Type::quantized(konst.ty.shape.clone(), quant),
             source: Source::Derived(match stored {
                 Some(of) => Derivation::Scaled { of },
                 None => Derivation::Quantize { of: id },
@@ -339,7 +397,7 @@ impl Quantizer<'_> {
         };
         let quantized = self.graph.add_const(quantized);
         let value = self.graph.const_value(quantized);
-        self.constants.insert((id, axis), value);
+        self.constants.push((id, quant, value));
         value
     }
 
@@ -365,6 +423,63 @@ fn imported(graph: &Graph, value: Value) -> Option<Value> {
         _ => return None,
     };
     matches!(graph.op(quantized.node), Op::Quantize { .. }).then_some(quantized)
+}
+
+/// The int4 weights that the model brings along for a matrix, and how many of a channel share a step: it
+/// stands for them, or for several of them side by side.
+fn stored_blocks(graph: &mut Graph, id: ConstId, axis: usize) -> Option<(ConstId, usize)> {
+    let parts = match &graph.konst(id).source {
+        Source::Derived(Derivation::Dequantize { of }) => {
+            return match graph.konst(*of).ty.quant {
+                Some(Quant::Block { axis: own, group }) if own == axis => Some((*of, group)),
+                _ => None,
+            };
+        }
+        Source::Derived(Derivation::Concat { of, axis: joined }) if *joined == axis => of.clone(),
+        _ => return None,
+    };
+    let mut found = Vec::with_capacity(parts.len());
+    for part in parts {
+        found.push(stored_blocks(graph, part, axis)?);
+    }
+    let &(_, group) = found.first()?;
+    let mut of = [Vec::new(), Vec::new()];
+    for &(part, own) in &found {
+        let Source::Derived(Derivation::Scaled { of: pair }) = &graph.konst(part).source else {
+            return None;
+        };
+        if own != group {
+            return None;
+        }
+        of[0].push(pair[0]);
+        of[1].push(pair[1]);
+    }
+    let (name, ty) = (graph.konst(id).name.clone(), graph.konst(id).ty.clone());
+    let shape = ty.shape;
+    let blocks = [shape[axis], shape[1 - axis] / group];
+    let types = [
+        Type::new(Elem::I4, shape.clone()),
+        Type::new(Elem::F16, blocks),
+    ];
+    let mut joined = Vec::with_capacity(2);
+    for ((of, ty), (suffix, axis)) in of
+        .into_iter()
+        .zip(types)
+        .zip([("values", axis), ("steps", 0)])
+    {
+        joined.push(graph.add_const(Const {
+            name: format!("{name}.{suffix}"),
+            ty,
+            source: Source::Derived(Derivation::Concat { of, axis }),
+        }));
+    }
+    let of = [joined[0], joined[1]];
+    let whole = graph.add_const(Const {
+        name: format!("{name}{INT4}"),
+        ty: Type::quantized(shape, Quant::Block { axis, group }),
+        source: Source::Derived(Derivation::Scaled { of }),
+    });
+    Some((whole, group))
 }
 
 /// Narrows the stream to f16: floats that follow from embeddings, products, attention or norms.

@@ -9,16 +9,26 @@ pub const GROUP: usize = 64;
 /// Longest group of the rows that narrowing products read: such rows are quantised as their columns are made,
 /// and the more of them share a scale, the less the plan is cut.
 pub const HIDDEN_GROUP: usize = 256;
+/// Lengths of the blocks of int4 weights that a recipe may ask for.
+pub const BLOCKS: [usize; 3] = [32, 64, 128];
+/// Length of the blocks of int4 weights, unless a recipe says otherwise.
+pub const BLOCK: usize = 64;
 /// Shortest group that a recipe may ask for: what a vector of the machine holds.
 pub const SHORTEST_GROUP: usize = 16;
 
-/// How the activations in front of products become int8.
+/// How activations in front of products become int8, and weights int8 or int4.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// For layers that are not named.
     pub default: Activations,
     /// Longest group in front of products that make rows narrower, where the default has groups.
     pub hidden_group: usize,
+    /// Weights of layers that are not named.
+    pub weights: Weights,
+    /// Weights of products that give a result of the model, a head over a vocabulary say.
+    pub head: Weights,
+    /// Weights by the name of the layer.
+    pub layer_weights: IndexMap<String, Weights>,
     /// By the name of the weights that a product reads.
     pub layers: IndexMap<String, Activations>,
     /// Scales of static layers, by the name of the weights.
@@ -68,6 +78,16 @@ impl Activations {
     }
 }
 
+/// How the weights of a product become integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Weights {
+    /// A scale for each output channel.
+    #[default]
+    Int8,
+    /// A step for each run of at most so many weights of an output channel.
+    Int4 { group: usize },
+}
+
 impl Default for Activations {
     fn default() -> Self {
         Self::Row { group: GROUP }
@@ -79,6 +99,9 @@ impl Default for Recipe {
         Self {
             default: Activations::default(),
             hidden_group: HIDDEN_GROUP,
+            weights: Weights::default(),
+            head: Weights::default(),
+            layer_weights: IndexMap::new(),
             layers: IndexMap::new(),
             scales: IndexMap::new(),
             seed: 0,
@@ -105,6 +128,12 @@ impl Recipe {
             (None, default) => default,
         }
     }
+
+    /// What the weights of a layer become; `head` says whether it gives a result of the model.
+    pub fn weights_of(&self, layer: &str, head: bool) -> Weights {
+        let other = if head { self.head } else { self.weights };
+        self.layer_weights.get(layer).copied().unwrap_or(other)
+    }
 }
 
 /// A product of activations and constant weights.
@@ -128,6 +157,19 @@ impl Layer {
     }
 }
 
+/// Whether the result of a node is a result of the graph, but for its type and shape.
+pub fn gives_result(graph: &Graph, node: NodeId) -> bool {
+    if graph.is_output(node.into()) {
+        return true;
+    }
+    graph.users(node.into()).iter().any(|&(user, _)| {
+        matches!(
+            graph.op(user),
+            Op::Cast { .. } | Op::Reshape { .. } | Op::Slice { .. }
+        ) && gives_result(graph, user)
+    })
+}
+
 /// What products with constant weights are called, in order of ids, before they are quantised and after.
 pub fn layers(graph: &Graph) -> Vec<Layer> {
     let nodes = graph.node_ids().into_iter();
@@ -148,7 +190,8 @@ pub fn layer(graph: &Graph, node: NodeId) -> Option<Layer> {
     }
     Some(Layer {
         name: name
-            .strip_suffix(super::quantize::SUFFIX)
+            .strip_suffix(super::quantize::INT8)
+            .or(name.strip_suffix(super::quantize::INT4))
             .unwrap_or(name)
             .to_owned(),
         node,

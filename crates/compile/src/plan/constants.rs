@@ -1,7 +1,8 @@
 //! How constants lie in DRAM: one record a channel, so that any range of channels is one stream.
 //!
 //! A weight matrix is stored output channel by output channel: `k` int8 values, padding to four
-//! bytes, the channel's scale, and its bias where there is one. A quantised embedding table has the
+//! bytes, the channel's scale, and its bias where there is one. In int4 a byte holds two values, and the steps
+//! of the blocks stand in the place of the scale. A quantised embedding table has the
 //! same records, a row each. Vectors of norms lie side by side in f32.
 
 use packwright_ir::diag::{Diagnostic, Diagnostics};
@@ -21,12 +22,14 @@ pub struct TileId(pub u32);
 /// What a stored constant holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Records of a channel-quantised matrix, with an optional bias.
+    /// Records of a matrix that is quantised by channel or in blocks, with an optional bias.
     Channels {
         matrix: ConstId,
         bias: Option<ConstId>,
         channels: usize,
         k: usize,
+        /// Values that share a step, where they are int4.
+        block: Option<usize>,
     },
     /// f32 vectors one after the other.
     Vectors { parts: Vec<ConstId>, length: usize },
@@ -53,10 +56,18 @@ impl Stored {
     /// Bytes of one channel record.
     pub fn record(&self) -> u64 {
         match &self.form {
-            Form::Channels { bias, k, .. } => record_bytes(*k, bias.is_some()),
+            Form::Channels { bias, k, block, .. } => record_bytes(*k, *block, bias.is_some()),
             Form::Vectors { length, .. } => *length as u64 * 4,
             Form::Plain { .. } => self.bytes,
             Form::Cache(cache) => cache.plane_bytes(cache.rows()),
+        }
+    }
+
+    /// Offset of the bias in a channel record.
+    pub fn bias_offset(&self) -> u64 {
+        match &self.form {
+            Form::Channels { k, block, .. } => self.scale_offset() + scale_bytes(*k, *block),
+            Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 0,
         }
     }
 
@@ -65,19 +76,32 @@ impl Stored {
         !matches!(self.form, Form::Cache(_))
     }
 
-    /// Offset of the scale in a channel record.
+    /// Offset of the scale, or of the steps, in a channel record.
     pub fn scale_offset(&self) -> u64 {
         match &self.form {
-            Form::Channels { k, .. } => (*k as u64).next_multiple_of(4),
+            Form::Channels { k, block, .. } => value_bytes(*k, *block),
             Form::Vectors { .. } | Form::Plain { .. } => 0,
             Form::Cache(cache) => cache.data_bytes(cache.rows()),
         }
     }
 }
 
-/// Bytes of one channel record: values, padding, scale, bias.
-pub fn record_bytes(k: usize, bias: bool) -> u64 {
-    (k as u64).next_multiple_of(4) + 4 + if bias { 4 } else { 0 }
+/// Bytes of one channel record: values, padding, scale or steps, bias.
+fn record_bytes(k: usize, block: Option<usize>, bias: bool) -> u64 {
+    value_bytes(k, block) + scale_bytes(k, block) + if bias { 4 } else { 0 }
+}
+
+/// Bytes of the values of a channel, with what follows until its scales begin.
+fn value_bytes(k: usize, block: Option<usize>) -> u64 {
+    let bytes = if block.is_some() { k.div_ceil(2) } else { k };
+    (bytes as u64).next_multiple_of(4)
+}
+
+/// Bytes of the scale of a channel, or of its steps in f16.
+fn scale_bytes(k: usize, block: Option<usize>) -> u64 {
+    block.map_or(4, |block| {
+        (2 * k.div_ceil(block) as u64).next_multiple_of(4)
+    })
 }
 
 /// A range of a stored constant, loaded at once into the ring.
@@ -240,7 +264,10 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
         };
         for id in &ids {
             if let Form::Channels { matrix, .. } = layout.get(*id).form
-                && !matches!(graph.konst(matrix).ty.quant, Some(Quant::Channel { .. }))
+                && !matches!(
+                    graph.konst(matrix).ty.quant,
+                    Some(Quant::Channel { .. } | Quant::Block { .. })
+                )
             {
                 problems.push(
                     Diagnostic::unsupported(
@@ -248,7 +275,7 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
                         format!("constant {matrix} is not quantised"),
                     )
                     .at(node.to_string())
-                    .help("matrix products take int8 weights; run the quantize pass"),
+                    .help("matrix products take int8 or int4 weights; run the quantize pass"),
                 );
             }
         }
@@ -294,19 +321,21 @@ fn channels(
     table: bool,
 ) -> StoredId {
     let ty = &graph.konst(matrix).ty;
-    let axis = match ty.quant {
-        Some(Quant::Channel { axis }) => axis,
-        _ => ty.rank().saturating_sub(1),
+    let (axis, block) = match ty.quant {
+        Some(Quant::Channel { axis }) => (axis, None),
+        Some(Quant::Block { axis, group }) => (axis, Some(group)),
+        _ => (ty.rank().saturating_sub(1), None),
     };
     let channels = ty.shape.get(axis).copied().unwrap_or(1);
     let k = ty.elements() / channels.max(1);
-    let bytes = channels as u64 * record_bytes(k, bias.is_some());
+    let bytes = channels as u64 * record_bytes(k, block, bias.is_some());
     layout.store(
         Form::Channels {
             matrix,
             bias,
             channels,
             k,
+            block,
         },
         table,
         Elem::I8,
@@ -359,7 +388,7 @@ fn index_values(graph: &Graph, konst: ConstId) -> Option<Vec<i64>> {
                 })
                 .collect(),
         ),
-        Elem::Bool | Elem::I8 | Elem::U8 | Elem::F16 | Elem::F32 | Elem::F64 => None,
+        Elem::Bool | Elem::I4 | Elem::I8 | Elem::U8 | Elem::F16 | Elem::F32 | Elem::F64 => None,
     }
 }
 

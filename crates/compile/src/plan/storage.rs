@@ -112,7 +112,7 @@ pub fn machine_elem(elem: Elem) -> Option<operand::Elem> {
         Elem::F16 => Some(operand::Elem::F16),
         // Truth values are 0 and 1 among the machine's numbers.
         Elem::F32 | Elem::Bool => Some(operand::Elem::F32),
-        Elem::U8 | Elem::F64 => None,
+        Elem::I4 | Elem::U8 | Elem::F64 => None,
     }
 }
 

@@ -226,7 +226,10 @@ fn quantized(
     let sections = find(windows, storage.root_of(node)?)?.sections.clone();
     let group = match quant {
         Quant::Row { group } => *group,
-        Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Channel { .. } => 1,
+        Quant::Tensor { .. }
+        | Quant::Affine { .. }
+        | Quant::Channel { .. }
+        | Quant::Block { .. } => 1,
     };
     let source: Value = graph.operand(node, 0)?;
     let place = storage.place(source)?;

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use half::f16;
+use packwright_numerics::int4;
 use packwright_numerics::quant::quantize_rows;
 
 use super::lanes::{self, Lanes};
@@ -77,7 +79,10 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
 
 fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
     let ty = &konst.ty;
-    if matches!(ty.quant, Some(Quant::Row { .. } | Quant::Channel { .. })) {
+    if ty
+        .quant
+        .is_some_and(|quant| !matches!(quant, Quant::Tensor { .. }))
+    {
         return Err(EvalError::Unsupported(
             "a constant is stored quantised, without its scales",
         ));
@@ -103,8 +108,8 @@ fn half(bytes: [u8; 2]) -> f32 {
     half::f16::from_le_bytes(bytes).to_f32()
 }
 
-/// Some channels of a matrix that is quantised by channel, with their scales: `[channel][k]`,
-/// whichever axis the channels lie on. Only these channels are read.
+/// Some channels of a matrix that is quantised by channel or in blocks, with their scales: `[channel][k]`
+/// and `[channel][block]`, whichever axis the channels lie on. Only these channels are read.
 ///
 /// # Errors
 /// When the constant is no such matrix, or has no values.
@@ -115,8 +120,11 @@ pub fn quantized_channels(
 ) -> Result<(Vec<i8>, Vec<f32>), EvalError> {
     let konst = graph.konst(id);
     let unsupported = EvalError::Unsupported("a constant is no matrix quantised by channel");
-    let (Source::Derived(derivation), Some(Quant::Channel { axis }), 2) =
-        (&konst.source, konst.ty.quant, konst.ty.rank())
+    let (
+        Source::Derived(derivation),
+        Some(quant @ (Quant::Channel { axis } | Quant::Block { axis, .. })),
+        2,
+    ) = (&konst.source, konst.ty.quant, konst.ty.rank())
     else {
         return Err(unsupported);
     };
@@ -141,12 +149,17 @@ pub fn quantized_channels(
         return Err(EvalError::NotFinite(graph.konst(*of).name.clone()));
     }
     let mut q = vec![0i8; floats.len()];
+    if let Quant::Block { group, .. } = quant {
+        let mut steps = vec![f16::ZERO; floats.len() / group];
+        int4::quantize_row(&floats, group, &mut q, &mut steps);
+        return Ok((q, steps.into_iter().map(f16::to_f32).collect()));
+    }
     let mut scales = vec![0.0; range.len()];
     quantize_rows(&floats, range.len(), &mut q, &mut scales);
     Ok((q, scales))
 }
 
-/// Some channels of stored i8 values, with their stored scales.
+/// Some channels of stored values, with their stored scales.
 fn scaled_channels(
     graph: &Graph,
     values: ConstId,
@@ -154,27 +167,55 @@ fn scaled_channels(
     axis: usize,
     range: Range<usize>,
 ) -> Result<(Vec<i8>, Vec<f32>), EvalError> {
-    let scales = lanes::floats(&value(graph, scales)?)[range.clone()].to_vec();
-    let of = graph.konst(values);
+    let channels = graph.konst(values).ty.shape.get(axis).copied().unwrap_or(0);
+    let scales = lanes::floats(&value(graph, scales)?);
+    let each = scales.len() / channels.max(1);
+    let scales = scales[range.start * each..range.end * each].to_vec();
+    let k = graph.konst(values).ty.shape.get(1 - axis).copied();
+    let mut q = vec![0i8; range.len() * k.unwrap_or(0)];
+    stored_lines(graph, values, axis, range, &mut q)?;
+    Ok((q, scales))
+}
+
+/// Some lines of stored integers along an axis: `[line][element]`.
+fn stored_lines(
+    graph: &Graph,
+    id: ConstId,
+    axis: usize,
+    range: Range<usize>,
+    q: &mut [i8],
+) -> Result<(), EvalError> {
+    let of = graph.konst(id);
     let [rows, columns] = of.ty.shape[..] else {
         return Err(EvalError::Unsupported("a constant is no matrix"));
     };
-    let (count, k) = (range.len(), [rows, columns][1 - axis]);
-    let mut q = vec![0i8; count * k];
     match &of.source {
+        Source::Derived(Derivation::Concat {
+            of: parts,
+            axis: joined,
+        }) if *joined == axis => {
+            parts_of(graph, parts, axis, range, q, &mut |part, range, q| {
+                stored_lines(graph, part, axis, range, q)
+            })?;
+        }
         Source::Bytes(bytes) if bytes.len() == of.ty.bytes() => {
-            lines(rows, columns, axis, &range, &mut q, |at| bytes[at] as i8);
+            lines(rows, columns, axis, &range, q, |at| match of.ty.elem {
+                Elem::I4 => int4::unpacked(bytes[at / 2])[at % 2],
+                _ => bytes[at] as i8,
+            });
         }
         _ => {
-            let tensor = value(graph, values)?;
-            let Data::I8(all) = &tensor.data else {
-                return Err(EvalError::Unsupported("stored values are not i8"));
+            let tensor = value(graph, id)?;
+            let (Data::I4(all) | Data::I8(all)) = &tensor.data else {
+                return Err(EvalError::Unsupported(
+                    "stored values are neither i4 nor i8",
+                ));
             };
             let all: Vec<i8> = all.iter().copied().collect();
-            lines(rows, columns, axis, &range, &mut q, |at| all[at]);
+            lines(rows, columns, axis, &range, q, |at| all[at]);
         }
     }
-    Ok((q, scales))
+    Ok(())
 }
 
 /// Some lines of a matrix along an axis: `[line][element]`.
@@ -263,35 +304,50 @@ fn join(
     range: Range<usize>,
     out: &mut [f32],
 ) -> Result<(), EvalError> {
-    let lengths = |part: &ConstId| {
-        let shape = &graph.konst(*part).ty.shape;
-        (shape[joined], shape[1 - axis])
-    };
     if axis == joined {
-        let (mut start, mut rest) = (0, out);
-        for part in parts {
-            let (length, width) = lengths(part);
-            let from = range.start.clamp(start, start + length) - start;
-            let to = range.end.clamp(start, start + length) - start;
-            let (own, behind) = rest.split_at_mut((to - from) * width);
-            if from < to {
-                channels(graph, *part, axis, from..to, own)?;
-            }
-            rest = behind;
-            start += length;
-        }
-        return Ok(());
+        return parts_of(graph, parts, axis, range, out, &mut |part, range, own| {
+            channels(graph, part, axis, range, own)
+        });
     }
-    let total: usize = parts.iter().map(|part| lengths(part).1).sum();
+    let width = |part: &ConstId| graph.konst(*part).ty.shape[1 - axis];
+    let total: usize = parts.iter().map(width).sum();
     let mut start = 0;
     for part in parts {
-        let (_, width) = lengths(part);
+        let width = width(part);
         let mut own = vec![0.0; range.len() * width];
         channels(graph, *part, axis, range.clone(), &mut own)?;
         for (line, own) in out.chunks_exact_mut(total).zip(own.chunks_exact(width)) {
             line[start..start + width].copy_from_slice(own);
         }
         start += width;
+    }
+    Ok(())
+}
+
+/// Reads some lines of a part.
+type ReadPart<'a, T> = dyn FnMut(ConstId, Range<usize>, &mut [T]) -> Result<(), EvalError> + 'a;
+
+/// Lines of a matrix whose parts follow one another along the axis, read part by part.
+fn parts_of<T>(
+    graph: &Graph,
+    parts: &[ConstId],
+    axis: usize,
+    range: Range<usize>,
+    out: &mut [T],
+    read: &mut ReadPart<'_, T>,
+) -> Result<(), EvalError> {
+    let (mut start, mut rest) = (0, out);
+    for &part in parts {
+        let shape = &graph.konst(part).ty.shape;
+        let (length, width) = (shape[axis], shape[1 - axis]);
+        let from = range.start.clamp(start, start + length) - start;
+        let to = range.end.clamp(start, start + length) - start;
+        let (own, behind) = rest.split_at_mut((to - from) * width);
+        if from < to {
+            read(part, from..to, own)?;
+        }
+        rest = behind;
+        start += length;
     }
     Ok(())
 }

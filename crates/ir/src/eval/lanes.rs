@@ -23,7 +23,7 @@ pub(super) fn of(tensor: &Tensor) -> Lanes {
     }
     match &tensor.data {
         Data::Bool(a) => Lanes::Bool(list(a, |x| x)),
-        Data::I8(a) => Lanes::Int(list(a, i64::from)),
+        Data::I4(a) | Data::I8(a) => Lanes::Int(list(a, i64::from)),
         Data::U8(a) => Lanes::Int(list(a, i64::from)),
         Data::I32(a) => Lanes::Int(list(a, i64::from)),
         Data::I64(a) => Lanes::Int(list(a, |x| x)),
@@ -92,6 +92,10 @@ pub(super) fn store(elem: Elem, shape: &[usize], lanes: Lanes) -> Tensor {
             saturate(lanes, i64::from(i32::MIN), i64::from(i32::MAX))
                 .map(|x| x as i32)
                 .collect(),
+        )),
+        Elem::I4 => Data::I4(array(
+            shape,
+            saturate(lanes, -8, 7).map(|x| x as i8).collect(),
         )),
         Elem::I8 => Data::I8(array(
             shape,

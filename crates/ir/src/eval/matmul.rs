@@ -84,7 +84,15 @@ enum Product<'a> {
         excess: Vec<i32>,
         steps: Steps<'a>,
         columns: Columns<'a>,
+        blocks: Option<Blocks<'a>>,
     },
+}
+
+/// Steps of the second factor within sums, `[column][block]`.
+struct Blocks<'a> {
+    steps: &'a [f32],
+    /// Elements of a block.
+    length: usize,
 }
 
 /// Scales of the rows of a factor.
@@ -113,7 +121,7 @@ impl<'a> Product<'a> {
         k: usize,
         n: usize,
     ) -> Result<Self, EvalError> {
-        let (Data::I8(qa), Data::I8(qb)) = (&a.data, &b.data) else {
+        let (Data::I8(qa), Data::I4(qb) | Data::I8(qb)) = (&a.data, &b.data) else {
             let b = columns_first(lanes::floats(b), attrs.transpose_b, k, n);
             return Ok(Product::Float {
                 a: lanes::floats(a),
@@ -126,6 +134,7 @@ impl<'a> Product<'a> {
             Some(Quant::Tensor { scale }) => Columns::All(scale),
             Some(Quant::Channel { .. }) => Columns::Shared(&b.scales),
             Some(Quant::Row { group }) if group == k => Columns::Each(&b.scales),
+            Some(Quant::Block { .. }) => Columns::All(1.0),
             Some(Quant::Affine { .. } | Quant::Row { .. }) | None => {
                 return Err(EvalError::Unsupported(
                     "the second factor has scales within a sum",
@@ -149,6 +158,13 @@ impl<'a> Product<'a> {
             excess,
             steps: steps(a)?,
             columns,
+            blocks: match b.quant {
+                Some(Quant::Block { group: length, .. }) => Some(Blocks {
+                    steps: &b.scales,
+                    length,
+                }),
+                _ => None,
+            },
         })
     }
 
@@ -172,15 +188,20 @@ impl<'a> Product<'a> {
                 parts,
                 excess,
                 steps,
+                blocks,
                 ..
             } => {
                 let width = k * parts;
                 let a = &a[row * width..(row + 1) * width];
                 let columns = b[matrix * n * k..].chunks_exact((*k).max(1));
                 for (column, (y, b)) in y.iter_mut().zip(columns).enumerate() {
-                    *y = match (excess.get(matrix * n + column), steps) {
-                        (Some(excess), Steps::All(step)) => (dot_i8(a, b) - excess) as f32 * step,
-                        _ => steps.sum(row, a, b),
+                    let excess = excess.get(matrix * n + column);
+                    *y = match (blocks, excess, steps) {
+                        (Some(blocks), _, _) => steps.sum_in_blocks(row, a, b, blocks, column),
+                        (None, Some(excess), Steps::All(step)) => {
+                            (dot_i8(a, b) - excess) as f32 * step
+                        }
+                        (None, _, _) => steps.sum(row, a, b),
                     };
                 }
             }
@@ -225,6 +246,35 @@ impl Steps<'_> {
     }
 }
 
+impl Steps<'_> {
+    /// `Σ_p (f32(Σ a·b in p) · a_step) · b_step` over parts that lie in one group and one block, in order.
+    fn sum_in_blocks(
+        &self,
+        row: usize,
+        a: &[i8],
+        b: &[i8],
+        blocks: &Blocks<'_>,
+        column: usize,
+    ) -> f32 {
+        let (group, a_steps) = match self {
+            Steps::All(step) => (a.len(), std::slice::from_ref(step)),
+            Steps::Each { scales, groups } => {
+                (a.len() / groups, &scales[row * groups..(row + 1) * groups])
+            }
+        };
+        let (k, block) = (b.len().max(1), blocks.length);
+        let b_steps = &blocks.steps[column * (b.len() / block)..];
+        let part = group.min(block).max(1);
+        // Where the first factor comes in parts, each meets the same column.
+        let mut products = a.chunks_exact(part).enumerate().map(|(p, a)| {
+            let (at, inner) = (p * part, p * part % k);
+            dot_i8(a, &b[inner..inner + part]) as f32 * a_steps[at / group] * b_steps[inner / block]
+        });
+        let first = products.next().unwrap_or(0.0);
+        products.fold(first, |sum, product| sum + product)
+    }
+}
+
 /// The scales of a first factor.
 pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
     match a.quant {
@@ -236,7 +286,7 @@ pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
                 groups: columns / group,
             })
         }
-        Some(Quant::Channel { .. }) | None => Err(EvalError::Unsupported(
+        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => Err(EvalError::Unsupported(
             "the first factor has no scales by row",
         )),
     }

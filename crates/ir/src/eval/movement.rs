@@ -11,6 +11,7 @@ macro_rules! each {
     ($data:expr, $a:ident => $body:expr) => {
         match $data {
             Data::Bool($a) => Data::Bool($body),
+            Data::I4($a) => Data::I4($body),
             Data::I8($a) => Data::I8($body),
             Data::U8($a) => Data::U8($body),
             Data::I32($a) => Data::I32($body),
@@ -127,14 +128,17 @@ pub(super) fn concat(parts: &[&Tensor], axis: usize, ty: &Type) -> Tensor {
             }
         };
     }
-    let data = joined!(Bool I8 U8 I32 I64 F16 F32 F64);
+    let data = joined!(Bool I4 I8 U8 I32 I64 F16 F32 F64);
     let scales = match parts[0].quant {
         Some(Quant::Row { .. }) => {
             let scales: Vec<_> = parts.iter().filter_map(row_scales).collect();
             join(&scales, axis).iter().copied().collect()
         }
         Some(Quant::Channel { .. }) => parts.iter().flat_map(|p| p.scales.clone()).collect(),
-        Some(Quant::Tensor { .. } | Quant::Affine { .. }) | None => Vec::new(),
+        // The rule refuses to join blocks.
+        Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Block { .. }) | None => {
+            Vec::new()
+        }
     };
     Tensor {
         data,
@@ -197,7 +201,7 @@ pub(super) fn pad(x: &Tensor, before: &[usize], value: f32, ty: &Type) -> Tensor
             }
         };
     }
-    place!(Bool I8 U8 I32 I64 F16 F32 F64);
+    place!(Bool I4 I8 U8 I32 I64 F16 F32 F64);
     result
 }
 
@@ -229,5 +233,5 @@ pub(super) fn put(x: &mut Tensor, index: &[usize], updates: &Tensor) {
             }
         };
     }
-    put!(Bool I8 U8 I32 I64 F16 F32 F64);
+    put!(Bool I4 I8 U8 I32 I64 F16 F32 F64);
 }

@@ -1,5 +1,7 @@
 //! From real numbers to i8 and back.
 
+use half::f16;
+use packwright_numerics::int4;
 use packwright_numerics::quant::{
     Scale, dequantize, dequantize_affine, quantize as quantize_one, quantize_affine_row,
     quantize_dynamic_row, quantize_parts_row, quantize_row,
@@ -44,6 +46,26 @@ pub(super) fn quantize(x: &Tensor, quant: Quant) -> Tensor {
                 }
             }
         }
+        Quant::Block { axis, group } => {
+            let (rows, columns) = (x.shape()[0], x.shape()[1]);
+            let mut steps = vec![f16::ZERO; values.len() / group];
+            let line = channels_first(&values, [rows, columns], axis);
+            int4::quantize_row(&line, group, &mut q, &mut steps);
+            let q = channels_first(
+                &q,
+                if axis == 0 {
+                    [rows, columns]
+                } else {
+                    [columns, rows]
+                },
+                axis,
+            );
+            return Tensor {
+                data: Data::I4(array(x.shape(), q)),
+                quant: Some(quant),
+                scales: steps.into_iter().map(f16::to_f32).collect(),
+            };
+        }
     }
     Tensor {
         data: Data::I8(array(x.shape(), q)),
@@ -79,9 +101,10 @@ pub(super) fn quantize_parts(x: &Tensor, group: usize, scale: Option<f32>) -> Te
 
 /// The real numbers that i8 values stand for.
 pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
-    let Data::I8(q) = &x.data else {
+    let (Data::I4(q) | Data::I8(q)) = &x.data else {
         return lanes::floats(x);
     };
+    let shape = x.shape();
     let q = q.iter().copied();
     match x.quant {
         None => q.map(f32::from).collect(),
@@ -99,7 +122,24 @@ pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
                 .map(|(i, q)| dequantize(q, x.scales[(i / inner) % length]))
                 .collect()
         }
+        Some(Quant::Block { axis, group }) => {
+            let (columns, blocks) = (shape[1], shape[1 - axis] / group);
+            let step = |i: usize| {
+                let at = [i / columns, i % columns];
+                x.scales[at[axis] * blocks + at[1 - axis] / group]
+            };
+            q.enumerate().map(|(i, q)| dequantize(q, step(i))).collect()
+        }
     }
+}
+
+/// A matrix of `[rows, columns]` channel by channel, the channels lying along the axis.
+fn channels_first<T: Copy>(values: &[T], [rows, columns]: [usize; 2], axis: usize) -> Vec<T> {
+    if axis == 0 {
+        return values.to_vec();
+    }
+    let column = |c: usize| (0..rows).map(move |r| values[r * columns + c]);
+    (0..columns).flat_map(column).collect()
 }
 
 /// Floats of the element type.

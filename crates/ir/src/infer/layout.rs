@@ -30,7 +30,10 @@ pub(super) fn reshape(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
             Ok(result)
         }
         Some(Quant::Channel { .. }) if result.shape == x.shape => Ok(result),
-        Some(Quant::Row { .. } | Quant::Channel { .. }) => Err(split(x, "the last axis must stay")),
+        Some(Quant::Block { .. }) if result.shape == x.shape => Ok(result),
+        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. }) => {
+            Err(split(x, "the last axis must stay"))
+        }
     }
 }
 
@@ -56,6 +59,7 @@ pub(super) fn transpose(x: &Type, perm: &[usize]) -> Result<Type, Diagnostic> {
             .iter()
             .position(|&a| a == axis)
             .map(|axis| Quant::Channel { axis }),
+        Some(Quant::Block { .. }) => return Err(split(x, "blocks must stay")),
     };
     Ok(Type {
         elem: x.elem,
@@ -80,7 +84,9 @@ pub(super) fn expand(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
         Some(Quant::Channel { axis }) if shape[axis + added] == x.shape[axis] => {
             Some(Quant::Channel { axis: axis + added })
         }
-        Some(Quant::Channel { .. }) => return Err(split(x, "its axis must stay")),
+        Some(Quant::Channel { .. } | Quant::Block { .. }) => {
+            return Err(split(x, "its axis must stay"));
+        }
     };
     Ok(Type {
         elem: x.elem,
@@ -130,6 +136,7 @@ pub(super) fn concat(parts: &[&Type], axis: usize) -> Result<Type, Diagnostic> {
         Some(Quant::Channel { axis: scaled }) if scaled != axis && parts.len() > 1 => {
             Err(split(first, "only its own axis can be joined"))
         }
+        Some(Quant::Block { .. }) => Err(split(first, "blocks cannot be joined")),
         None
         | Some(
             Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. } | Quant::Channel { .. },
@@ -165,6 +172,9 @@ pub(super) fn slice(
                 ),
             ));
         }
+    }
+    if let Some(Quant::Block { .. }) = x.quant {
+        return Err(split(x, "blocks cannot be cut"));
     }
     if let Some(Quant::Row { group }) = x.quant {
         let last = x.rank() - 1;

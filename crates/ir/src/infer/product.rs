@@ -194,7 +194,8 @@ pub(super) fn rotary(x: &Type, cos: &Type, sin: &Type, heads: usize) -> Result<T
 const LONGEST_SUM: usize = 1 << 17;
 
 /// Both factors are floats, or both are i8 with scales that can be taken out of the sum: those of
-/// `a` follow its rows and groups of `k`, those of `b` the columns of the result.
+/// `a` follow its rows and groups of `k`, those of `b` the columns of the result. Where `b` is i4, its steps
+/// follow columns and blocks of `k`, and of group and block one divides the other.
 fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Diagnostic> {
     if a.quant.is_none() && b.quant.is_none() && a.elem.is_float() && b.elem.is_float() {
         return Ok(());
@@ -207,19 +208,29 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
     let a_fits = match a.quant {
         Some(Quant::Tensor { .. } | Quant::Affine { .. }) => true,
         Some(Quant::Row { group }) => k.is_multiple_of(group.max(1)),
-        Some(Quant::Channel { .. }) | None => false,
+        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => false,
     };
     let b_fits = match b.quant {
         Some(Quant::Tensor { .. }) => true,
         Some(Quant::Row { group }) => attrs.transpose_b && group == k,
         Some(Quant::Channel { axis }) => axis == n_axis,
+        Some(Quant::Block { axis, group: block }) => {
+            let group = match a.quant {
+                Some(Quant::Row { group }) => group,
+                _ => k,
+            };
+            let nested = group.is_multiple_of(block) || block.is_multiple_of(group.max(1));
+            let whole = !matches!(a.quant, Some(Quant::Affine { .. }));
+            whole && axis == n_axis && b.rank() == 2 && group.is_multiple_of(2) && nested
+        }
         Some(Quant::Affine { .. }) | None => false,
     };
     if !a_fits || !b_fits {
         return Err(
             Diagnostic::error("factors-fit", format!("cannot multiply {a} with {b}")).help(
                 "both are floats, or both are i8: the first with one scale or scales by row, the \
-             second with one scale or a scale for each column of the result",
+             second with one scale or a scale for each column of the result, or i4 in blocks that \
+             groups of the first divide or are made of",
             ),
         );
     }
@@ -259,11 +270,10 @@ pub(super) fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic
             "groups-stay-whole",
             format!("the groups of {ty} do not divide heads of {width}"),
         )),
-        None | Some(Quant::Channel { .. } | Quant::Affine { .. }) => Err(Diagnostic::error(
-            "factors-fit",
-            format!("attention cannot work on {ty}"),
-        )
-        .help("q, k and v are all floats, or all i8 with one scale or a scale a row")),
+        None | Some(Quant::Channel { .. } | Quant::Affine { .. } | Quant::Block { .. }) => Err(
+            Diagnostic::error("factors-fit", format!("attention cannot work on {ty}"))
+                .help("q, k and v are all floats, or all i8 with one scale or a scale a row"),
+        ),
     }
 }
 

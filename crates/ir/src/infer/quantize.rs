@@ -4,7 +4,7 @@ use super::check_float;
 use crate::diag::Diagnostic;
 use crate::ty::{Elem, Quant, Type};
 
-/// i8 in the operand's shape.
+/// i8 in the operand's shape, or i4 in blocks.
 pub(super) fn quantize(x: &Type, quant: Quant) -> Result<Type, Diagnostic> {
     check_float(x)?;
     let result = Type::quantized(x.shape.clone(), quant);
@@ -60,6 +60,17 @@ pub(super) fn dequantize(x: &Type, to: Elem) -> Result<Type, Diagnostic> {
 pub fn fits(ty: &Type) -> Result<(), Diagnostic> {
     let problem = match ty.quant {
         None => return Ok(()),
+        Some(Quant::Block { .. }) if ty.elem != Elem::I4 => "only i4 has steps in blocks",
+        Some(Quant::Block { axis, group }) => match ty.shape[..] {
+            [rows, columns] if axis < 2 => {
+                let k = [columns, rows][axis];
+                if group > 0 && group.is_multiple_of(2) && k.is_multiple_of(group) {
+                    return Ok(());
+                }
+                "the blocks must be even and divide the axis that has no channels"
+            }
+            _ => "only matrices have blocks",
+        },
         Some(_) if ty.elem != Elem::I8 => "only i8 can be quantised",
         Some(Quant::Tensor { scale } | Quant::Affine { scale, .. })
             if !(scale.is_finite() && scale > 0.0) =>

@@ -58,9 +58,9 @@ impl Attribute for Activation {
     }
 }
 
-/// A quantisation by its word (`scale`, `affine`, `row`, `channel`), if brackets follow.
+/// A quantisation by its word (`scale`, `affine`, `row`, `channel`, `block`), if brackets follow.
 pub(super) fn quant(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>, Problem> {
-    if !matches!(word, "scale" | "affine" | "row" | "channel") || !cursor.eat('(') {
+    if !matches!(word, "scale" | "affine" | "row" | "channel" | "block") || !cursor.eat('(') {
         return Ok(None);
     }
     let quant = match word {
@@ -78,9 +78,15 @@ pub(super) fn quant(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>
         "row" => Quant::Row {
             group: cursor.number()?,
         },
-        _ => Quant::Channel {
+        "channel" => Quant::Channel {
             axis: cursor.number()?,
         },
+        _ => {
+            let axis = cursor.number()?;
+            cursor.expect(',')?;
+            let group = cursor.number()?;
+            Quant::Block { axis, group }
+        }
     };
     cursor.expect(')')?;
     Ok(Some(quant))

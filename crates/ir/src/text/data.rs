@@ -60,7 +60,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// The values as numbers, where they are few, whole and read back to the same bits.
 fn numbers(ty: &Type, bytes: &[u8]) -> Option<Vec<String>> {
-    if !is_short(ty) || bytes.len() != ty.bytes() {
+    let whole_bytes = ty.elem.bits().is_multiple_of(8);
+    if !is_short(ty) || !whole_bytes || bytes.len() != ty.bytes() {
         return None;
     }
     let numbers: Vec<String> = bytes
@@ -79,7 +80,7 @@ fn number(elem: Elem, bytes: &[u8]) -> String {
     let word = [low, high, third, fourth];
     match elem {
         Elem::Bool => (low != 0).to_string(),
-        Elem::I8 => i8::from_le_bytes([low]).to_string(),
+        Elem::I4 | Elem::I8 => i8::from_le_bytes([low]).to_string(),
         Elem::U8 => low.to_string(),
         Elem::I32 => i32::from_le_bytes(word).to_string(),
         Elem::I64 => i64::from_le_bytes(wide).to_string(),
@@ -92,6 +93,8 @@ fn number(elem: Elem, bytes: &[u8]) -> String {
 fn append(elem: Elem, number: &str, bytes: &mut Vec<u8>) -> Option<()> {
     match elem {
         Elem::Bool => bytes.push(u8::from(number.parse::<bool>().ok()?)),
+        // Elements of half a byte are written as bytes.
+        Elem::I4 => return None,
         Elem::I8 => bytes.extend(number.parse::<i8>().ok()?.to_le_bytes()),
         Elem::U8 => bytes.push(number.parse().ok()?),
         Elem::I32 => bytes.extend(number.parse::<i32>().ok()?.to_le_bytes()),

@@ -54,11 +54,10 @@ fn check_bytes(ty: &Type, found: usize) -> Result<(), Diagnostic> {
     }
     match ty.quant {
         None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => Ok(()),
-        Some(Quant::Row { .. } | Quant::Channel { .. }) => Err(Diagnostic::error(
-            "const-scales",
-            format!("nothing says the scales of {ty}"),
-        )
-        .help("store the real numbers and derive the constant from them")),
+        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. }) => Err(
+            Diagnostic::error("const-scales", format!("nothing says the scales of {ty}"))
+                .help("store the real numbers and derive the constant from them"),
+        ),
     }
 }
 
@@ -127,7 +126,9 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
             of.iter().map(source).collect::<Result<_, _>>()?,
         ),
         Derivation::Quantize { of } => match ty.quant {
-            Some(quant @ Quant::Channel { .. }) => (Op::Quantize { quant }, vec![source(of)?]),
+            Some(quant @ (Quant::Channel { .. } | Quant::Block { .. })) => {
+                (Op::Quantize { quant }, vec![source(of)?])
+            }
             None | Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. }) => {
                 return Err(Diagnostic::error(
                     "quant-fits",
@@ -158,15 +159,26 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
     Ok(types.swap_remove(0))
 }
 
-/// The type of i8 values with a scale for each channel.
+/// The type of i8 values with a scale for each channel, or of i4 values with a step for each block.
 fn scaled(ty: &Type, values: &Type, scales: &Type) -> Result<Type, Diagnostic> {
-    let channels = match ty.quant {
-        Some(Quant::Channel { axis }) => ty.shape.get(axis).copied(),
-        None | Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. }) => None,
+    let wanted = match (ty.quant, &ty.shape[..]) {
+        (Some(Quant::Channel { axis }), shape) => shape
+            .get(axis)
+            .map(|&n| (Elem::I8, Type::new(Elem::F32, [n]))),
+        (
+            Some(Quant::Block {
+                axis: axis @ (0 | 1),
+                group,
+            }),
+            shape @ [_, _],
+        ) => {
+            let blocks = shape[1 - axis].checked_div(group);
+            blocks.map(|blocks| (Elem::I4, Type::new(Elem::F16, [shape[axis], blocks])))
+        }
+        (None | Some(_), _) => None,
     };
-    let plain = values.elem == Elem::I8 && values.quant.is_none();
-    let fits = channels.is_some_and(|n| *scales == Type::new(Elem::F32, [n]));
-    if plain && fits {
+    let plain = values.quant.is_none();
+    if plain && wanted == Some((values.elem, scales.clone())) {
         return Ok(Type {
             quant: ty.quant,
             ..values.clone()

@@ -4,6 +4,7 @@
 mod accuracy;
 mod epilogue;
 mod golden;
+mod int4;
 mod order;
 mod ports;
 mod quantization;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use packwright_ir::diag::Diagnostic;
-use packwright_ir::konst::Source;
-use packwright_ir::{ConstId, Elem, Type};
+use packwright_ir::konst::{Derivation, Source};
+use packwright_ir::{ConstId, Elem, Quant, Type};
 
 use crate::builder::{Arg, Builder};
 use crate::codes;
@@ -11,7 +11,8 @@ use crate::node::Node;
 use crate::op::product::{multiply, with_bias};
 use crate::values;
 
-/// `com.microsoft.MatMulNBits`: the weights become the floats that they stand for.
+/// `com.microsoft.MatMulNBits`: the weights become the floats that they stand for. Numbers of four bits
+/// without zero points are kept behind these floats, for who computes with them.
 pub(crate) fn matmul_nbits(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagnostic> {
     let attrs = &node.attrs;
     if node.opt(4).is_some() {
@@ -29,7 +30,10 @@ pub(crate) fn matmul_nbits(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>,
         Some(_) => Some(stored(b, node, 3)?),
         None => None,
     };
-    let id = packing.unpacked(b, &weight, &scales, zeros)?;
+    let id = match packing.kept(&zeros, &scales) {
+        true => packing.packed(b, &weight, &scales)?,
+        false => packing.unpacked(b, &weight, &scales, zeros)?,
+    };
     let weight = Arg::Graph(b.graph.const_value(id));
     let product = multiply(b, node.arg(0)?, &weight, true, 1.0)?;
     Ok(vec![match node.opt(5) {
@@ -102,6 +106,78 @@ impl Packing {
         (self.blocks() * self.bits).div_ceil(8)
     }
 
+    /// Whether the numbers fit the int4 of the graph: whole blocks, and no zero but the usual one.
+    fn kept(&self, zeros: &Option<Packed>, scales: &Packed) -> bool {
+        let block = (32..=128).contains(&self.block) && self.columns.is_multiple_of(self.block);
+        let scales = matches!(scales.ty.elem, Elem::F16 | Elem::F32);
+        self.bits == 4 && block && scales && zeros.is_none()
+    }
+
+    /// The floats as what stored numbers stand for. Steps are kept in f16.
+    fn packed(
+        &self,
+        b: &mut Builder,
+        weight: &Packed,
+        scales: &Packed,
+    ) -> Result<ConstId, Diagnostic> {
+        self.fits(weight, scales)?;
+        let shape = [self.rows, self.columns];
+        // Stored numbers are 8 more than what they mean; so the highest bit of each is turned.
+        let values = weight.bytes.as_ref().map(|bytes| {
+            let turned: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x88).collect();
+            Bytes::from(turned)
+        });
+        let steps = scales.bytes.as_ref().map(|bytes| match scales.ty.elem {
+            Elem::F16 => bytes.clone(),
+            elem => {
+                let halves = numbers(bytes, elem).into_iter().map(half::f16::from_f32);
+                let halves: Vec<u8> = halves.flat_map(|x| x.to_le_bytes()).collect();
+                Bytes::from(halves)
+            }
+        });
+        let source = |bytes: Option<Bytes>| bytes.map_or(Source::Absent, Source::Bytes);
+        let name = &weight.name;
+        let blocks = [self.rows, self.blocks()];
+        let values = b.add_const(
+            &format!("{name}.values"),
+            Type::new(Elem::I4, shape),
+            source(values),
+        );
+        let steps = b.add_const(
+            &format!("{name}.steps"),
+            Type::new(Elem::F16, blocks),
+            source(steps),
+        );
+        let quant = Quant::Block {
+            axis: 0,
+            group: self.block,
+        };
+        let of = b.add_const(
+            &format!("{name}.int4"),
+            Type::quantized(shape, quant),
+            Source::Derived(Derivation::Scaled {
+                of: [values, steps],
+            }),
+        );
+        let floats = Source::Derived(Derivation::Dequantize { of });
+        Ok(b.add_const(name, Type::new(Elem::F32, shape), floats))
+    }
+
+    fn fits(&self, weight: &Packed, scales: &Packed) -> Result<(), Diagnostic> {
+        let (rows, blocks) = (self.rows, self.blocks());
+        let fits = weight.ty.elem == Elem::U8
+            && weight.ty.elements() == rows * blocks * self.block_bytes()
+            && scales.ty.elements() == rows * blocks
+            && matches!(scales.ty.elem, Elem::F32 | Elem::F16);
+        if fits {
+            return Ok(());
+        }
+        Err(codes::form(format!(
+            "{} and {} are not {rows} rows of {blocks} blocks",
+            weight.ty, scales.ty
+        )))
+    }
+
     /// The floats as a constant of their own; absent where the file lacks any part.
     fn unpacked(
         &self,
@@ -111,16 +187,7 @@ impl Packing {
         zeros: Option<Packed>,
     ) -> Result<ConstId, Diagnostic> {
         let (rows, blocks) = (self.rows, self.blocks());
-        let fits = weight.ty.elem == Elem::U8
-            && weight.ty.elements() == rows * blocks * self.block_bytes()
-            && scales.ty.elements() == rows * blocks
-            && matches!(scales.ty.elem, Elem::F32 | Elem::F16);
-        if !fits {
-            return Err(codes::form(format!(
-                "{} and {} are not {rows} rows of {blocks} blocks",
-                weight.ty, scales.ty
-            )));
-        }
+        self.fits(weight, scales)?;
         let ty = Type::new(Elem::F32, [rows, self.columns]);
         b.unpacked += (ty.elements() - weight.ty.elements().min(ty.elements())) as u64;
         let zeros = match zeros {

@@ -123,7 +123,7 @@ pub(crate) fn range(b: &mut Builder, node: &Node<'_>) -> Result<Vec<Arg>, Diagno
             let numbers: Vec<f32> = numbers.collect();
             Tensor::f32(&[numbers.len()], numbers)
         }
-        Elem::Bool | Elem::I8 | Elem::U8 | Elem::F16 | Elem::F64 => {
+        Elem::Bool | Elem::I4 | Elem::I8 | Elem::U8 | Elem::F16 | Elem::F64 => {
             return Err(codes::form(format!("a range of {elem} is not supported")));
         }
     };

@@ -160,6 +160,7 @@ pub fn info(name: &str, ty: DataType, axes: &str) -> ValueInfoProto {
 pub fn stored(name: &str, tensor: &Tensor) -> TensorProto {
     let data_type = match tensor.elem() {
         Elem::Bool => DataType::Bool,
+        Elem::I4 => DataType::Int4,
         Elem::I8 => DataType::Int8,
         Elem::U8 => DataType::Uint8,
         Elem::I32 => DataType::Int32,

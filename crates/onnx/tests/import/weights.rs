@@ -1,13 +1,14 @@
 //! Which initializers are weights, where their values come from, and which are the same twice.
 
+use packwright_ir::eval;
 use packwright_ir::konst::{Derivation, Fill, FillKind, Source};
-use packwright_ir::tensor::Tensor;
-use packwright_ir::{ConstId, Elem};
+use packwright_ir::tensor::{Data, Tensor, array};
+use packwright_ir::{ConstId, Elem, Quant, Type};
 use packwright_onnx::ImportOptions;
 use packwright_onnx::proto::StringStringEntryProto;
 use packwright_onnx::proto::tensor_proto::{DataLocation, DataType};
 
-use crate::small::{Small, count};
+use crate::small::{Small, count, int};
 
 /// Leaves the values of initializers out and says how to make them.
 fn leave_out(small: &mut Small, rules: &[(&str, &str)]) {
@@ -153,4 +154,42 @@ fn a_rule_that_is_not_understood_is_an_error() {
     let mut small = tied();
     leave_out(&mut small, &[("table", r#"{"kind": "magic"}"#)]);
     insta::assert_snapshot!(small.problems(), @r#"the rule for "table" is not understood [onnx-fill-rule]"#);
+}
+
+/// Blocks of four bits with one step each: stored numbers are kept behind the floats that they stand for.
+#[test]
+fn numbers_of_four_bits_are_kept() {
+    let bytes = |n: usize| (0..n).map(|i| (i * 37 % 256) as u8).collect();
+    let packed = Tensor::plain(Data::U8(array(&[2, 2, 16], bytes(64))));
+    let steps = Tensor::plain(Data::F16(array(&[4], vec![0.5, -0.25, 1.0, 2.0])));
+    let blocks = vec![
+        int("K", 64),
+        int("N", 2),
+        int("bits", 4),
+        int("block_size", 32),
+    ];
+    let small = Small::new(17)
+        .input("x", DataType::Float, "1,64")
+        .weight("w", &packed)
+        .weight("s", &steps)
+        .node_with("com.microsoft:MatMulNBits", "x,w,s", "y", blocks)
+        .output("y");
+    let graph = small.import().graph;
+    let konst = |name: &str| {
+        let found = graph.consts().iter().position(|konst| konst.name == name);
+        ConstId(found.unwrap_or_else(|| panic!("{name} is there")) as u32)
+    };
+    let quant = Quant::Block { axis: 0, group: 32 };
+    assert_eq!(
+        graph.konst(konst("w.int4")).ty,
+        Type::quantized([2, 64], quant)
+    );
+    let floats = eval::konst::value(&graph, konst("w#2")).expect("has values");
+    let scale = [0.5, -0.25, 1.0, 2.0];
+    let meant = (0..128).map(|i| {
+        let byte = i / 2 * 37 % 256;
+        let number = if i % 2 == 0 { byte % 16 } else { byte / 16 };
+        (number as f32 - 8.0) * scale[i / 32]
+    });
+    assert_eq!(floats, Tensor::f32(&[2, 64], meant.collect()));
 }

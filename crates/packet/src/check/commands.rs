@@ -2,8 +2,8 @@
 
 use super::Scope;
 use super::rule::{
-    ELEMENT_SAME, ELEMENT_TYPE, MATMUL_ACC, MATMUL_GROUP, NORM_BETA, QUANTIZE_GROUP, ROTARY_WIDTH,
-    SOFTMAX_SCALE, SOFTMAX_WINDOW, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
+    ELEMENT_SAME, ELEMENT_TYPE, MATMUL_ACC, MATMUL_BLOCK, MATMUL_GROUP, NORM_BETA, QUANTIZE_GROUP,
+    ROTARY_WIDTH, SOFTMAX_SCALE, SOFTMAX_WINDOW, STATIC_SCALE, TABLE_ROWS, VIEW_ALIGNED,
 };
 use crate::defs::{Command, FLOAT_ELEMS, Matmul, Norm, Quantize, Softmax};
 use crate::field::Visitor;
@@ -33,6 +33,7 @@ pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
         (Command::Matmul(_), "a" | "b") => &[I8],
         (Command::Matmul(_), "residual") => FLOAT,
         (Command::Matmul(_), "acc") => &[I32, F32],
+        (Command::Matmul(_), "b_step") => &[F16],
         (Command::Matmul(_), "out") => FLOAT_OR_I8,
         (Command::Matmul(_), _) => &[F32],
         (Command::Unary(_) | Command::Binary(_) | Command::Select(_) | Command::Fill(_), "dst") => {
@@ -192,6 +193,7 @@ fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
     if k > MAX_CONTRACTION {
         scope.breach(&MATMUL_GROUP, format!("k {k} is above {MAX_CONTRACTION}"));
     }
+    check_blocks(scope, c);
     match c.acc {
         None if !(c.start && c.finish) => {
             scope.breach(
@@ -202,7 +204,7 @@ fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
         Some(_) if c.start && c.finish => {
             scope.breach(&MATMUL_ACC, "acc is not used".to_owned());
         }
-        Some(acc) if acc.elem == I32 && c.group != c.k => {
+        Some(acc) if acc.elem == I32 && (c.group != c.k || c.b_step.is_some()) => {
             scope.breach(&MATMUL_ACC, "acc is i32 with several groups".to_owned());
         }
         _ => {}
@@ -213,6 +215,41 @@ fn check_matmul(scope: &mut Scope<'_>, c: &Matmul) {
         c.out_scale,
         c.finish && c.out.elem == I8,
     );
+}
+
+/// The rules of a right operand of four bits, and of steps within a sum.
+fn check_blocks(scope: &mut Scope<'_>, c: &Matmul) {
+    let mut wrong = |message: String| scope.breach(&MATMUL_BLOCK, message);
+    if !matches!(c.b_bits, 4 | 8) {
+        wrong(format!("b_bits is {}", c.b_bits));
+    }
+    let fixed = |value: Affine| value.term.is_none().then_some(value.base);
+    let (group, block, k) = (fixed(c.group), fixed(c.b_group), fixed(c.k));
+    if c.b_bits == 4 {
+        let even = |length: Option<u64>| length.is_some_and(|n| n.is_multiple_of(2));
+        if !(even(group) && even(block) && even(k)) {
+            wrong("an extent of an int4 product is odd or depends on a register".to_owned());
+        }
+        if c.b.step != 1 {
+            wrong(format!("the elements of b are {} bytes apart", c.b.step));
+        }
+    }
+    if c.b_step.is_none() {
+        if c.b_group != c.k {
+            wrong("b_group is set without b_step".to_owned());
+        }
+        return;
+    }
+    let fits = match (group, block, k) {
+        (Some(group), Some(block), Some(k)) if group > 0 && block > 0 => {
+            let nested = group.is_multiple_of(block) || block.is_multiple_of(group);
+            nested && k.is_multiple_of(block)
+        }
+        _ => false,
+    };
+    if !fits {
+        wrong("b_group does not fit group and k".to_owned());
+    }
 }
 
 /// A static scale is a normal number above zero, and 1 where it is not used.

@@ -79,6 +79,9 @@ rules! {
     MATMUL_GROUP "matmul-group":
         "The group of a product divides its contraction, which is at most 131072 long.",
         "choose a group that divides k, and cut a longer contraction into parts";
+    MATMUL_BLOCK "matmul-block":
+        "An int4 operand has two elements in each byte, side by side; its blocks divide the contraction, and of block and group one divides the other.",
+        "let k, group and b_group be even, b have a step of 1, and b_group be k where there is no b_step";
     MATMUL_ACC "matmul-acc":
         "A product has partial sums exactly where it does not start and finish at once; i32 sums have one group.",
         "give acc a place for a part of a contraction only, in f32 for several groups";

@@ -139,8 +139,9 @@ fn seal(file: &mut [u8]) {
         };
         let end = offset.checked_add(length);
         let section = end.and_then(|end| file.get(offset as usize..end as usize));
-        if let Some(crc) = section.map(crc32fast::hash) {
-            file[row + 24..row + 28].copy_from_slice(&crc.to_le_bytes());
+        let crc = section.map(crc32fast::hash);
+        if let (Some(crc), Some(slot)) = (crc, file.get_mut(row + 24..row + 28)) {
+            slot.copy_from_slice(&crc.to_le_bytes());
         }
     }
     let head = 32 + 32 * count as usize;

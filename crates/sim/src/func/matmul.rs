@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::overlap::{Sharing, refuse_overlap};
 use super::port::{encode, encode_row};
 use super::quantize::group_count;
-use super::tile::{Left, Scaled, TILE_COLS, TILE_ROWS, TileSums};
+use super::tile::{Left, Right, Scaled, TILE_COLS, TILE_ROWS, TileSums};
 use super::unary::apply_unary;
 
 /// Multiply-adds from which a product is spread over threads.
@@ -51,6 +51,8 @@ struct Product<'a> {
     a: Area,
     b: Area,
     a_scale: Option<Area>,
+    /// Steps of the right operand within the sum, a row for each column of the result.
+    b_step: Option<Area>,
     b_scale: Option<Area>,
     bias: Option<Area>,
     residual: Option<Area>,
@@ -58,7 +60,10 @@ struct Product<'a> {
     before: Option<Area>,
     /// Whether partial sums are i32: before scaling.
     integer: bool,
+    /// Groups of the left operand.
     groups: usize,
+    /// Parts of the contraction that lie in one group and one block.
+    parts: usize,
     /// What is written: `out` after the last part of the contraction, else `acc`.
     dst: Area,
 }
@@ -75,8 +80,10 @@ struct Room {
     sums: TileSums,
     /// rows × cols.
     y: Vec<f32>,
-    /// Scales of the rows and groups of the left operand.
+    /// Scales of the left operand, `[row][part]`.
     steps: Vec<f32>,
+    /// Steps of the right operand, `[part][column]`.
+    columns: Vec<f32>,
     /// Scales and bias of the columns, a residual row.
     scale: Vec<f32>,
     bias: Vec<f32>,
@@ -96,10 +103,33 @@ impl<'a> Product<'a> {
             });
         }
         let groups = group_count(frame.registers.at("group", command.group)?, k)?;
+        let blocks = match &command.b_step {
+            Some(_) => group_count(frame.registers.at("b_group", command.b_group)?, k)?,
+            None => 1,
+        };
+        let parts = groups.max(blocks);
+        let packed = match command.b_bits {
+            8 => false,
+            4 if command.b.step == 1 && k.is_multiple_of(2 * parts) => true,
+            _ => {
+                let why = "int4 elements lie side by side, whole bytes of them in each part";
+                return Err(Fault::UnexpectedField {
+                    field: "b_bits",
+                    why,
+                });
+            }
+        };
+        if !(parts.is_multiple_of(groups) && parts.is_multiple_of(blocks)) {
+            let why = "neither of group and block divides the other";
+            return Err(Fault::UnexpectedField {
+                field: "b_group",
+                why,
+            });
+        }
         let acc = frame.optional("acc", command.acc.as_ref(), [m, n])?;
         let acc = of_type(acc, &[Elem::I32, Elem::F32])?;
         let integer = acc.is_some_and(|acc| acc.elem() == Elem::I32);
-        if integer && groups > 1 {
+        if integer && (groups > 1 || command.b_step.is_some()) {
             let why = "i32 partial sums hold one group";
             return Err(Fault::UnexpectedField {
                 field: "group",
@@ -130,7 +160,13 @@ impl<'a> Product<'a> {
         Ok(Self {
             command,
             a: frame.area("a", &command.a, [m, k])?.of_type(&[Elem::I8])?,
-            b: frame.area("b", &command.b, [n, k])?.of_type(&[Elem::I8])?,
+            b: frame
+                .area("b", &command.b, [n, if packed { k / 2 } else { k }])?
+                .of_type(&[Elem::I8])?,
+            b_step: of_type(
+                frame.optional("b_step", command.b_step.as_ref(), [n, blocks])?,
+                &[Elem::F16],
+            )?,
             a_scale: f32s("a_scale", a_scale, [m, groups])?,
             b_scale: f32s("b_scale", last(&command.b_scale), [1, n])?,
             bias: f32s("bias", last(&command.bias), [1, n])?,
@@ -138,6 +174,7 @@ impl<'a> Product<'a> {
             before,
             integer,
             groups,
+            parts,
             dst,
         })
     }
@@ -148,6 +185,7 @@ impl<'a> Product<'a> {
             Some(self.a),
             Some(self.b),
             self.a_scale,
+            self.b_step,
             self.b_scale,
             self.bias,
         ];
@@ -217,7 +255,7 @@ impl<'a> Product<'a> {
         if self.command.finish {
             room.y.resize(rows * cols, 0.0);
             self.steps(sram, tile, &mut room.steps);
-            let steps = room.steps.iter().step_by(self.groups);
+            let steps = room.steps.iter().step_by(self.parts);
             for ((i, y), &step) in room.y.chunks_exact_mut(cols).enumerate().zip(steps) {
                 start_groups_row(room.sums.row(i), step, y);
             }
@@ -235,11 +273,19 @@ impl<'a> Product<'a> {
             }
         }
         let (a, b) = self.operands(tile);
-        let Room { sums, y, steps, .. } = room;
-        self.steps(sram, tile, steps);
-        let scaled = Scaled {
-            groups: self.groups,
+        let Room {
+            sums,
+            y,
             steps,
+            columns,
+            ..
+        } = room;
+        self.steps(sram, tile, steps);
+        self.columns(sram, tile, columns);
+        let scaled = Scaled {
+            parts: self.parts,
+            steps,
+            columns: self.b_step.is_some().then_some(columns.as_slice()),
             start: self.command.start,
             y,
         };
@@ -290,23 +336,49 @@ impl<'a> Product<'a> {
     }
 
     /// The operands of a tile.
-    fn operands(&self, tile: &Tile) -> (Left, Area) {
-        let inner = 0..self.a.cols();
+    fn operands(&self, tile: &Tile) -> (Left, Right) {
         let left = Left {
-            area: self.a.part(&tile.rows, &inner),
+            area: self.a.part(&tile.rows, &(0..self.a.cols())),
             zero: self.command.a_zero,
         };
-        (left, self.b.part(&tile.cols, &inner))
+        let right = Right {
+            area: self.b.part(&tile.cols, &(0..self.b.cols())),
+            packed: self.command.b_bits == 4,
+        };
+        (left, right)
     }
 
-    /// The scales of the tile's rows and groups of the left operand.
+    /// The scales of the tile's rows of the left operand, part by part.
     fn steps(&self, sram: &[u8], tile: &Tile, steps: &mut Vec<f32>) {
         steps.clear();
-        steps.resize(tile.rows.len() * self.groups, 1.0);
+        steps.resize(tile.rows.len() * self.parts, 1.0);
         if let Some(scale) = &self.a_scale {
             let rows = scale.part(&tile.rows, &(0..self.groups));
-            for (i, steps) in steps.chunks_exact_mut(self.groups).enumerate() {
-                rows.read_row(sram, i, steps);
+            for (i, steps) in steps.chunks_exact_mut(self.parts).enumerate() {
+                rows.read_row(sram, i, &mut steps[..self.groups]);
+                // A group of several parts has its scale in each.
+                let each = self.parts / self.groups;
+                for part in (0..self.parts).rev() {
+                    steps[part] = steps[part / each];
+                }
+            }
+        }
+    }
+
+    /// The steps of the tile's columns of the right operand, part by part.
+    fn columns(&self, sram: &[u8], tile: &Tile, columns: &mut Vec<f32>) {
+        let Some(step) = &self.b_step else {
+            return;
+        };
+        let (count, blocks) = (tile.cols.len(), step.cols());
+        columns.clear();
+        columns.resize(self.parts * count, 0.0);
+        let rows = step.part(&tile.cols, &(0..blocks));
+        let mut row = vec![0.0; blocks];
+        for column in 0..count {
+            rows.read_row(sram, column, &mut row);
+            for part in 0..self.parts {
+                columns[part * count + column] = row[part * blocks / self.parts];
             }
         }
     }

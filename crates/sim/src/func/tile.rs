@@ -3,7 +3,10 @@
 
 use std::ops::Range;
 
-use packwright_numerics::matmul::{add_group_row, start_groups_row};
+use packwright_numerics::int4;
+use packwright_numerics::matmul::{
+    add_blocks_row, add_group_row, start_blocks_row, start_groups_row,
+};
 
 use super::area::Area;
 use super::kernel::{PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns};
@@ -22,6 +25,8 @@ pub(super) struct TileSums {
     a: Vec<i16>,
     panel: Vec<i16>,
     bytes: Vec<u8>,
+    /// Columns of a packed right operand, a byte an element.
+    unpacked: Vec<u8>,
     sums: Vec<i32>,
     cols: usize,
 }
@@ -33,6 +38,7 @@ impl Default for TileSums {
             a: Vec::new(),
             panel: Vec::new(),
             bytes: Vec::new(),
+            unpacked: Vec::new(),
             sums: Vec::new(),
             cols: 0,
         }
@@ -66,21 +72,21 @@ impl TileSums {
     }
 
     /// Adds `Σ a[i, k]·b[j, k]` to the sum of row i and column j.
-    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Left, b: &Area) {
+    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Left, b: &Right) {
         let mut sums = std::mem::take(&mut self.sums);
         self.multiply(sram, a, b, 1, &mut Into::Sums(&mut sums));
         self.sums = sums;
     }
 
     /// Adds the sums of equal parts of the contraction, each with its scale, to `y` in order.
-    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Left, b: &Area, scaled: Scaled<'_>) {
-        let groups = scaled.groups;
-        self.cols = b.rows();
+    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Left, b: &Right, scaled: Scaled<'_>) {
+        let groups = scaled.parts;
+        self.cols = b.area.rows();
         self.multiply(sram, a, b, groups, &mut Into::Scaled(scaled));
     }
 
-    fn multiply(&mut self, sram: &[u8], a: &Left, b: &Area, groups: usize, into: &mut Into<'_>) {
-        if a.area.rows() < FEW_ROWS && b.step() == 1 && a.zero == 0 {
+    fn multiply(&mut self, sram: &[u8], a: &Left, b: &Right, groups: usize, into: &mut Into<'_>) {
+        if a.area.rows() < FEW_ROWS && b.area.step() == 1 && a.zero == 0 {
             self.few(sram, &a.area, b, groups, into);
         } else {
             self.blocks(sram, a, b, groups, into);
@@ -88,14 +94,16 @@ impl TileSums {
     }
 
     /// Both operands widened, the right one a panel of columns at a time.
-    fn blocks(&mut self, sram: &[u8], left: &Left, b: &Area, groups: usize, into: &mut Into<'_>) {
+    fn blocks(&mut self, sram: &[u8], left: &Left, b: &Right, groups: usize, into: &mut Into<'_>) {
         let a = &left.area;
         let shape = Grouped::of(a.cols(), groups);
         widen(sram, left, &shape, &mut self.a);
         let row = |i: usize| &self.a[i * shape.row()..(i + 1) * shape.row()];
-        for first in (0..b.rows()).step_by(PANEL) {
-            let columns = first..b.rows().min(first + PANEL);
-            pack(self.way, sram, b, &columns, &shape, &mut self.panel);
+        let count = b.area.rows();
+        for first in (0..count).step_by(PANEL) {
+            let columns = first..count.min(first + PANEL);
+            let lines = b.columns(sram, &columns, a.cols(), &mut self.unpacked);
+            pack(self.way, &lines, columns.len(), &shape, &mut self.panel);
             let block = Block {
                 way: self.way,
                 shape: &shape,
@@ -118,25 +126,75 @@ impl TileSums {
     }
 
     /// Few rows, the right operand read where it lies.
-    fn few(&mut self, sram: &[u8], a: &Area, b: &Area, groups: usize, into: &mut Into<'_>) {
+    fn few(&mut self, sram: &[u8], a: &Area, b: &Right, groups: usize, into: &mut Into<'_>) {
         let length = a.cols() / groups.max(1);
         self.bytes.resize(a.cols(), 0);
         for i in 0..a.rows() {
             a.pack_row(sram, i, &mut self.bytes);
-            for first in (0..b.rows()).step_by(4) {
-                let count = (b.rows() - first).min(4);
+            let all = b.area.rows();
+            for first in (0..all).step_by(4) {
+                let count = (all - first).min(4);
+                let lines = b.columns(sram, &(first..first + count), a.cols(), &mut self.unpacked);
                 for g in 0..groups {
                     let part = g * length..(g + 1) * length;
                     // Columns that do not exist repeat the last one.
                     let column = |j: usize| {
-                        let at = b.at(first + j.min(count - 1), part.start);
-                        &sram[at..at + length]
+                        &lines.bytes[j.min(count - 1) * lines.pitch + part.start..][..length]
                     };
                     let columns = [0, 1, 2, 3].map(column);
                     let sums = dot_four(self.way, &self.bytes[part.clone()], columns);
-                    into.take(g, i, i * self.cols + first, &sums[..count]);
+                    into.take(g, i, i * self.cols + first, self.cols, &sums[..count]);
                 }
             }
+        }
+    }
+}
+
+/// The right operand of a tile.
+#[derive(Debug)]
+pub(super) struct Right {
+    pub(super) area: Area,
+    /// Whether a byte holds two elements.
+    pub(super) packed: bool,
+}
+
+/// Columns of a right operand, a byte an element.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Bytes from one column to the next.
+    pitch: usize,
+    /// Bytes from one element of a column to the next.
+    step: usize,
+}
+
+impl Right {
+    /// Some columns where they lie, or unpacked into `room`.
+    fn columns<'a>(
+        &self,
+        sram: &'a [u8],
+        columns: &Range<usize>,
+        k: usize,
+        room: &'a mut Vec<u8>,
+    ) -> Lines<'a> {
+        let area = &self.area;
+        if !self.packed {
+            return Lines {
+                bytes: sram.get(area.at(columns.start, 0)..).unwrap_or(&[]),
+                pitch: area.pitch(),
+                step: area.step(),
+            };
+        }
+        room.resize(columns.len() * k, 0);
+        for (column, line) in columns.clone().zip(room.chunks_exact_mut(k.max(1))) {
+            let bytes = &sram[area.at(column, 0)..];
+            for (pair, &byte) in line.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+                *pair = int4::unpacked(byte).map(|q| q as u8);
+            }
+        }
+        Lines {
+            bytes: room,
+            pitch: k,
+            step: 1,
         }
     }
 }
@@ -144,10 +202,13 @@ impl TileSums {
 /// Where scaled sums go.
 #[derive(Debug)]
 pub(super) struct Scaled<'a> {
-    pub(super) groups: usize,
-    /// A scale for each row and group.
+    /// Equal parts of the contraction.
+    pub(super) parts: usize,
+    /// Scales of the left operand, `[row][part]`.
     pub(super) steps: &'a [f32],
-    /// Whether the first group takes the place of what `y` holds.
+    /// Steps of the right operand, `[part][column]`, where it has some.
+    pub(super) columns: Option<&'a [f32]>,
+    /// Whether the first part takes the place of what `y` holds.
     pub(super) start: bool,
     /// rows × columns.
     pub(super) y: &'a mut [f32],
@@ -161,21 +222,29 @@ enum Into<'a> {
 }
 
 impl Into<'_> {
-    /// Takes the sums of a group of row `i`, whose first column lies at `at`.
-    fn take(&mut self, group: usize, i: usize, at: usize, sums: &[i32]) {
+    /// Takes the sums of a part of row `i`, whose first column lies at `at`.
+    fn take(&mut self, part: usize, i: usize, at: usize, width: usize, sums: &[i32]) {
         match self {
             Into::Sums(all) => {
-                for (sum, &part) in all[at..].iter_mut().zip(sums) {
-                    *sum = sum.wrapping_add(part);
+                for (sum, &own) in all[at..].iter_mut().zip(sums) {
+                    *sum = sum.wrapping_add(own);
                 }
             }
             Into::Scaled(scaled) => {
-                let step = scaled.steps[i * scaled.groups + group];
+                let step = scaled.steps[i * scaled.parts + part];
                 let y = &mut scaled.y[at..at + sums.len()];
-                if group == 0 && scaled.start {
-                    start_groups_row(sums, step, y);
-                } else {
-                    add_group_row(sums, step, y);
+                let first = part == 0 && scaled.start;
+                match scaled.columns {
+                    None if first => start_groups_row(sums, step, y),
+                    None => add_group_row(sums, step, y),
+                    Some(columns) => {
+                        let columns = &columns[part * width + at - i * width..][..sums.len()];
+                        if first {
+                            start_blocks_row(sums, step, columns, y);
+                        } else {
+                            add_blocks_row(sums, step, columns, y);
+                        }
+                    }
                 }
             }
         }
@@ -233,7 +302,25 @@ impl Block<'_> {
                 let mut sums = [[0; PANEL]; M];
                 multiply(self.way, &rows, self.panel, &mut sums);
                 for (i, sums) in sums.iter().enumerate() {
-                    into.take(0, start + i, at(i), &sums[..count]);
+                    into.take(0, start + i, at(i), self.width, &sums[..count]);
+                }
+            }
+            Into::Scaled(Scaled {
+                columns: Some(_), ..
+            }) => {
+                let length = self.shape.pairs * 2;
+                for part in 0..self.shape.groups {
+                    let from = part * length;
+                    let rows = Rows {
+                        rows: rows.rows.map(|row| &row[from..from + length]),
+                        pairs: self.shape.pairs,
+                        groups: 1,
+                    };
+                    let mut sums = [[0; PANEL]; M];
+                    multiply(self.way, &rows, &self.panel[from * PANEL..], &mut sums);
+                    for (i, sums) in sums.iter().enumerate() {
+                        into.take(part, start + i, at(i), self.width, &sums[..count]);
+                    }
                 }
             }
             Into::Scaled(scaled) => {
@@ -243,7 +330,7 @@ impl Block<'_> {
                         y[..count].copy_from_slice(&scaled.y[at(i)..at(i) + count]);
                     }
                 }
-                let groups = scaled.groups;
+                let groups = scaled.parts;
                 let mut i = start;
                 let steps = [(); M].map(|()| {
                     i += 1;
@@ -286,14 +373,7 @@ fn widen(sram: &[u8], left: &Left, shape: &Grouped, out: &mut Vec<i16>) {
 }
 
 /// Some columns of the right operand as a panel, each group padded with zeros.
-fn pack(
-    way: Way,
-    sram: &[u8],
-    b: &Area,
-    columns: &Range<usize>,
-    shape: &Grouped,
-    panel: &mut Vec<i16>,
-) {
+fn pack(way: Way, lines: &Lines<'_>, count: usize, shape: &Grouped, panel: &mut Vec<i16>) {
     let group = shape.pairs * 2 * PANEL;
     panel.clear();
     panel.resize(shape.groups * group, 0);
@@ -302,17 +382,16 @@ fn pack(
     }
     for (g, panel) in panel.chunks_exact_mut(group).enumerate() {
         let start = g * shape.length;
-        let source = &sram[b.at(columns.start, start)..];
-        if b.step() == 1 {
-            let count = columns.len();
-            pack_columns(way, source, b.pitch(), count, shape.length, panel);
+        let source = &lines.bytes[start * lines.step..];
+        if lines.step == 1 {
+            pack_columns(way, source, lines.pitch, count, shape.length, panel);
             continue;
         }
         for k in 0..shape.length {
             let to = &mut panel[(k / 2) * PANEL * 2 + k % 2..];
-            let from = &source[k * b.step()..];
-            for j in 0..columns.len() {
-                to[2 * j] = i16::from(from[j * b.pitch()] as i8);
+            let from = &source[k * lines.step..];
+            for j in 0..count {
+                to[2 * j] = i16::from(from[j * lines.pitch] as i8);
             }
         }
     }

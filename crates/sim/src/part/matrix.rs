@@ -31,14 +31,19 @@ pub fn cost(target: &Target, command: &Matmul, registers: &[u64], moved: u64) ->
         Hold::A => (n, m),
     };
     let array = &target.matrix;
+    // Bits of an element of what streams by, and of what is held.
+    let (streamed_bits, held_bits) = match command.hold {
+        Hold::B => (8, u64::from(command.b_bits)),
+        Hold::A => (u64::from(command.b_bits), 8),
+    };
     let passes = |extent: u64, lanes: u32| extent.div_ceil(u64::from(lanes)).saturating_sub(1);
     let streamed = m.saturating_mul(k);
-    let across = passes(n, array.columns).saturating_mul(streamed);
+    let across = passes(n, array.columns).saturating_mul(streamed * streamed_bits / 8);
     let again = match array.dataflow {
         // The streamed operand passes through the array once for each block of columns.
         Dataflow::WeightStationary => across,
         Dataflow::OutputStationary => {
-            let held = n.saturating_mul(k);
+            let held = n.saturating_mul(k) * held_bits / 8;
             across.saturating_add(passes(m, array.rows).saturating_mul(held))
         }
     };

@@ -24,6 +24,8 @@ const COMMANDS: &[&str] = &[
      bias={f32 n} residual={f32,f16 n} acc={f32,i32 n} start={bool} finish={bool} out={f32,f16,i8 n}",
     "matmul m={m} n={n} k={k} a={i8 k} b={i8 k} out={f32,f16 n}",
     "matmul m={m} n={n} k={k} a={i8 k} b={i8 k} acc={f32,i32 n} start={bool} finish={bool} out={f32 n}",
+    "matmul m={m} n={n} k={k} group={group} a={i8 k} b={i8 k} b_bits=4 b_group={group} b_step={f16 k} out={f32,f16 n}",
+    "matmul m={m} n={n} k={k} a={i8 k} b={i8 k} b_bits=4 b_scale={f32 n} out={f32,i8 n}",
     "unary rows={m} cols={n} func=relu src={any n} dst={f32,f16,i8,i32 n}",
     "binary rows={m} cols={n} func=add a={any n} b={any n} dst={f32,f16,i8,i32 n}",
     "select rows={m} cols={n} cond={any n} a={any n} b={any n} dst={f32,f16,i8,i32 n}",

@@ -21,6 +21,9 @@ fn plain([m, n, k]: [usize; 3], a: View, b: View, out: View) -> Matmul {
         group: extent(k),
         a_scale: None,
         a_zero: 0,
+        b_bits: 8,
+        b_group: extent(k),
+        b_step: None,
         b_scale: None,
         alpha: 1.0,
         bias: None,
@@ -36,17 +39,30 @@ fn plain([m, n, k]: [usize; 3], a: View, b: View, out: View) -> Matmul {
 
 /// One element of a product in one command, straight from the specification.
 fn element(image: &[u8], c: &Matmul, i: usize, j: usize) -> f32 {
-    let (k, group) = (c.k.base as usize, c.group.base as usize);
+    let [k, group, block] = [c.k, c.group, c.b_group].map(|x| x.base as usize);
+    let part = group.min(block);
     let mut y = 0.0f32;
-    for g in 0..k / group {
+    for p in 0..k / part {
         let mut sum = 0i32;
-        for x in g * group..(g + 1) * group {
+        for x in p * part..(p + 1) * part {
             let a = i8::from_le_bytes(bytes(image, &c.a, i, x));
-            let b = i8::from_le_bytes(bytes(image, &c.b, j, x));
+            let b = match c.b_bits {
+                4 => {
+                    let byte = u8::from_le_bytes(bytes(image, &c.b, j, x / 2));
+                    let half = if x % 2 == 0 { byte << 4 } else { byte & 0xf0 };
+                    (half as i8) / 16
+                }
+                _ => i8::from_le_bytes(bytes(image, &c.b, j, x)),
+            };
             sum += (i32::from(a) - i32::from(c.a_zero)) * i32::from(b);
         }
-        let term = sum as f32 * c.a_scale.map_or(1.0, |scale| get(image, &scale, i, g));
-        y = if g == 0 { term } else { y + term };
+        let at = p * part;
+        let a_scale = |scale: View| get(image, &scale, i, at / group);
+        let mut term = sum as f32 * c.a_scale.map_or(1.0, a_scale);
+        if let Some(step) = c.b_step {
+            term *= get(image, &step, j, at / block);
+        }
+        y = if p == 0 { term } else { y + term };
     }
     y *= c.b_scale.map_or(1.0, |scale| get(image, &scale, 0, j));
     y *= c.alpha;
@@ -121,6 +137,25 @@ proptest! {
     ) {
         let mut s = Scratch::new(seed);
         let c = full(&mut s, [m, n, groups, group], styles);
+        let after = s.run(&[Command::Matmul(c.clone())]).expect("a good program");
+        prop_assert_eq!(after, expected(&s.image, &c));
+    }
+
+    #[test]
+    fn int4_products_follow_the_specification(
+        seed in any::<u64>(),
+        m in 1usize..9, n in 1usize..20, parts in 1usize..4, half in 1usize..20,
+        groups in prop_oneof![Just([1usize, 1]), Just([2, 1]), Just([1, 2]), Just([3, 1])],
+    ) {
+        let mut s = Scratch::new(seed);
+        let group = 2 * half * groups[0];
+        let k = parts * 2 * half * groups[0] * groups[1];
+        let block = 2 * half * groups[1];
+        let mut c = full(&mut s, [m, n, k / group, group], [Style::Rows(0), Style::Rows(3), Style::Rows(1)]);
+        c.b_bits = 4;
+        c.b_group = Affine::constant(block as u64);
+        let step = s.data(Elem::F16, [n, k / block], Style::Rows(2));
+        c.b_step = Some(step);
         let after = s.run(&[Command::Matmul(c.clone())]).expect("a good program");
         prop_assert_eq!(after, expected(&s.image, &c));
     }
