@@ -254,14 +254,23 @@ fn smollm2(path: &Path, page: &mut String) -> anyhow::Result<()> {
     );
     let int4 = |group| Recipe {
         weights: Weights::Int4 { group },
+        hidden_group: recipe::GROUP,
         ..Recipe::default()
     };
     let ways = [
         ("eight bits (default)", Recipe::default(), 0.025),
         ("sixteen bits behind norms", behind_norms(&graph)?, 0.02),
         ("sixteen bits", wide(), 0.02),
-        ("weights in int4, blocks of 64, head in int8", int4(64), 0.2),
-        ("weights in int4, blocks of 32, head in int8", int4(32), 0.2),
+        (
+            "int4 weights in blocks of 64, int8 head, groups of 64",
+            int4(64),
+            0.2,
+        ),
+        (
+            "int4 weights in blocks of 32, int8 head, groups of 64",
+            int4(32),
+            0.2,
+        ),
     ];
     for (name, recipe, most) in ways {
         let options = GraphOptions {
