@@ -79,10 +79,10 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
 
 fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
     let ty = &konst.ty;
-    if ty
-        .quant
-        .is_some_and(|quant| !matches!(quant, Quant::Tensor { .. }))
-    {
+    if matches!(
+        ty.quant,
+        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. })
+    ) {
         return Err(EvalError::Unsupported(
             "a constant is stored quantised, without its scales",
         ));
