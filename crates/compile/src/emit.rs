@@ -185,11 +185,12 @@ fn commands(
         Fragment::Fill {
             root,
             segment,
+            pass,
             rows,
         } => {
             let turn = Turn {
                 segment: *segment,
-                pass: 0,
+                pass: *pass,
             };
             Ok(transfer::fill(site, regions, *root, turn, rows.clone()))
         }

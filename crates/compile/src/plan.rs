@@ -90,7 +90,8 @@ pub struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passes {
     pub count: usize,
-    /// The columns of one pass, for every root that the segment makes; empty with one pass.
+    /// The columns of one pass, for every root that the segment makes, and for those made elsewhere of which
+    /// a pass reads its columns only; empty with one pass.
     pub windows: Vec<Window>,
 }
 
@@ -104,7 +105,7 @@ impl Default for Passes {
 }
 
 impl Passes {
-    /// The columns of a root that one pass makes.
+    /// The columns of a root that one pass makes or reads.
     pub fn window(&self, root: RootId) -> Option<&Window> {
         self.windows.iter().find(|window| window.root == root)
     }
@@ -172,7 +173,8 @@ pub struct Buffer {
 pub enum Home {
     /// All rows of a value.
     Whole(RootId),
-    /// The present row block of a value in a segment.
+    /// The present row block of a value in a segment; with several passes only the columns of one where a
+    /// window is known.
     Block { root: RootId, segment: usize },
     /// All rows of a spilled value, brought back for an attention of a segment.
     Refilled { root: RootId, segment: usize },
@@ -194,10 +196,11 @@ pub enum Fragment {
     LoadTile { tile: TileId },
     /// Brings an input of the model into its buffer.
     LoadInput { node: NodeId },
-    /// Brings rows of a spilled value back.
+    /// Brings rows of a spilled value back: the columns of a pass, or all of them.
     Fill {
         root: RootId,
         segment: usize,
+        pass: usize,
         rows: Range<usize>,
     },
     /// Part of a stage.

@@ -73,7 +73,9 @@ impl Area {
         self.shifted(column as i64, group)
     }
 
-    fn shifted(mut self, columns: i64, group: Option<usize>) -> Self {
+    /// The same area some columns further on or back.
+    #[must_use]
+    pub fn shifted(mut self, columns: i64, group: Option<usize>) -> Self {
         let offset = columns * i64::from(self.elem.bytes());
         self.addr = self.addr.wrapping_add_signed(offset);
         if let Some(group) = group {

@@ -12,6 +12,7 @@ use super::{matmul, transfer, whole};
 use crate::plan::constants::{Form, StoredId, TileId, progression};
 use crate::plan::demand;
 use crate::plan::storage::RootId;
+use crate::plan::window::Window;
 
 /// Consecutive indices: the first, how many, and where their rows go.
 #[derive(Clone, Copy)]
@@ -29,7 +30,8 @@ struct Chain<'a> {
     tiles: &'a [TileId],
     next_part: u8,
     copy: u8,
-    /// The chained value and where it lies.
+    /// The chained value and where it lies; where a pass makes some columns, each is where it would be if all
+    /// were there.
     carried: Option<(Value, Area)>,
     commands: Vec<Command>,
 }
@@ -62,6 +64,11 @@ pub fn rows(
 
 impl Chain<'_> {
     fn node(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
+        let root = self.site.plan.storage.root_of(node);
+        let passes = &self.site.plan.segments[self.at.segment.segment].passes;
+        if let Some((root, window)) = root.and_then(|root| Some((root, passes.window(root)?))) {
+            return self.columns(node, root, window, last);
+        }
         match self.site.graph.op(node) {
             Op::Embedding { tables } => self.embedding(node, *tables, last),
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => self.norm(node, last),
@@ -152,15 +159,25 @@ impl Chain<'_> {
     /// A function of one or two values of the same shape.
     fn elementwise(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
         let graph = self.site.graph;
-        let (rows, cols) = (
-            self.at.block.len() as u64,
-            graph.types(node)[0].columns() as u64,
-        );
+        let cols = graph.types(node)[0].columns();
         let sources: Vec<View> = (0..graph.operands(node).len())
             .map(|slot| self.operand(node, slot).map(|area| area.view()))
             .collect::<Result<_, _>>()?;
         let dst = self.result(node, last).view();
-        let command = match graph.op(node) {
+        let command = self.elementwise_command(node, cols, &sources, dst)?;
+        self.commands.push(command);
+        Ok(())
+    }
+
+    fn elementwise_command(
+        &self,
+        node: NodeId,
+        cols: usize,
+        sources: &[View],
+        dst: View,
+    ) -> Result<Command, Diagnostic> {
+        let (rows, cols) = (self.at.block.len() as u64, cols as u64);
+        let command = match self.site.graph.op(node) {
             Op::Binary(binary) => whole::binary_fn(*binary).map(|func| {
                 Command::Binary(defs::Binary {
                     rows: rows.into(),
@@ -181,11 +198,10 @@ impl Chain<'_> {
                 })
             }),
         };
-        self.commands.push(command.ok_or_else(|| {
+        command.ok_or_else(|| {
             Diagnostic::unsupported("emit-rows", "the vector unit has no such function")
                 .at(node.to_string())
-        })?);
-        Ok(())
+        })
     }
 
     /// Rows side by side.
@@ -238,14 +254,6 @@ impl Chain<'_> {
 
     fn quantize(&mut self, node: NodeId, last: bool) -> Result<(), Diagnostic> {
         let rows = self.at.block.len();
-        let root = self.site.plan.storage.root_of(node);
-        let cut = root.filter(|&root| {
-            let passes = &self.site.plan.segments[self.at.segment.segment].passes;
-            passes.window(root).is_some()
-        });
-        if let Some(root) = cut {
-            return self.quantize_sections(node, root);
-        }
         let source = self.source(node)?;
         let target = self.result(node, last);
         let cols = self.site.graph.types(node)[0].columns();
@@ -335,34 +343,77 @@ impl Chain<'_> {
         }));
     }
 
-    /// Quantises the columns that a pass makes.
-    fn quantize_sections(&mut self, node: NodeId, root: RootId) -> Result<(), Diagnostic> {
-        let value = self.site.graph.operands(node)[0];
+    /// Carries the columns that a pass makes through an element-wise function or a quantisation.
+    fn columns(
+        &mut self,
+        node: NodeId,
+        root: RootId,
+        window: &Window,
+        last: bool,
+    ) -> Result<(), Diagnostic> {
+        let site = self.site;
+        let (turn, row) = (self.at.segment, self.at.block.start);
+        let info = site.plan.storage.root(root).narrowed(window.columns());
+        let scratch = if last { None } else { Some(self.part()) };
+        let mut made = None;
+        for columns in window.ranges(turn.pass) {
+            let result = if site.has_home(root, turn) {
+                site.root_columns(root, turn, row, columns.start)
+            } else {
+                let addr = scratch.expect("the last value of a chain has a home");
+                let area = Area {
+                    elem: info.elem,
+                    addr,
+                    pitch: info.pitch(),
+                    scale_addr: addr + info.data_bytes(self.at.block.len()),
+                    scale_pitch: info.scale_pitch(),
+                };
+                area.shifted(window.shift(turn.pass, columns.start), info.group)
+            };
+            let sources: Vec<View> = site
+                .graph
+                .operands(node)
+                .into_iter()
+                .map(|value| self.seen(node, value, columns.start))
+                .collect::<Result<_, _>>()?;
+            let target = result.column(columns.start, info.group);
+            let command = match site.graph.op(node) {
+                Op::Quantize { .. } => matmul::quantize_command(
+                    site,
+                    node,
+                    self.at.block.len(),
+                    columns.len(),
+                    sources[0],
+                    target,
+                ),
+                _ => self.elementwise_command(node, columns.len(), &sources, target.view())?,
+            };
+            self.commands.push(command);
+            made = Some((node.into(), result));
+        }
+        // Windows see to it that a chained value has one section.
+        self.carried = made;
+        Ok(())
+    }
+
+    /// An operand of a node from one of its columns on.
+    fn seen(&self, node: NodeId, value: Value, column: usize) -> Result<View, Diagnostic> {
+        if let Some((carried, area)) = self.carried
+            && carried == value
+        {
+            return Ok(area.column(column, None).view());
+        }
         let place = self.site.plan.storage.place(value).ok_or_else(|| {
             Diagnostic::unsupported("emit-rows", "the operand is a constant").at(node.to_string())
         })?;
-        let (turn, row) = (self.at.segment, self.at.block.start);
-        let group = self.site.plan.storage.root(root).group;
-        for columns in self.site.pass_columns(root, turn) {
-            let first = place.col + columns.start;
-            let source = self
-                .site
-                .root_columns(place.root, turn, place.row + row, first)
-                .column(first, None);
-            let target = self
-                .site
-                .root_columns(root, turn, row, columns.start)
-                .column(columns.start, group);
-            self.commands.push(matmul::quantize_command(
-                self.site,
-                node,
-                self.at.block.len(),
-                columns.len(),
-                source.view(),
-                target,
-            ));
-        }
-        Ok(())
+        let row = place.row + self.at.block.start * place.row_step;
+        let column = place.col + column;
+        let mut area = self
+            .site
+            .root_columns(place.root, self.at.segment, row, column)
+            .column(column, None);
+        area.pitch *= place.row_step as u64;
+        Ok(area.view())
     }
 
     /// Rotates head by head, and takes along what does not turn; a chunk that reaches into the next batch element starts at position 0 there.

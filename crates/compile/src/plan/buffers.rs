@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::demand::{self, Scene, Use};
+use super::demand::{self, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
 use super::{Buffer, Home, Segment, in_place};
@@ -44,36 +44,37 @@ pub fn buffers(
     };
     let mut buffers = Vec::new();
     for (&root, using) in uses {
-        if !choice.has_no_buffer(root, using) {
-            choice.root(root, using, spilled.contains(&root), &mut buffers);
-        }
+        choice.root(root, using, spilled.contains(&root), &mut buffers);
     }
-    for (s, segment) in segments.iter().enumerate() {
-        for (i, stage) in segment.stages.iter().enumerate() {
-            let at = starts[s] + i;
-            for (part, bytes) in demand::scratch(scene, segment, stage)
-                .into_iter()
-                .enumerate()
-            {
-                for copy in 0..if bytes == 0 { 0 } else { 2u8 } {
-                    buffers.push(Buffer {
-                        name: format!("s{s}.{i}.{part}.{copy}"),
-                        bytes,
-                        life: at..at + 1,
-                        addr: 0,
-                        over: None,
-                        home: Home::Scratch {
-                            segment: s,
-                            stage: i,
-                            part: part as u8,
-                            copy,
-                        },
-                    });
-                }
-            }
-        }
+    for s in 0..segments.len() {
+        choice.scratch(s, &mut buffers);
     }
-    in_place::share(scene, segments, &starts, uses, &mut buffers);
+    in_place::share(scene, segments, 0..segments.len(), &starts, uses, &mut buffers);
+    buffers
+}
+
+/// The buffers that a segment sees of some values, with those of its own; `starts` as [`starts`] makes them.
+pub fn of_segment(
+    scene: &Scene<'_>,
+    segments: &[Segment],
+    starts: &[usize],
+    (s, roots): (usize, &[RootId]),
+    uses: &IndexMap<RootId, Use>,
+    spilled: &IndexSet<RootId>,
+) -> Vec<Buffer> {
+    let choice = Choice {
+        scene,
+        segments,
+        starts,
+    };
+    let mut buffers = Vec::new();
+    for &root in roots {
+        choice.root(root, &uses[&root], spilled.contains(&root), &mut buffers);
+    }
+    let span = choice.span(s);
+    buffers.retain(|b| b.life.start < span.end && span.start < b.life.end);
+    choice.scratch(s, &mut buffers);
+    in_place::share(scene, segments, s..s + 1, starts, uses, &mut buffers);
     buffers
 }
 
@@ -107,7 +108,36 @@ impl Choice<'_> {
         }
     }
 
+    /// Both copies of all scratch parts of a segment.
+    fn scratch(&self, s: usize, buffers: &mut Vec<Buffer>) {
+        let segment = &self.segments[s];
+        for (i, stage) in segment.stages.iter().enumerate() {
+            let at = self.starts[s] + i;
+            let parts = demand::scratch(self.scene, segment, stage);
+            for (part, bytes) in parts.into_iter().enumerate() {
+                for copy in 0..if bytes == 0 { 0 } else { 2u8 } {
+                    buffers.push(Buffer {
+                        name: format!("s{s}.{i}.{part}.{copy}"),
+                        bytes,
+                        life: at..at + 1,
+                        addr: 0,
+                        over: None,
+                        home: Home::Scratch {
+                            segment: s,
+                            stage: i,
+                            part: part as u8,
+                            copy,
+                        },
+                    });
+                }
+            }
+        }
+    }
+
     fn root(&self, root: RootId, using: &Use, spilled: bool, buffers: &mut Vec<Buffer>) {
+        if self.has_no_buffer(root, using) {
+            return;
+        }
         let info = self.scene.storage.root(root);
         let home = using.made.0;
         let kept_by_passes = using.output && self.segments[home].passes.count > 1;
@@ -132,7 +162,8 @@ impl Choice<'_> {
         for (s, steps) in self.users(using) {
             let segment = &self.segments[s];
             let gathers = demand::gathers(segment, s, using);
-            let life = if gathers && segment.block_count() > 1 {
+            let kept = s != home && Taking::of(segment, s, root, using) == Taking::Kept;
+            let life = if kept || gathers && segment.block_count() > 1 {
                 self.span(s)
             } else {
                 steps

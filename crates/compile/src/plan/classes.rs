@@ -18,7 +18,6 @@ pub struct Classes {
     class: Vec<usize>,
     members: Vec<Vec<usize>>,
     /// Roots that are made in the same place of alike segments.
-    roots: IndexMap<RootId, usize>,
     families: Vec<Vec<RootId>>,
 }
 
@@ -53,21 +52,28 @@ impl Classes {
                 classes.families.push(Vec::new());
             }
             classes.families[family].push(root);
-            classes.roots.insert(root, family);
         }
         classes
     }
 
-    /// The segments that are like one, itself included.
-    pub fn alike(&self, segment: usize) -> &[usize] {
-        &self.members[self.class[segment]]
+    /// How many classes there are.
+    pub fn count(&self) -> usize {
+        self.members.len()
     }
 
-    /// The roots that are like one, itself included.
-    pub fn family(&self, root: RootId) -> &[RootId] {
-        self.roots
-            .get(&root)
-            .map_or(&[], |&family| self.families[family].as_slice())
+    /// The class of a segment.
+    pub fn class(&self, segment: usize) -> usize {
+        self.class[segment]
+    }
+
+    /// The segments of a class.
+    pub fn members(&self, class: usize) -> &[usize] {
+        &self.members[class]
+    }
+
+    /// Roots that are made in the same place of alike segments.
+    pub fn families(&self) -> &[Vec<RootId>] {
+        &self.families
     }
 }
 

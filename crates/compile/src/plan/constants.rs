@@ -160,6 +160,23 @@ impl Layout {
             .sum()
     }
 
+    /// Bytes that are read more than once when every node reads its own constants.
+    pub fn shared_bytes(&self) -> u64 {
+        let reads = self.users.iter().flat_map(|(_, ids)| ids);
+        let all: u64 = reads.map(|&id| self.brought(id)).sum();
+        let once = (0..self.stored.len() as u32).map(|index| self.brought(StoredId(index)));
+        all.saturating_sub(once.sum())
+    }
+
+    /// Bytes of a constant as the ring takes it; tables are read by rows.
+    fn brought(&self, id: StoredId) -> u64 {
+        let stored = self.get(id);
+        match stored.table {
+            true => 0,
+            false => stored.bytes.next_multiple_of(ALIGN),
+        }
+    }
+
     fn store(&mut self, form: Form, table: bool, elem: Elem, bytes: u64) -> StoredId {
         if let Some(index) = self
             .stored

@@ -3,7 +3,7 @@
 use indexmap::{IndexMap, IndexSet};
 
 use super::Segment;
-use super::demand::{self, Scene, Use};
+use super::demand::{self, Scene, Taking, Use};
 use super::storage::RootId;
 
 /// Bytes that a choice moves beyond what every choice moves: constants, spills and fills.
@@ -23,11 +23,20 @@ pub fn traffic(
             visits * constants(scene, segment)
         })
         .sum();
-    let spills: u64 = spilled
+    constants + spills(scene, segments, uses, spilled)
+}
+
+/// Bytes of all spills and fills.
+pub fn spills(
+    scene: &Scene<'_>,
+    segments: &[Segment],
+    uses: &IndexMap<RootId, Use>,
+    spilled: &IndexSet<RootId>,
+) -> u64 {
+    spilled
         .iter()
         .map(|&root| spill(scene, segments, root, &uses[&root]))
-        .sum();
-    constants + spills
+        .sum()
 }
 
 /// Bytes of all constants of a segment.
@@ -39,18 +48,14 @@ pub fn constants(scene: &Scene<'_>, segment: &Segment) -> u64 {
         .sum()
 }
 
-/// DRAM bytes of spilling a value: written once, and read by every other segment that takes it, in each of
-/// its passes.
-pub fn spill(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use) -> u64 {
+/// DRAM bytes of spilling a value: written once, and read by every other segment that takes it.
+fn spill(scene: &Scene<'_>, segments: &[Segment], root: RootId, using: &Use) -> u64 {
     let info = scene.storage.root(root);
     let mut readers: IndexSet<usize> = using.read.iter().map(|&(segment, _)| segment).collect();
     readers.shift_remove(&using.made.0);
     let reads: u64 = readers
         .iter()
-        .map(|&s| match demand::attends(&segments[s], s, using) {
-            true => 1,
-            false => segments[s].passes.count as u64,
-        })
+        .map(|&s| Taking::of(&segments[s], s, root, using).times(&segments[s]))
         .sum();
     info.bytes(info.rows) * (1 + reads)
 }

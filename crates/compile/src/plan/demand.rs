@@ -93,6 +93,47 @@ pub fn gathers(segment: &Segment, index: usize, using: &Use) -> bool {
         || (made == index && Segment::is_gathering(&segment.stages[stage]))
 }
 
+/// How a segment takes a spilled value that another one has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// All rows, once: for an attention.
+    Whole,
+    /// All rows, once: they stay for all passes.
+    Kept,
+    /// In each pass its columns, block by block.
+    Columns,
+    /// In each pass all columns, block by block.
+    Blocks,
+}
+
+impl Taking {
+    /// How a segment takes a value.
+    pub fn of(segment: &Segment, index: usize, root: RootId, using: &Use) -> Self {
+        if attends(segment, index, using) {
+            Taking::Whole
+        } else if segment.passes.window(root).is_some() {
+            Taking::Columns
+        } else if segment.passes.count > 1 && segment.block_count() == 1 {
+            Taking::Kept
+        } else {
+            Taking::Blocks
+        }
+    }
+
+    /// Whether all rows come at once, and only once.
+    pub fn is_once(self) -> bool {
+        matches!(self, Taking::Whole | Taking::Kept)
+    }
+
+    /// How often all bytes of the value come in.
+    pub fn times(self, segment: &Segment) -> u64 {
+        match self {
+            Taking::Whole | Taking::Kept | Taking::Columns => 1,
+            Taking::Blocks => segment.passes.count as u64,
+        }
+    }
+}
+
 /// Sizes of the scratch parts of a stage, for one copy.
 pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> {
     match stage {
@@ -140,7 +181,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             let (rows, t) = (shape.cached_rows() as u64, shape.t as u64);
             vec![rows * t * 4, (rows * t).next_multiple_of(4) + rows * 4]
         }
-        Stage::Rows { nodes } => row_scratch(scene, nodes),
+        Stage::Rows { nodes } => row_scratch(scene, segment, nodes),
         Stage::Whole { node } => chunk::scratch(scene, *node),
         Stage::Input { .. } => Vec::new(),
     }
@@ -155,7 +196,7 @@ fn is_parted(graph: &Graph, node: NodeId) -> bool {
 }
 
 /// Scratch of a chain of row-wise nodes: gathered rows of each table, sums, and the chained values.
-fn row_scratch(scene: &Scene<'_>, nodes: &[NodeId]) -> Vec<u64> {
+fn row_scratch(scene: &Scene<'_>, segment: &Segment, nodes: &[NodeId]) -> Vec<u64> {
     let mut parts = Vec::new();
     for (position, &node) in nodes.iter().enumerate() {
         let rows = scene
@@ -184,7 +225,12 @@ fn row_scratch(scene: &Scene<'_>, nodes: &[NodeId]) -> Vec<u64> {
         if position + 1 < nodes.len()
             && let Some(root) = scene.storage.root_of(node)
         {
-            parts.push(scene.storage.root(root).bytes(rows as usize));
+            let info = scene.storage.root(root);
+            let info = match segment.passes.window(root) {
+                Some(window) => info.narrowed(window.columns()),
+                None => info.clone(),
+            };
+            parts.push(info.bytes(rows as usize));
         }
     }
     parts

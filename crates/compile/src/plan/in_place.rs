@@ -4,6 +4,8 @@
 //! norms and element-wise functions read each row before they write it. So the residual stream of a layer
 //! needs one buffer, not one for each step of the way.
 
+use std::ops::Range;
+
 use packwright_ir::{NodeId, Op, Value};
 
 use super::demand::{Scene, Use};
@@ -12,10 +14,11 @@ use super::storage::RootId;
 use super::{Buffer, Home, Segment};
 use indexmap::IndexMap;
 
-/// Lets results lie over operands that end with the step that makes the result.
+/// Lets results of some segments lie over operands that end with the step that makes the result.
 pub fn share(
     scene: &Scene<'_>,
     segments: &[Segment],
+    within: Range<usize>,
     starts: &[usize],
     uses: &IndexMap<RootId, Use>,
     buffers: &mut [Buffer],
@@ -31,10 +34,8 @@ pub fn share(
             .find_map(|home| index.get(home).copied())
     };
     let mut taken = vec![false; buffers.len()];
-    for (s, segment) in segments.iter().enumerate() {
-        if segment.passes.count > 1 {
-            continue;
-        }
+    for s in within {
+        let segment = &segments[s];
         for (i, stage) in segment.stages.iter().enumerate() {
             let step = starts[s] + i;
             for (operand, result) in pairs(scene, stage) {

@@ -7,7 +7,7 @@ use packwright_ir::{NodeId, Op};
 
 use super::chunk;
 use super::constants::{Form, StoredId, Tile, TileId};
-use super::demand::{self, AttentionShape, Scene, Use};
+use super::demand::{self, AttentionShape, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
 use super::{Fragment, Part, Segment};
@@ -76,9 +76,9 @@ impl Walk<'_> {
                     true => 0..self.segment.rows,
                     false => block.clone(),
                 };
-                self.fills(stage, &rows, &mut filled, refilled, ordered);
-                let first = ordered.fragments.len();
                 let turn = Turn { pass, rows };
+                self.fills(stage, &turn, &mut filled, refilled, ordered);
+                let first = ordered.fragments.len();
                 stage_fragments(self.scene, (self.s, i), self.segment, &turn, ordered);
                 if self.segment.resident {
                     share_tiles(ordered, first, b > 0, &mut kept, &mut next_kept);
@@ -88,11 +88,11 @@ impl Walk<'_> {
         }
     }
 
-    /// Brings spilled operands of a stage back: the present rows, or all of them once for an attention.
+    /// Brings spilled operands of a stage back: the present rows, or all of them once.
     fn fills(
         &self,
         stage: &Stage,
-        rows: &Range<usize>,
+        turn: &Turn,
         filled: &mut IndexSet<RootId>,
         refilled: &mut IndexSet<RootId>,
         ordered: &mut Ordered,
@@ -102,17 +102,18 @@ impl Walk<'_> {
             if using.made.0 == self.s || !filled.insert(root) {
                 continue;
             }
-            let whole = demand::attends(self.segment, self.s, using);
-            if whole && !refilled.insert(root) {
+            let once = Taking::of(self.segment, self.s, root, using).is_once();
+            if once && !refilled.insert(root) {
                 continue;
             }
-            let rows = match whole {
+            let rows = match once {
                 true => 0..self.scene.storage.root(root).rows,
-                false => rows.clone(),
+                false => turn.rows.clone(),
             };
             ordered.fragments.push(Fragment::Fill {
                 root,
                 segment: self.s,
+                pass: turn.pass,
                 rows,
             });
         }

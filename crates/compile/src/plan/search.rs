@@ -1,10 +1,10 @@
 //! Search: what to cut and what to spill so that a graph fits into a budget of SRAM.
 //!
-//! Starts from whole segments, which read every constant once and spill nothing, and gives way only where
-//! SRAM is short. At the fullest step all that could help there is tried: more passes over the columns
-//! or heads of a segment, more row blocks, constants that stay for all blocks, a spill, smaller tiles. The
-//! one that costs the fewest DRAM bytes for each byte of SRAM that it frees is taken. What turns out to be
-//! needless in the end is taken back.
+//! Once it is known which values stay in SRAM from one segment to the next, segments no longer depend on
+//! each other, but for the room that the ring of constants takes: each class of segments takes the
+//! cheapest [`Form`] (row blocks, passes over columns, constants that stay, the size of weight tiles) that
+//! fits beside what stays. So all forms of a class are listed once, and the search runs over what is spilled:
+//! families of values are spilled or kept, one or two at a time, as long as that moves fewer bytes.
 
 use std::cmp::Reverse;
 
@@ -12,29 +12,20 @@ use indexmap::{IndexMap, IndexSet};
 use packwright_ir::diag::Diagnostic;
 
 use super::classes::Classes;
-use super::demand::{self, Scene, Use};
+use super::demand::{self, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Buffer, Home, Segment, buffers, cost, place, window};
+use super::{Buffer, Passes, Segment, buffers, cost, place, window};
 
 /// Everything that a search looks at and does not change.
 #[derive(Clone, Copy, Debug)]
 pub struct Problem<'a> {
     pub scene: &'a Scene<'a>,
+    pub segments: &'a [Segment],
     pub uses: &'a IndexMap<RootId, Use>,
     pub classes: &'a Classes,
-    pub rule: Rule,
     /// Whether every value goes through DRAM that can.
     pub through_dram: bool,
-}
-
-/// How a search weighs DRAM bytes against SRAM bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// Fewest DRAM bytes for each SRAM byte that is freed.
-    Rate,
-    /// Fewest DRAM bytes.
-    Least,
 }
 
 /// Cuts and spills.
@@ -55,288 +46,496 @@ pub struct Fitting {
     pub traffic: u64,
 }
 
-/// Something that may free SRAM.
+/// A way of carrying out the segments of a class.
 #[derive(Clone, Debug)]
-enum Action {
-    Passes {
-        segment: usize,
-        count: usize,
-    },
-    Cut {
-        segment: usize,
-        rows: usize,
-        resident: bool,
-    },
-    Spill {
-        root: RootId,
-    },
-    Tile {
-        segment: usize,
-        bytes: u64,
-    },
-}
-
-/// How full SRAM is at a step.
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    live: u64,
-    step: usize,
+struct Form {
+    block_rows: usize,
+    resident: bool,
+    /// How many passes over the columns.
+    passes: usize,
+    tile_bytes: u64,
+    /// What the ring has to hold.
     ring: u64,
-    /// The segment whose constants ask for the ring.
-    hungry: usize,
+    /// DRAM bytes of constants for each segment.
+    constants: u64,
+    /// A price in bytes for packets and for work in small pieces.
+    trouble: u64,
 }
 
-/// Most actions of one search: each makes something smaller, so this is never reached.
-const MOST_ACTIONS: usize = 4096;
+/// What a form takes where certain values are spilled.
+#[derive(Clone, Copy, Debug)]
+struct Demand {
+    live: u64,
+    /// DRAM bytes of values that come in.
+    fills: u64,
+}
 
-/// Cuts and spills until everything fits into the budget of the scene.
-///
-/// # Errors
-/// `plan-sram` when nothing is left to cut, with what the smallest fragments need.
-pub fn fit(problem: &Problem<'_>, segments: Vec<Segment>) -> Result<Fitting, Diagnostic> {
-    let mut choice = Choice {
-        segments,
-        spilled: IndexSet::new(),
-    };
-    if problem.through_dram {
-        let able = problem.uses.keys().copied();
-        choice.spilled = able
-            .filter(|&root| problem.can_spill(&choice, root))
-            .collect();
-    }
-    // What placement loses to gaps between buffers.
-    let mut gaps = 0;
-    for _ in 0..MOST_ACTIONS {
-        let (buffers, load) = problem.load(&choice);
-        let need = load.live + load.ring + gaps;
-        if need <= problem.scene.sram {
-            match problem.place(&choice, buffers, load.ring) {
-                Ok(fitting) => return Ok(problem.take_back(fitting)),
-                Err(top) => {
-                    gaps = (top - load.live).max(gaps + 1);
-                    continue;
-                }
+/// A segment and the values that it sees.
+#[derive(Clone, Debug, Default)]
+struct Sight {
+    class: usize,
+    /// Values that it makes or reads.
+    touched: Vec<RootId>,
+    /// Values made before it and read behind it only.
+    passing: Vec<RootId>,
+}
+
+/// How a value looks from a segment, as far as buffers depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Look {
+    spilled: bool,
+    made_here: bool,
+    read_later: bool,
+    output: bool,
+}
+
+/// A choice of forms for some spilled values.
+#[derive(Clone, Debug)]
+struct Selection {
+    /// The form of each class.
+    forms: Vec<usize>,
+    /// DRAM bytes and trouble.
+    price: u64,
+}
+
+/// A search at work.
+#[derive(Debug)]
+pub struct Search<'a> {
+    problem: Problem<'a>,
+    starts: Vec<usize>,
+    sights: Vec<Sight>,
+    /// The ways of cutting the columns of each segment, by the number of passes.
+    passes: Vec<IndexMap<usize, Passes>>,
+    /// The forms of each class.
+    forms: Vec<Vec<Form>>,
+    /// Families of values that can be spilled.
+    families: Vec<Vec<RootId>>,
+    known: IndexMap<(usize, Vec<Look>), Vec<Demand>>,
+    /// Sizes of the ring that are worth a try.
+    rings: Vec<u64>,
+}
+
+/// Most sizes of the ring that are tried.
+const MOST_RINGS: usize = 24;
+
+/// Most attempts at a placement.
+const MOST_ATTEMPTS: usize = 12;
+
+/// Bytes by which the room for gaps grows from one attempt to the next, at the least.
+const ALIGNMENT: u64 = 256;
+
+/// How often the size of tiles is halved.
+const TILE_SIZES: u64 = 6;
+
+/// Most ways of cutting rows, and of cutting columns, that are tried for a class.
+const MOST_CUTS: usize = 8;
+
+/// A price in bytes for each fragment: about what its packets take of DRAM.
+const FRAGMENT: u64 = 128;
+
+impl<'a> Search<'a> {
+    /// Lists what can be done.
+    pub fn new(problem: Problem<'a>) -> Self {
+        let mut search = Self {
+            problem,
+            starts: buffers::starts(problem.segments),
+            sights: sights(&problem),
+            passes: problem
+                .segments
+                .iter()
+                .map(|segment| passes_of(&problem, segment))
+                .collect(),
+            forms: Vec::new(),
+            families: Vec::new(),
+            known: IndexMap::new(),
+            rings: Vec::new(),
+        };
+        for class in 0..problem.classes.count() {
+            let forms = search.forms_of(problem.classes.members(class)[0]);
+            search.forms.push(forms);
+        }
+        let rings: Vec<u64> = search.forms.iter().flatten().map(|f| f.ring).collect();
+        search.rings = thinned(rings, problem.scene.sram, MOST_RINGS);
+        for family in problem.classes.families() {
+            let able: Vec<RootId> = family
+                .iter()
+                .copied()
+                .filter(|&root| search.can_spill(root))
+                .collect();
+            if !able.is_empty() {
+                search.families.push(able);
             }
         }
-        let excess = need - problem.scene.sram;
-        match problem.best(&choice, &buffers, &load, excess) {
-            Some(action) => choice = problem.after(&choice, &action),
-            None => return Err(problem.too_small(&choice, &load)),
+        search
+    }
+
+    /// The choice that moves the fewest bytes, with its buffers placed; the ring gets `slack` bytes more
+    /// than its tiles take.
+    ///
+    /// # Errors
+    /// `plan-sram` when nothing fits, with what the smallest fragments need.
+    pub fn fit(&mut self, slack: u64) -> Result<Fitting, Diagnostic> {
+        if let Some(fitting) = self.uncut(slack) {
+            return Ok(fitting);
         }
-    }
-    let (_, load) = problem.load(&choice);
-    Err(problem.too_small(&choice, &load))
-}
-
-impl Problem<'_> {
-    fn load(&self, choice: &Choice) -> (Vec<Buffer>, Load) {
-        let buffers = buffers::buffers(self.scene, &choice.segments, self.uses, &choice.spilled);
-        let alignment = u64::from(self.scene.target.sram.alignment);
-        let (live, step) = place::live_peak(&buffers, alignment);
-        let (ring, hungry) = ring_need(self.scene, &choice.segments);
-        let load = Load {
-            live,
-            step,
-            ring,
-            hungry,
-        };
-        (buffers, load)
+        let mut gaps = slack;
+        let mut start: Vec<bool> = vec![true; self.families.len()];
+        for _ in 0..MOST_ATTEMPTS {
+            let Some((spilled, selection)) = self.best(&start, gaps) else {
+                return Err(self.too_small());
+            };
+            match self.place(self.choice(&spilled, &selection), slack) {
+                Ok(fitting) => return Ok(fitting),
+                // What placement loses to gaps between buffers.
+                Err(lost) => gaps = (gaps + ALIGNMENT).max(slack + lost),
+            }
+            start = spilled;
+        }
+        Err(self.too_small())
     }
 
-    fn traffic(&self, choice: &Choice) -> u64 {
-        cost::traffic(self.scene, &choice.segments, self.uses, &choice.spilled)
+    /// Everything whole and nothing spilled, where that fits.
+    fn uncut(&self, slack: u64) -> Option<Fitting> {
+        if self.problem.through_dram {
+            return None;
+        }
+        (0..TILE_SIZES).find_map(|halvings| {
+            let mut segments = self.problem.segments.to_vec();
+            for segment in &mut segments {
+                segment.tile_bytes = tile_bytes(self.problem.scene, halvings);
+            }
+            let choice = Choice {
+                segments,
+                spilled: IndexSet::new(),
+            };
+            self.place(choice, slack).ok()
+        })
     }
 
     /// Places the buffers of a choice.
     ///
     /// # Errors
-    /// The end of the highest buffer, when the ring does not fit behind it.
-    fn place(&self, choice: &Choice, mut buffers: Vec<Buffer>, ring: u64) -> Result<Fitting, u64> {
-        let alignment = u64::from(self.scene.target.sram.alignment);
+    /// The bytes that gaps between buffers take, when the ring does not fit behind them.
+    fn place(&self, choice: Choice, slack: u64) -> Result<Fitting, u64> {
+        let (scene, uses) = (self.problem.scene, self.problem.uses);
+        let mut buffers = buffers::buffers(scene, &choice.segments, uses, &choice.spilled);
+        let alignment = u64::from(scene.target.sram.alignment);
+        let (live, _) = place::live_peak(&buffers, alignment);
         let top = place::place(&mut buffers, alignment);
-        if top + ring > self.scene.sram {
-            return Err(top);
+        if top + ring_need(scene, &choice.segments) + slack > scene.sram {
+            return Err(top - live);
         }
         Ok(Fitting {
-            traffic: self.traffic(choice),
-            choice: choice.clone(),
+            traffic: cost::traffic(scene, &choice.segments, uses, &choice.spilled),
+            choice,
             buffers,
             top,
         })
     }
 
-    /// The action that frees the most for the least.
-    fn best(
+    /// The best of what can be spilled, from all of it and from nothing on.
+    fn best(&mut self, start: &[bool], gaps: u64) -> Option<(Vec<bool>, Selection)> {
+        let all = vec![true; self.families.len()];
+        if self.problem.through_dram {
+            return self.select(&all, gaps).map(|selection| (all, selection));
+        }
+        let none = vec![false; self.families.len()];
+        let mut best: Option<(Vec<bool>, Selection)> = None;
+        for from in [none.as_slice(), start, all.as_slice()] {
+            let Some(selection) = self.select(from, gaps) else {
+                continue;
+            };
+            let found = self.climb(from.to_vec(), selection, gaps);
+            if best
+                .as_ref()
+                .is_none_or(|(_, known)| found.1.price < known.price)
+            {
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    /// Turns one or two families over as long as that helps.
+    fn climb(
+        &mut self,
+        mut spilled: Vec<bool>,
+        mut selection: Selection,
+        gaps: u64,
+    ) -> (Vec<bool>, Selection) {
+        let count = spilled.len();
+        loop {
+            let mut better: Option<(Vec<bool>, Selection)> = None;
+            let pairs = (0..count).flat_map(|a| (a..count).map(move |b| (a, b)));
+            for (a, b) in pairs {
+                let mut next = spilled.clone();
+                next[a] = !next[a];
+                if a != b {
+                    next[b] = !next[b];
+                }
+                let Some(found) = self.select(&next, gaps) else {
+                    continue;
+                };
+                let known = better.as_ref().map_or(selection.price, |(_, s)| s.price);
+                if found.price < known {
+                    better = Some((next, found));
+                }
+            }
+            match better {
+                Some((next, found)) => (spilled, selection) = (next, found),
+                None => return (spilled, selection),
+            }
+        }
+    }
+
+    /// The cheapest forms that fit beside what is not spilled.
+    fn select(&mut self, spilled: &[bool], gaps: u64) -> Option<Selection> {
+        let set = self.spilled(spilled);
+        let written: u64 = set.iter().map(|&root| self.bytes(root)).sum();
+        let classes: Vec<Vec<(u64, usize, Vec<Look>)>> = (0..self.forms.len())
+            .map(|class| self.members(class, &set))
+            .collect();
+        for (class, groups) in classes.iter().enumerate() {
+            for (_, _, looks) in groups {
+                self.learn(class, looks, &set);
+            }
+        }
+        let sram = self.problem.scene.sram;
+        let mut best: Option<Selection> = None;
+        'rings: for &ring in &self.rings {
+            let Some(room) = sram.checked_sub(ring + gaps) else {
+                continue;
+            };
+            let mut forms = Vec::with_capacity(classes.len());
+            let mut price = written;
+            for (class, groups) in classes.iter().enumerate() {
+                let Some((form, own)) = self.cheapest(class, groups, ring, room) else {
+                    continue 'rings;
+                };
+                forms.push(form);
+                price += own;
+            }
+            if best.as_ref().is_none_or(|known| price < known.price) {
+                best = Some(Selection { forms, price });
+            }
+        }
+        best
+    }
+
+    /// The cheapest form of a class within a ring and some room, and what it costs for all members.
+    fn cheapest(
         &self,
-        choice: &Choice,
-        buffers: &[Buffer],
-        load: &Load,
-        excess: u64,
-    ) -> Option<Action> {
-        let before = self.traffic(choice);
-        let starts = buffers::starts(&choice.segments);
-        let alignment = u64::from(self.scene.target.sram.alignment);
-        let mut best: Option<((f64, Reverse<u64>), Action)> = None;
-        for action in self.actions(choice, buffers, &starts, load) {
-            let next = self.after(choice, &action);
-            let after = buffers::buffers(self.scene, &next.segments, self.uses, &next.spilled);
-            let live = place::live(&after, alignment)
-                .get(load.step)
-                .copied()
-                .unwrap_or(0);
-            let ring = ring_need(self.scene, &next.segments).0;
-            let freed = (load.live + load.ring).saturating_sub(live + ring);
-            if freed == 0 {
+        class: usize,
+        groups: &[(u64, usize, Vec<Look>)],
+        ring: u64,
+        room: u64,
+    ) -> Option<(usize, u64)> {
+        let tables: Vec<(u64, u64, &Vec<Demand>)> = groups
+            .iter()
+            .map(|(passing, count, looks)| {
+                let table = &self.known[&(class, looks.clone())];
+                (*passing, *count as u64, table)
+            })
+            .collect();
+        let mut best: Option<(usize, u64)> = None;
+        for (index, form) in self.forms[class].iter().enumerate() {
+            if form.ring > ring {
                 continue;
             }
-            let bytes = self.traffic(&next).saturating_sub(before);
-            let useful = freed.min(excess);
-            // Cuts without traffic cost time; a little keeps them from being made for nothing.
-            let price = bytes as f64 + action.trouble();
-            let weight = match self.rule {
-                Rule::Rate => price / useful as f64,
-                Rule::Least => price,
-            };
-            let key = (weight, Reverse(useful));
-            if best.as_ref().is_none_or(|(known, _)| key < *known) {
-                best = Some((key, action));
+            let fits = tables
+                .iter()
+                .all(|(passing, _, table)| table[index].live + passing <= room);
+            if !fits {
+                continue;
+            }
+            let price = tables
+                .iter()
+                .map(|(_, count, table)| {
+                    count * (form.constants + form.trouble + table[index].fills)
+                })
+                .sum();
+            if best.is_none_or(|(_, known)| price < known) {
+                best = Some((index, price));
             }
         }
-        best.map(|(_, action)| action)
+        best
     }
 
-    fn actions(
-        &self,
-        choice: &Choice,
-        buffers: &[Buffer],
-        starts: &[usize],
-        load: &Load,
-    ) -> Vec<Action> {
-        let at = starts.partition_point(|&start| start <= load.step) - 1;
-        let mut actions = Vec::new();
-        self.cuts(choice, at, &mut actions);
-        self.tiles(choice, at, &mut actions);
-        if load.hungry != at {
-            self.tiles(choice, load.hungry, &mut actions);
-            let hungry = &choice.segments[load.hungry];
-            if hungry.resident || hungry.passes.count > 1 {
-                self.cuts(choice, load.hungry, &mut actions);
-            }
+    /// The members of a class by how their values look: the most bytes that pass by, and how many they are.
+    fn members(&self, class: usize, spilled: &IndexSet<RootId>) -> Vec<(u64, usize, Vec<Look>)> {
+        let mut groups: IndexMap<Vec<Look>, (u64, usize)> = IndexMap::new();
+        for &s in self.problem.classes.members(class) {
+            let sight = &self.sights[s];
+            let passing = sight.passing.iter();
+            let bytes: u64 = passing
+                .filter(|&root| !spilled.contains(root))
+                .map(|&root| self.bytes(root))
+                .sum();
+            let entry = groups.entry(self.looks(s, spilled)).or_default();
+            *entry = (entry.0.max(bytes), entry.1 + 1);
         }
-        let mut seen = IndexSet::new();
-        for buffer in buffers.iter().filter(|b| b.life.contains(&load.step)) {
-            if let Home::Whole(root) = buffer.home
-                && !choice.spilled.contains(&root)
-                && seen.insert(root)
-                && self.can_spill(choice, root)
-            {
-                actions.push(Action::Spill { root });
-            }
-        }
-        actions
+        groups
+            .into_iter()
+            .map(|(looks, (bytes, count))| (bytes, count, looks))
+            .collect()
     }
 
-    fn cuts(&self, choice: &Choice, at: usize, actions: &mut Vec<Action>) {
-        let segment = &choice.segments[at];
-        let (graph, storage) = (self.scene.graph, self.scene.storage);
-        let counts = window::possible(graph, storage, segment);
-        actions.extend(
-            counts
-                .into_iter()
-                .filter(|&count| count > segment.passes.count)
-                .map(|count| Action::Passes { segment: at, count }),
-        );
-        if !can_cut(segment) {
+    fn looks(&self, s: usize, spilled: &IndexSet<RootId>) -> Vec<Look> {
+        let touched = self.sights[s].touched.iter();
+        touched
+            .map(|root| {
+                let using = &self.problem.uses[root];
+                Look {
+                    spilled: spilled.contains(root),
+                    made_here: using.made.0 == s,
+                    read_later: using.read.iter().any(|&(reader, _)| reader > s),
+                    output: using.output,
+                }
+            })
+            .collect()
+    }
+
+    /// Finds what all forms of a class take for one look at their values.
+    fn learn(&mut self, class: usize, looks: &[Look], spilled: &IndexSet<RootId>) {
+        let key = (class, looks.to_vec());
+        if self.known.contains_key(&key) {
             return;
         }
-        let blocks = segment.block_count();
-        let mut last = segment.block_rows;
-        for blocks in [
-            blocks + 1,
-            blocks * 2,
-            blocks * 4,
-            blocks * 16,
-            segment.rows,
-        ] {
-            let rows = rows_of(segment, blocks);
-            if rows < last {
-                last = rows;
-                for resident in [segment.resident, true] {
-                    actions.push(Action::Cut {
-                        segment: at,
-                        rows,
-                        resident,
-                    });
+        let members = self.problem.classes.members(class);
+        let like = |&&s: &&usize| self.looks(s, spilled) == looks;
+        let Some(&s) = members.iter().find(like) else {
+            return;
+        };
+        let alignment = u64::from(self.problem.scene.target.sram.alignment);
+        let mut segments = self.problem.segments.to_vec();
+        let touched = &self.sights[s].touched;
+        let first = self.starts[s];
+        let mut table = Vec::with_capacity(self.forms[class].len());
+        for form in &self.forms[class] {
+            self.apply(form, s, &mut segments);
+            let mut buffers = buffers::of_segment(
+                self.problem.scene,
+                &segments,
+                &self.starts,
+                (s, touched),
+                self.problem.uses,
+                spilled,
+            );
+            let count = segments[s].stages.len();
+            for buffer in &mut buffers {
+                let at = |step: usize| step.saturating_sub(first).min(count);
+                buffer.life = at(buffer.life.start)..at(buffer.life.end);
+            }
+            let live = place::live(&buffers, alignment).into_iter().max();
+            let fills = touched
+                .iter()
+                .map(|root| (root, &self.problem.uses[root]))
+                .filter(|(root, using)| using.made.0 != s && spilled.contains(*root))
+                .map(|(&root, using)| {
+                    let taking = Taking::of(&segments[s], s, root, using);
+                    taking.times(&segments[s]) * self.bytes(root)
+                })
+                .sum();
+            table.push(Demand {
+                live: live.unwrap_or(0),
+                fills,
+            });
+        }
+        self.known.insert(key, table);
+    }
+
+    /// All forms of a segment, those that cut least first.
+    fn forms_of(&self, s: usize) -> Vec<Form> {
+        let (scene, base) = (self.problem.scene, &self.problem.segments[s]);
+        let mut forms = Vec::new();
+        for passes in self.passes[s].values() {
+            for block_rows in rows_of(base) {
+                let cut = block_rows < base.rows;
+                for resident in [false, true] {
+                    if resident && !cut {
+                        continue;
+                    }
+                    let mut segment = base.clone();
+                    segment.block_rows = block_rows;
+                    segment.resident = resident;
+                    segment.passes = passes.clone();
+                    self.with_tiles(&segment, scene, &mut forms);
                 }
             }
         }
-        if segment.resident {
-            actions.push(Action::Cut {
-                segment: at,
-                rows: segment.block_rows,
-                resident: false,
-            });
-        }
+        forms
     }
 
-    fn tiles(&self, choice: &Choice, at: usize, actions: &mut Vec<Action>) {
-        let segment = &choice.segments[at];
-        let largest = segment
+    /// A form for each size of tiles.
+    fn with_tiles(&self, segment: &Segment, scene: &Scene<'_>, forms: &mut Vec<Form>) {
+        let mut segment = segment.clone();
+        let streams = segment
             .stages
             .iter()
-            .filter(|stage| matches!(stage, Stage::Matmul { .. }))
-            .map(|stage| demand::constant_bytes(self.scene, segment, stage).0)
-            .max()
-            .unwrap_or(0);
-        if largest > 64 {
-            actions.push(Action::Tile {
-                segment: at,
-                bytes: largest / 2,
+            .any(|stage| matches!(stage, Stage::Matmul { .. }));
+        let mut last = u64::MAX;
+        for halvings in 0..if streams { TILE_SIZES } else { 1 } {
+            segment.tile_bytes = tile_bytes(scene, halvings);
+            let ring = segment_ring(scene, &segment);
+            if ring >= last {
+                continue;
+            }
+            last = ring;
+            let visits = match segment.resident {
+                true => 1,
+                false => segment.block_count() as u64,
+            };
+            forms.push(Form {
+                block_rows: segment.block_rows,
+                resident: segment.resident,
+                passes: segment.passes.count,
+                tile_bytes: segment.tile_bytes,
+                ring,
+                constants: visits * cost::constants(scene, &segment),
+                trouble: FRAGMENT * fragments(scene, &segment) + 256 * halvings,
             });
         }
     }
 
-    /// A choice after an action on all that is alike.
-    fn after(&self, choice: &Choice, action: &Action) -> Choice {
-        let mut next = choice.clone();
-        match action {
-            Action::Passes { segment, count } => {
-                for &s in self.classes.alike(*segment) {
-                    let stages = &next.segments[s].stages;
-                    let cut = window::passes(self.scene.graph, self.scene.storage, stages, *count);
-                    next.segments[s].passes = cut.unwrap_or_default();
-                }
-            }
-            Action::Cut {
-                segment,
-                rows,
-                resident,
-            } => {
-                for &s in self.classes.alike(*segment) {
-                    next.segments[s].block_rows = *rows;
-                    next.segments[s].resident = *resident && *rows < next.segments[s].rows;
-                }
-            }
-            Action::Spill { root } => {
-                let family = self.classes.family(*root).iter();
-                let able = family.filter(|&&root| self.can_spill(choice, root));
-                next.spilled.extend(able);
-            }
-            Action::Tile { segment, bytes } => {
-                for &s in self.classes.alike(*segment) {
-                    next.segments[s].tile_bytes = *bytes;
-                }
-            }
+    fn apply(&self, form: &Form, s: usize, segments: &mut [Segment]) {
+        let segment = &mut segments[s];
+        segment.block_rows = form.block_rows;
+        segment.resident = form.resident;
+        segment.passes = self.passes[s].get(&form.passes).cloned().unwrap_or_default();
+        segment.tile_bytes = form.tile_bytes;
+    }
+
+    fn bytes(&self, root: RootId) -> u64 {
+        let info = self.problem.scene.storage.root(root);
+        info.bytes(info.rows)
+            .next_multiple_of(u64::from(self.problem.scene.target.sram.alignment))
+    }
+
+    fn spilled(&self, families: &[bool]) -> IndexSet<RootId> {
+        let chosen = self.families.iter().zip(families).filter(|(_, on)| **on);
+        chosen
+            .flat_map(|(family, _)| family.iter().copied())
+            .collect()
+    }
+
+    fn choice(&self, spilled: &[bool], selection: &Selection) -> Choice {
+        let mut segments = self.problem.segments.to_vec();
+        for (s, sight) in self.sights.iter().enumerate() {
+            let form = &self.forms[sight.class][selection.forms[sight.class]];
+            self.apply(form, s, &mut segments);
         }
-        next
+        Choice {
+            segments,
+            spilled: self.spilled(spilled),
+        }
     }
 
     /// Whether a value can be spilled: others than its maker's segment read it, and every reader takes
     /// the same rows that it makes, or all of them in another segment.
-    fn can_spill(&self, choice: &Choice, root: RootId) -> bool {
-        let using = &self.uses[&root];
-        let segments = &choice.segments;
-        let rows = self.scene.storage.root(root).rows;
+    fn can_spill(&self, root: RootId) -> bool {
+        let using = &self.problem.uses[&root];
+        let segments = self.problem.segments;
+        let rows = self.problem.scene.storage.root(root).rows;
         let home = using.made.0;
         using.crosses()
             && !using.output
@@ -353,96 +552,36 @@ impl Problem<'_> {
                 })
     }
 
-    /// Takes back spills that the final choice can do without, the most expensive first.
-    fn take_back(&self, mut fitting: Fitting) -> Fitting {
-        let mut roots: Vec<RootId> = Vec::new();
-        for &root in &fitting.choice.spilled {
-            if self.classes.family(root).first() == Some(&root) {
-                roots.push(root);
-            }
-        }
-        let price = |root: RootId, choice: &Choice| {
-            cost::spill(self.scene, &choice.segments, root, &self.uses[&root])
-        };
-        roots.sort_by_key(|&root| (Reverse(price(root, &fitting.choice)), root));
-        if self.through_dram {
-            roots.clear();
-        }
-        for root in roots {
-            let mut next = fitting.choice.clone();
-            for member in self.classes.family(root) {
-                next.spilled.shift_remove(member);
-            }
-            fitting = self.better(fitting, &next);
-        }
-        for segment in 0..fitting.choice.segments.len() {
-            if self.classes.alike(segment).first() == Some(&segment) {
-                fitting = self.take_back_cuts(fitting, segment);
-            }
-        }
-        fitting
-    }
-
-    /// Fewer blocks, and constants that stay, where there is room for it after all.
-    fn take_back_cuts(&self, mut fitting: Fitting, at: usize) -> Fitting {
-        let now = fitting.choice.segments[at].clone();
-        if now.block_count() <= 1 {
-            return fitting;
-        }
-        for blocks in 1..=now.block_count() {
-            for resident in [true, false] {
-                let action = Action::Cut {
-                    segment: at,
-                    rows: rows_of(&now, blocks).min(now.rows),
-                    resident,
-                };
-                let next = self.after(&fitting.choice, &action);
-                let before = fitting.traffic;
-                fitting = self.better(fitting, &next);
-                if fitting.traffic < before {
-                    return fitting;
+    /// What the smallest fragments need, with everything spilled.
+    fn too_small(&mut self) -> Diagnostic {
+        let all = vec![true; self.families.len()];
+        let set = self.spilled(&all);
+        let mut hungriest = (0, 0);
+        for class in 0..self.forms.len() {
+            for (passing, _, looks) in self.members(class, &set) {
+                self.learn(class, &looks, &set);
+                let table = &self.known[&(class, looks)];
+                let needs = self.forms[class].iter().zip(table);
+                let least = needs.map(|(form, demand)| form.ring + demand.live + passing);
+                let least = least.min().unwrap_or(0);
+                if least > hungriest.0 {
+                    hungriest = (least, self.problem.classes.members(class)[0]);
                 }
             }
-            if blocks > 64 {
-                break;
-            }
         }
-        fitting
-    }
-
-    /// The next choice where it fits and moves less, else the present one.
-    fn better(&self, fitting: Fitting, next: &Choice) -> Fitting {
-        if self.traffic(next) >= fitting.traffic {
-            return fitting;
-        }
-        let (buffers, load) = self.load(next);
-        if load.live + load.ring > self.scene.sram {
-            return fitting;
-        }
-        self.place(next, buffers, load.ring).unwrap_or(fitting)
-    }
-
-    fn too_small(&self, choice: &Choice, load: &Load) -> Diagnostic {
-        let starts = buffers::starts(&choice.segments);
-        let at = starts.partition_point(|&start| start <= load.step) - 1;
-        let name = |s: usize| {
-            let stage = choice.segments[s].stages.first();
-            stage
-                .and_then(|stage| stage.nodes().first().copied())
-                .map_or_else(String::new, |node| node.to_string())
-        };
-        let need = load.live + load.ring;
+        let (need, at) = hungriest;
+        let stage = self.problem.segments[at].stages.first();
+        let node = stage.and_then(|stage| stage.nodes().first().copied());
         Diagnostic::unsupported(
             "plan-sram",
             format!(
                 "the smallest plan needs {need} bytes of SRAM, the target has {}",
-                self.scene.sram
+                self.problem.scene.sram
             ),
         )
         .at(format!(
-            "segment at {}, weights of the segment at {}",
-            name(at),
-            name(load.hungry)
+            "segment at {}",
+            node.map_or_else(String::new, |node| node.to_string())
         ))
         .help(format!(
             "raise sram.bytes (--set sram.bytes={}KiB), or shorten the sequence",
@@ -451,29 +590,117 @@ impl Problem<'_> {
     }
 }
 
-impl Action {
-    /// A price in bytes for what an action costs beside traffic.
-    fn trouble(&self) -> f64 {
-        match self {
-            Action::Passes { count, .. } => 16.0 * *count as f64,
-            Action::Cut { .. } => 64.0,
-            Action::Spill { .. } => 0.0,
-            Action::Tile { .. } => 256.0,
-        }
-    }
+/// The ways of cutting the columns of a segment that are worth a try, by the number of passes.
+fn passes_of(problem: &Problem<'_>, segment: &Segment) -> IndexMap<usize, Passes> {
+    let (graph, storage) = (problem.scene.graph, problem.scene.storage);
+    let counts = window::possible(graph, storage, segment);
+    thinned(counts, usize::MAX, MOST_CUTS)
+        .into_iter()
+        .filter_map(|count| {
+            let passes = match count {
+                1 => Passes::default(),
+                _ => window::passes(graph, storage, &segment.stages, count)?,
+            };
+            Some((count, passes))
+        })
+        .collect()
 }
 
-/// Rows of a block when there are so many, in steps of eight while they are large.
-fn rows_of(segment: &Segment, blocks: usize) -> usize {
-    let rows = segment.rows.div_ceil(blocks.max(1)).max(1);
-    match rows {
-        0..16 => rows,
-        16.. => rows.next_multiple_of(8),
+/// What each segment sees.
+fn sights(problem: &Problem<'_>) -> Vec<Sight> {
+    let (graph, storage) = (problem.scene.graph, problem.scene.storage);
+    let mut sights: Vec<Sight> = Vec::new();
+    for (s, segment) in problem.segments.iter().enumerate() {
+        let mut touched: IndexSet<RootId> = IndexSet::new();
+        for node in segment.stages.iter().flat_map(Stage::nodes) {
+            let read = graph.operands(node).into_iter();
+            touched.extend(read.filter_map(|v| Some(storage.place(v)?.root)));
+            touched.extend(storage.root_of(node));
+        }
+        touched.retain(|root| problem.uses.contains_key(root));
+        sights.push(Sight {
+            class: problem.classes.class(s),
+            touched: touched.into_iter().collect(),
+            passing: Vec::new(),
+        });
     }
+    for (&root, using) in problem.uses {
+        let last = using.read.iter().map(|&(s, _)| s).max().unwrap_or(0);
+        for sight in sights.iter_mut().take(last).skip(using.made.0 + 1) {
+            if !sight.touched.contains(&root) {
+                sight.passing.push(root);
+            }
+        }
+    }
+    sights
+}
+
+/// Bytes of a tile after some halvings.
+fn tile_bytes(scene: &Scene<'_>, halvings: u64) -> u64 {
+    (scene.sram / 8) >> halvings
+}
+
+/// Rows of a block that are worth a try, from all of them down to one, in steps of eight while they are
+/// large.
+fn rows_of(segment: &Segment) -> Vec<usize> {
+    if !can_cut(segment) {
+        return vec![segment.rows];
+    }
+    let mut rows: Vec<usize> = Vec::new();
+    let mut blocks = 1;
+    while blocks < segment.rows.saturating_mul(2) {
+        let size = segment.rows.div_ceil(blocks).max(1);
+        let size = match size {
+            0..16 => size,
+            16.. => size.next_multiple_of(8).min(segment.rows),
+        };
+        if rows.last() != Some(&size) {
+            rows.push(size);
+        }
+        blocks += (blocks / 3).max(1);
+    }
+    let mut few: Vec<usize> = thinned(rows, usize::MAX, MOST_CUTS);
+    few.sort_unstable_by_key(|&rows| Reverse(rows));
+    few
+}
+
+/// Some of many numbers, in order, the least and the greatest among them; none above `most`.
+fn thinned<T: Ord + Copy>(mut numbers: Vec<T>, most: T, count: usize) -> Vec<T> {
+    numbers.retain(|&number| number <= most);
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.len() <= count {
+        return numbers;
+    }
+    let last = numbers.len() - 1;
+    (0..count)
+        .map(|i| numbers[i * last / (count - 1)])
+        .collect()
+}
+
+/// Fragments that the products of a segment take, about.
+fn fragments(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let visits = segment.block_count() as u64;
+    let of_stage = |stage: &Stage| match stage {
+        Stage::Matmul { node, .. } => {
+            let columns = demand::columns(scene, segment, *node);
+            let all = scene.graph.types(*node)[0].columns();
+            let width = columns.tile.min(columns.chunk).max(1);
+            let loads = if segment.resident { 1 } else { visits };
+            (all.div_ceil(width) as u64).max(segment.passes.count as u64) * (visits + loads)
+        }
+        Stage::Attention { node } => {
+            let shape = demand::AttentionShape::of(scene.graph, *node);
+            (shape.batch * shape.heads) as u64
+        }
+        Stage::Rows { .. } => visits * segment.passes.count as u64,
+        Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,
+    };
+    segment.stages.iter().map(of_stage).sum()
 }
 
 fn can_cut(segment: &Segment) -> bool {
-    segment.block_rows > 1
+    segment.rows > 1
         && segment.stages.len() > usize::from(segment.stages.iter().any(Segment::is_gathering))
         && segment.stages.iter().all(|s| match s {
             Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
@@ -481,14 +708,10 @@ fn can_cut(segment: &Segment) -> bool {
         })
 }
 
-/// What the ring must hold at the least, and the segment that asks for it.
-pub fn ring_need(scene: &Scene<'_>, segments: &[Segment]) -> (u64, usize) {
-    segments
-        .iter()
-        .enumerate()
-        .map(|(index, segment)| (segment_ring(scene, segment), index))
-        .max_by_key(|&(need, index)| (need, Reverse(index)))
-        .unwrap_or((0, 0))
+/// What the ring must hold at the least.
+pub fn ring_need(scene: &Scene<'_>, segments: &[Segment]) -> u64 {
+    let needs = segments.iter().map(|segment| segment_ring(scene, segment));
+    needs.max().unwrap_or(0)
 }
 
 fn segment_ring(scene: &Scene<'_>, segment: &Segment) -> u64 {

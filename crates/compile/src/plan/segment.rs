@@ -86,6 +86,65 @@ pub fn split(segments: &[Segment], behind: bool) -> Vec<Segment> {
     parts
 }
 
+/// Parts segments into runs that can be gone through a few columns at a time: products with the element-wise
+/// work on their results, and between them what needs whole rows.
+pub fn by_columns(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Vec<Segment> {
+    let mut parts = Vec::new();
+    for segment in segments {
+        if segment.stages.iter().any(Segment::is_gathering) {
+            parts.push(segment.clone());
+            continue;
+        }
+        let mut run: Vec<Stage> = Vec::new();
+        for stage in &segment.stages {
+            if !run.is_empty() && !joins(graph, storage, &run, stage) {
+                parts.push(Segment::new(std::mem::take(&mut run), segment.rows));
+            }
+            run.push(stage.clone());
+        }
+        if !run.is_empty() {
+            parts.push(Segment::new(run, segment.rows));
+        }
+    }
+    parts
+}
+
+/// Whether a stage takes the columns of a run as they come.
+fn joins(graph: &Graph, storage: &Storage, run: &[Stage], stage: &Stage) -> bool {
+    let by_columns = |stage: &Stage| match stage {
+        Stage::Matmul { .. } => true,
+        Stage::Rows { nodes } => nodes.iter().all(|&node| {
+            matches!(
+                graph.op(node),
+                Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } | Op::Quantize { .. }
+            )
+        }),
+        Stage::Attention { .. }
+        | Stage::CachedAttention { .. }
+        | Stage::Whole { .. }
+        | Stage::Input { .. } => false,
+    };
+    if !by_columns(stage) {
+        return run.iter().all(|stage| !by_columns(stage));
+    }
+    if !run.iter().all(by_columns) {
+        return false;
+    }
+    let place = |value: Value| storage.place(value).map(|place| place.root);
+    let left = |stage: &Stage| match stage {
+        Stage::Matmul { node, .. } => graph.operand(*node, 0).and_then(place),
+        _ => None,
+    };
+    match stage {
+        // Products of the same rows go together.
+        Stage::Matmul { .. } => run.iter().any(|other| left(other) == left(stage)),
+        _ => run.iter().flat_map(Stage::nodes).any(|maker| {
+            let nodes = stage.nodes();
+            nodes.iter().any(|&node| reads(graph, node, maker))
+        }),
+    }
+}
+
 /// Puts products that are read behind other attentions right before their readers: keys and values that all
 /// layers of a decoder take from one encoder are many times as large as what they are made from.
 fn late(graph: &Graph, storage: &Storage, mut stages: Vec<Stage>) -> Vec<Stage> {

@@ -1,8 +1,9 @@
 //! Slicing: how segments are formed and cut, what stays and what is spilled.
 //!
-//! Several ways are searched and the one that moves the fewest bytes is carried out: whole segments, and
-//! segments of one product each, whose constants may stay while rows stream by; each with two rules of
-//! choice, and for smaller budgets too, so that more SRAM never moves more.
+//! Several ways of forming segments are searched: whole ones, one product each with what is before or behind
+//! it, and products with what they share their columns with. Each is carried out when it promises to move
+//! fewer bytes than what is known, and what it really moves then counts: constants that several layers read
+//! may stay in what SRAM is left over. So smaller budgets are tried too.
 
 use packwright_ir::Graph;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
@@ -11,10 +12,10 @@ use packwright_target::Target;
 use super::classes::Classes;
 use super::constants::Layout;
 use super::demand::{self, Scene};
-use super::search::{self, Fitting, Problem, Rule};
+use super::search::{self, Fitting, Problem, Search};
 use super::stage::Stage;
 use super::storage::Storage;
-use super::{Plan, Segment, SramSpan, cost, order, pin, prefetch, segment};
+use super::{Fragment, Plan, Segment, SramSpan, cost, order, pin, prefetch, segment};
 use crate::options::{PlanMode, PlanOptions};
 
 /// The smallest budget that is tried beside the whole of SRAM.
@@ -55,57 +56,39 @@ struct Found {
 
 /// The best of all ways.
 fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
-    let least: u64 = segments.iter().map(|s| cost::constants(scene, s)).sum();
+    let shared = scene.layout.shared_bytes();
+    let all: u64 = segments.iter().map(|s| cost::constants(scene, s)).sum();
+    let least = all.saturating_sub(shared);
+    let shared = shared > 0;
     let mut found: Option<Found> = None;
     let enough = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.traffic <= least);
     let mut problem: Option<Diagnostics> = None;
     let mut fits = false;
     let mut budget = scene.sram;
-    while budget >= SMALLEST_BUDGET.min(scene.sram) {
+    while budget >= SMALLEST_BUDGET.min(scene.sram) && !enough(&found) {
         for segments in ways(scene, segments) {
-            let uses = demand::uses(scene.graph, scene.storage, &segments);
-            let classes = Classes::of(scene.graph, scene.storage, &segments, &uses);
             let options = options_for(scene, &segments, budget);
             let scene = Scene {
                 options: &options,
                 sram: budget,
                 ..*scene
             };
-            for rule in [Rule::Rate, Rule::Least] {
-                let task = Problem {
-                    scene: &scene,
-                    uses: &uses,
-                    classes: &classes,
-                    rule,
-                    through_dram: scene.options.mode != PlanMode::Best,
-                };
-                let fitting = match search::fit(&task, prepared(&segments, budget)) {
-                    Ok(fitting) => fitting,
-                    Err(diagnostic) => {
-                        problem.get_or_insert(diagnostic.into());
-                        continue;
-                    }
-                };
-                fits = true;
-                let traffic = fitting.traffic;
-                if found.as_ref().is_some_and(|known| known.traffic <= traffic) {
-                    continue;
-                }
-                // The ends of the ring may leave too little of it; then another choice has to do.
-                match carry_out(&scene, fitting) {
-                    Ok(parts) => {
+            let known = found.as_ref().map(|found| found.traffic);
+            match attempt(&scene, &segments, known.filter(|_| !shared)) {
+                Ok(Some(parts)) => {
+                    fits = true;
+                    let traffic = parts.traffic(&scene);
+                    if known.is_none_or(|known| traffic < known) {
                         found = Some(Found {
                             parts,
-                            options: options.clone(),
+                            options,
                             traffic,
                         });
                     }
-                    Err(diagnostics) => {
-                        problem.get_or_insert(diagnostics);
-                    }
                 }
-                if enough(&found) {
-                    break;
+                Ok(None) => fits = true,
+                Err(diagnostics) => {
+                    problem.get_or_insert(diagnostics);
                 }
             }
             if enough(&found) {
@@ -113,10 +96,10 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
             }
         }
         // What does not fit into all of SRAM does not fit into less.
-        if !fits || enough(&found) {
+        if !fits {
             break;
         }
-        budget = smaller(budget);
+        budget = smaller(budget, shared);
     }
     match (found, problem) {
         (Some(found), _) => Ok(found),
@@ -129,6 +112,40 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     }
 }
 
+/// The plan of one way of forming segments; nothing where it would move no fewer bytes than what is known.
+fn attempt(
+    scene: &Scene<'_>,
+    segments: &[Segment],
+    known: Option<u64>,
+) -> Result<Option<Parts>, Diagnostics> {
+    let uses = demand::uses(scene.graph, scene.storage, segments);
+    let classes = Classes::of(scene.graph, scene.storage, segments, &uses);
+    let mut search = Search::new(Problem {
+        scene,
+        segments,
+        uses: &uses,
+        classes: &classes,
+        through_dram: scene.options.mode != PlanMode::Best,
+    });
+    let mut problem: Option<Diagnostics> = None;
+    // The ends of the ring may leave too little of it; then it needs more room.
+    for share in [0, 64, 32, 16, 8] {
+        let slack = scene.sram.checked_div(share).unwrap_or(0);
+        let fitting = match search.fit(slack) {
+            Ok(fitting) => fitting,
+            Err(diagnostic) => return Err(problem.unwrap_or(diagnostic.into())),
+        };
+        if known.is_some_and(|known| known <= fitting.traffic) {
+            return Ok(None);
+        }
+        match carry_out(scene, fitting) {
+            Ok(parts) => return Ok(Some(parts)),
+            Err(diagnostics) => problem = Some(diagnostics),
+        }
+    }
+    Err(problem.unwrap_or_default())
+}
+
 /// The ways of forming segments that are tried.
 fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
     match scene.options.mode {
@@ -136,6 +153,7 @@ fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
             segments.to_vec(),
             segment::split(segments, true),
             segment::split(segments, false),
+            segment::by_columns(scene.graph, scene.storage, segments),
         ],
         PlanMode::FusedOps | PlanMode::LayerWise => {
             vec![segment::singles(scene.graph, scene.storage, segments)]
@@ -143,18 +161,14 @@ fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
     }
 }
 
-/// The next smaller power of two.
-fn smaller(budget: u64) -> u64 {
+/// The next smaller power of two; smaller steps where what is left over is of use.
+fn smaller(budget: u64, shared: bool) -> u64 {
     let power = budget.next_power_of_two() / 2;
-    power.min(budget.saturating_sub(1))
-}
-
-fn prepared(segments: &[Segment], budget: u64) -> Vec<Segment> {
-    let mut segments = segments.to_vec();
-    for segment in &mut segments {
-        segment.tile_bytes = budget / 8;
+    let power = power.min(budget.saturating_sub(1));
+    match shared {
+        true => power.max(budget - budget / 6 - 1),
+        false => power,
     }
-    segments
 }
 
 /// Rows of a row-wise fragment: as many as asked for, fewer where two copies of their scratch would take
@@ -185,7 +199,7 @@ fn options_for(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> PlanOpti
 /// A choice that has become fragments.
 struct Parts {
     fitting: Fitting,
-    fragments: Vec<super::Fragment>,
+    fragments: Vec<Fragment>,
     tiles: Vec<super::constants::Tile>,
     ring: SramSpan,
     spill_bytes: u64,
@@ -202,7 +216,7 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
     let uses = demand::uses(scene.graph, scene.storage, segments);
     let ordered = order::order(scene, segments, &uses, spilled);
     let (mut fragments, mut tiles) = (ordered.fragments, ordered.tiles);
-    let reserve = search::ring_need(scene, segments).0.max(capacity / 16);
+    let reserve = search::ring_need(scene, segments).max(capacity / 16);
     let budget = left.bytes.saturating_sub(reserve);
     let pinned = pin::pin(&mut fragments, &mut tiles, left, budget);
     let ring = SramSpan {
@@ -225,6 +239,21 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
 }
 
 impl Parts {
+    /// Bytes of constants and spills that the fragments move.
+    fn traffic(&self, scene: &Scene<'_>) -> u64 {
+        let tiles: u64 = self
+            .fragments
+            .iter()
+            .map(|fragment| match fragment {
+                Fragment::LoadTile { tile } => self.tiles[tile.0 as usize].bytes,
+                _ => 0,
+            })
+            .sum();
+        let choice = &self.fitting.choice;
+        let uses = demand::uses(scene.graph, scene.storage, &choice.segments);
+        tiles + cost::spills(scene, &choice.segments, &uses, &choice.spilled)
+    }
+
     fn into_plan(self, options: &PlanOptions, storage: Storage, layout: Layout) -> Plan {
         let tile_top = self.tiles.iter().map(|t| t.addr + t.bytes).max();
         Plan {

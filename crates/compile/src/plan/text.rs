@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use indexmap::IndexSet;
 use packwright_ir::{Graph, Op};
 
 use super::stage::Stage;
+use super::storage::RootId;
 use super::{Fragment, Home, Plan};
 
 /// DRAM bytes that the fragments of a plan move, by kind.
@@ -30,27 +32,37 @@ impl Traffic {
 /// Adds up what a plan moves, without the packet stream.
 pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
     let mut traffic = Traffic::default();
-    let row_bytes = |root| {
+    let refilled: IndexSet<(RootId, usize)> = plan
+        .buffers
+        .iter()
+        .filter_map(|buffer| match buffer.home {
+            Home::Refilled { root, segment } => Some((root, segment)),
+            _ => None,
+        })
+        .collect();
+    let spilled = |root: RootId, segment: usize, rows: usize| {
         let info = plan.storage.root(root);
-        info.pitch() + info.scale_pitch()
+        let window = plan.segments[segment].passes.window(root);
+        let window = window.filter(|_| !refilled.contains(&(root, segment)));
+        let info = window.map_or(info.clone(), |window| info.narrowed(window.columns()));
+        rows as u64 * (info.pitch() + info.scale_pitch())
     };
     for fragment in &plan.fragments {
         match fragment {
             Fragment::LoadTile { tile } => traffic.tiles += plan.tiles[tile.0 as usize].bytes,
             Fragment::LoadInput { node } => traffic.inputs += graph.types(*node)[0].bytes() as u64,
-            Fragment::Fill { root, rows, .. } => {
-                traffic.filled += rows.len() as u64 * row_bytes(*root);
-            }
+            Fragment::Fill {
+                root,
+                segment,
+                rows,
+                ..
+            } => traffic.filled += spilled(*root, *segment, rows.len()),
             Fragment::Spill {
                 root,
                 segment,
                 rows,
                 ..
-            } => {
-                let passes = &plan.segments[*segment].passes;
-                let parts = passes.window(*root).map_or(1, |_| passes.count as u64);
-                traffic.spilled += rows.len() as u64 * row_bytes(*root) / parts;
-            }
+            } => traffic.spilled += spilled(*root, *segment, rows.len()),
             Fragment::StoreOutput { output, rows } => {
                 let place = plan.storage.place(graph.outputs()[*output].value);
                 let width = place.map_or(0, |place| {

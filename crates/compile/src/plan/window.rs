@@ -3,7 +3,8 @@
 //! A segment may be gone through several times, each pass making some heads or some columns of
 //! everything in it. Only those columns need a place in SRAM: the queries, keys and values of two heads
 //! instead of those of all. Where one value holds queries, keys and values side by side, a pass has a
-//! section of each.
+//! section of each. Of a residual or of another operand that is read element by element a pass needs the
+//! same columns only.
 
 use std::ops::Range;
 
@@ -68,13 +69,10 @@ pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usiz
             let columns = graph.types(*node)[0].columns();
             columns / unit(graph, *quantize)
         }
-        Some(
-            Stage::CachedAttention { .. }
-            | Stage::Rows { .. }
-            | Stage::Whole { .. }
-            | Stage::Input { .. },
-        )
-        | None => 1,
+        Some(Stage::Rows { nodes }) => nodes.last().map_or(1, |&node| {
+            graph.types(node)[0].columns() / unit(graph, Some(node))
+        }),
+        Some(Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. }) | None => 1,
     };
     (1..=most.max(1))
         .filter(|&count| most.is_multiple_of(count))
@@ -92,14 +90,16 @@ fn unit(graph: &Graph, quantize: Option<NodeId>) -> usize {
     }
 }
 
-/// The windows of all roots that a segment makes, for a number of passes; `None` where a stage needs
-/// whole rows.
+/// The windows of all roots that a segment makes or reads by columns, for a number of passes; `None` where a
+/// stage needs whole rows.
 pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) -> Option<Passes> {
     let mut windows: Vec<Window> = Vec::new();
+    let mut attended: Vec<RootId> = Vec::new();
     for (index, stage) in stages.iter().enumerate().rev() {
         match stage {
             Stage::Attention { node } if index + 1 == stages.len() => {
                 attention(graph, storage, *node, count, &mut windows)?;
+                attended.extend(windows.iter().map(|window| window.root));
             }
             Stage::Matmul { node, quantize } => {
                 let last = quantize.unwrap_or(*node);
@@ -109,16 +109,29 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
                     windows.push(whole(root, columns, count)?);
                 }
                 let window = find(&windows, root)?.clone();
+                residual(graph, storage, *node, &window, &mut windows);
                 if quantize.is_some() {
                     let root = storage.root_of(*node)?;
                     windows.push(Window { root, ..window });
                 }
             }
             Stage::Rows { nodes } => {
-                let [node] = nodes.as_slice() else {
-                    return None;
-                };
-                quantized(graph, storage, *node, &mut windows)?;
+                for (position, &node) in nodes.iter().enumerate().rev() {
+                    let root = storage.root_of(node)?;
+                    if index + 1 == stages.len() && position + 1 == nodes.len() {
+                        let columns = graph.types(node)[0].columns();
+                        windows.push(whole(root, columns, count)?);
+                    }
+                    match graph.op(node) {
+                        Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => {
+                            elementwise(graph, storage, node, &mut windows)?;
+                        }
+                        _ => quantized(graph, storage, node, &mut windows)?,
+                    }
+                    if nodes.len() > 1 && find(&windows, root)?.sections.len() > 1 {
+                        return None;
+                    }
+                }
             }
             Stage::Attention { .. }
             | Stage::CachedAttention { .. }
@@ -131,7 +144,14 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
         .flat_map(Stage::nodes)
         .filter_map(|node| storage.root_of(node))
         .collect();
-    windows.retain(|window| made.contains(&window.root));
+    let multiplied = left_operands(graph, storage, stages);
+    if multiplied.iter().any(|root| made.contains(root)) {
+        return None;
+    }
+    windows.retain(|window| {
+        let elsewhere = !made.contains(&window.root);
+        !elsewhere || !(multiplied.contains(&window.root) || attended.contains(&window.root))
+    });
     for window in &mut windows {
         window.sections.sort_by_key(|section| section.start);
         let mut offset = 0;
@@ -140,8 +160,79 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
             offset += section.width;
         }
     }
+    let (mut windows, by_columns): (Vec<Window>, Vec<Window>) = windows
+        .into_iter()
+        .partition(|window| made.contains(&window.root));
     let whole = windows.iter().all(|window| covers(storage, window, count));
+    windows.extend(by_columns.into_iter().filter(|w| is_disjoint(w, count)));
     whole.then_some(Passes { count, windows })
+}
+
+/// Roots that products read as their left operands: whole rows.
+fn left_operands(graph: &Graph, storage: &Storage, stages: &[Stage]) -> Vec<RootId> {
+    let operands = stages.iter().filter_map(|stage| match stage {
+        Stage::Matmul { node, .. } => graph.operand(*node, 0),
+        _ => None,
+    });
+    operands
+        .filter_map(|value| storage.place(value))
+        .map(|place| place.root)
+        .collect()
+}
+
+/// The columns of a residual that the columns of a product are added to. Where they cannot be told apart,
+/// all columns are there.
+fn residual(
+    graph: &Graph,
+    storage: &Storage,
+    node: NodeId,
+    result: &Window,
+    windows: &mut Vec<Window>,
+) {
+    if !matches!(graph.op(node), Op::Matmul(attributes) if attributes.residual) {
+        return;
+    }
+    let operands = graph.operands(node);
+    if let Some(place) = operands.last().and_then(|&value| storage.place(value)) {
+        for section in &result.sections {
+            add(
+                windows,
+                place.root,
+                place.col + section.start,
+                section.width,
+            );
+        }
+    }
+}
+
+/// The columns of the operands of an element-wise function.
+fn elementwise(
+    graph: &Graph,
+    storage: &Storage,
+    node: NodeId,
+    windows: &mut Vec<Window>,
+) -> Option<()> {
+    let sections = find(windows, storage.root_of(node)?)?.sections.clone();
+    for value in graph.operands(node) {
+        let place = storage.place(value)?;
+        for section in &sections {
+            add(
+                windows,
+                place.root,
+                place.col + section.start,
+                section.width,
+            );
+        }
+    }
+    Some(())
+}
+
+/// Whether no column belongs to two sections, whatever the pass.
+fn is_disjoint(window: &Window, count: usize) -> bool {
+    window.sections.windows(2).all(|pair| {
+        let end = pair[0].start + pair[0].width * count;
+        end <= pair[1].start
+    })
 }
 
 fn find(windows: &[Window], root: RootId) -> Option<&Window> {
