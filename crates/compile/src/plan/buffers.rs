@@ -53,7 +53,7 @@ pub fn buffers(
     buffers
 }
 
-/// The buffers that a segment sees of some values, with those of its own; `starts` as [`starts`] makes them.
+/// The buffers that a segment sees of some values, without scratch; `starts` as [`starts`] makes them.
 pub fn of_segment(
     scene: &Scene<'_>,
     segments: &[Segment],
@@ -73,7 +73,6 @@ pub fn of_segment(
     }
     let span = choice.span(s);
     buffers.retain(|b| b.life.start < span.end && span.start < b.life.end);
-    choice.scratch(s, &mut buffers);
     in_place::share(scene, segments, s..s + 1, starts, uses, &mut buffers);
     buffers
 }

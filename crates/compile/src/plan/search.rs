@@ -4,9 +4,11 @@
 //! each other, but for the room that the ring of constants takes: each class of segments takes the
 //! cheapest [`Form`] (row blocks, passes over columns, constants that stay, the size of weight tiles) that
 //! fits beside what stays. So all forms of a class are listed once, and the search runs over what is spilled:
-//! families of values are spilled or kept, one or two at a time, as long as that moves fewer bytes.
-
-use std::cmp::Reverse;
+//! families of values are spilled or kept, one or two at a time, as long as that is cheaper.
+//!
+//! The price of a choice is the DRAM bytes that it moves, with those of its packets. Where the array would take
+//! longer than DRAM (tiles of few columns and blocks of few rows leave much of it idle), the time beyond
+//! costs [`EXCESS`] of the bytes that DRAM could have moved in it.
 
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::diag::Diagnostic;
@@ -44,6 +46,33 @@ pub struct Fitting {
     pub top: u64,
     /// DRAM bytes, as [`cost::traffic`] counts them.
     pub traffic: u64,
+    /// What it costs.
+    pub price: Price,
+}
+
+/// What a choice costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    /// DRAM bytes, packets among them.
+    pub bytes: u64,
+    /// Cycles of the matrix arrays for products with constant weights.
+    pub cycles: u64,
+}
+
+impl Price {
+    /// Bytes and cycles as one number, in bytes.
+    pub fn of(self, scene: &Scene<'_>) -> u64 {
+        let worth = self.cycles as f64 * scene.target.peak_bytes_per_cycle();
+        let excess = (worth - self.bytes as f64).max(0.0);
+        self.bytes + (excess * EXCESS) as u64
+    }
+
+    fn plus(self, other: Price, times: u64) -> Price {
+        Price {
+            bytes: self.bytes + other.bytes * times,
+            cycles: self.cycles + other.cycles * times,
+        }
+    }
 }
 
 /// A way of carrying out the segments of a class.
@@ -56,18 +85,39 @@ struct Form {
     tile_bytes: u64,
     /// What the ring has to hold.
     ring: u64,
-    /// DRAM bytes of constants for each segment.
-    constants: u64,
-    /// A price in bytes for packets and for work in small pieces.
-    trouble: u64,
+    /// Constants and packets, for each segment.
+    price: Price,
+    /// The cut that it shares with forms of other tiles, as an index into those of its class.
+    cut: usize,
+    /// Scratch of each stage, both copies.
+    scratch: Vec<u64>,
 }
 
-/// What a form takes where certain values are spilled.
-#[derive(Clone, Copy, Debug)]
+/// What a cut takes where certain values are spilled.
+#[derive(Clone, Debug)]
 struct Demand {
-    live: u64,
+    /// Bytes that are alive at each stage, without scratch.
+    live: Vec<u64>,
     /// DRAM bytes of values that come in.
     fills: u64,
+}
+
+/// Members of a class whose values look alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Group {
+    looks: Vec<Look>,
+    /// The most bytes that pass by one of them.
+    passing: u64,
+    count: usize,
+}
+
+/// A form with what it takes for all members of a class.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    form: usize,
+    live: u64,
+    ring: u64,
+    price: Price,
 }
 
 /// A segment and the values that it sees.
@@ -94,8 +144,9 @@ struct Look {
 struct Selection {
     /// The form of each class.
     forms: Vec<usize>,
-    /// DRAM bytes and trouble.
-    price: u64,
+    price: Price,
+    /// The price as one number.
+    weight: u64,
 }
 
 /// A search at work.
@@ -110,7 +161,10 @@ pub struct Search<'a> {
     forms: Vec<Vec<Form>>,
     /// Families of values that can be spilled.
     families: Vec<Vec<RootId>>,
+    /// What the cuts of a class take, by how the values of a segment look.
     known: IndexMap<(usize, Vec<Look>), Vec<Demand>>,
+    /// The forms of a class that are worth a look.
+    offers: IndexMap<(usize, Vec<Group>), Vec<Offer>>,
     /// Sizes of the ring that are worth a try.
     rings: Vec<u64>,
 }
@@ -127,11 +181,21 @@ const ALIGNMENT: u64 = 256;
 /// How often the size of tiles is halved.
 const TILE_SIZES: u64 = 6;
 
+/// The same where nothing else is cut.
+const WIDE_TILES: u64 = 3;
+
 /// Most ways of cutting rows, and of cutting columns, that are tried for a class.
 const MOST_CUTS: usize = 8;
 
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
+
+/// What the bytes are worth that DRAM could have moved while it waits for the array.
+const EXCESS: f64 = 0.25;
+
+/// How many bytes a cycle of the array counts while forms are chosen one by one, as parts of the bytes that
+/// DRAM moves in it: nobody knows before all are chosen whether the array will be in excess.
+const RATES: [f64; 4] = [0.0, 0.0625, 0.25, 1.0];
 
 impl<'a> Search<'a> {
     /// Lists what can be done.
@@ -148,6 +212,7 @@ impl<'a> Search<'a> {
             forms: Vec::new(),
             families: Vec::new(),
             known: IndexMap::new(),
+            offers: IndexMap::new(),
             rings: Vec::new(),
         };
         for class in 0..problem.classes.count() {
@@ -185,7 +250,12 @@ impl<'a> Search<'a> {
                 return Err(self.too_small());
             };
             match self.place(self.choice(&spilled, &selection), slack) {
-                Ok(fitting) => return Ok(fitting),
+                Ok(fitting) => {
+                    return Ok(Fitting {
+                        price: selection.price,
+                        ..fitting
+                    });
+                }
                 // What placement loses to gaps between buffers.
                 Err(lost) => gaps = (gaps + ALIGNMENT).max(slack + lost),
             }
@@ -199,7 +269,7 @@ impl<'a> Search<'a> {
         if self.problem.through_dram {
             return None;
         }
-        (0..TILE_SIZES).find_map(|halvings| {
+        (0..WIDE_TILES).find_map(|halvings| {
             let mut segments = self.problem.segments.to_vec();
             for segment in &mut segments {
                 segment.tile_bytes = tile_bytes(self.problem.scene, halvings);
@@ -225,11 +295,16 @@ impl<'a> Search<'a> {
         if top + ring_need(scene, &choice.segments) + slack > scene.sram {
             return Err(top - live);
         }
+        let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
         Ok(Fitting {
-            traffic: cost::traffic(scene, &choice.segments, uses, &choice.spilled),
+            traffic,
             choice,
             buffers,
             top,
+            price: Price {
+                bytes: traffic,
+                cycles: 0,
+            },
         })
     }
 
@@ -248,7 +323,7 @@ impl<'a> Search<'a> {
             let found = self.climb(from.to_vec(), selection, gaps);
             if best
                 .as_ref()
-                .is_none_or(|(_, known)| found.1.price < known.price)
+                .is_none_or(|(_, known)| found.1.weight < known.weight)
             {
                 best = Some(found);
             }
@@ -276,8 +351,8 @@ impl<'a> Search<'a> {
                 let Some(found) = self.select(&next, gaps) else {
                     continue;
                 };
-                let known = better.as_ref().map_or(selection.price, |(_, s)| s.price);
-                if found.price < known {
+                let known = better.as_ref().map_or(selection.weight, |(_, s)| s.weight);
+                if found.weight < known {
                     better = Some((next, found));
                 }
             }
@@ -291,82 +366,102 @@ impl<'a> Search<'a> {
     /// The cheapest forms that fit beside what is not spilled.
     fn select(&mut self, spilled: &[bool], gaps: u64) -> Option<Selection> {
         let set = self.spilled(spilled);
-        let written: u64 = set.iter().map(|&root| self.bytes(root)).sum();
-        let classes: Vec<Vec<(u64, usize, Vec<Look>)>> = (0..self.forms.len())
-            .map(|class| self.members(class, &set))
-            .collect();
-        for (class, groups) in classes.iter().enumerate() {
-            for (_, _, looks) in groups {
-                self.learn(class, looks, &set);
+        let written = Price {
+            bytes: set.iter().map(|&root| self.bytes(root)).sum(),
+            cycles: 0,
+        };
+        let mut keys = Vec::with_capacity(self.forms.len());
+        for class in 0..self.forms.len() {
+            let key = (class, self.groups(class, &set));
+            if !self.offers.contains_key(&key) {
+                let offers = self.offers_of(class, &key.1, &set);
+                self.offers.insert(key.clone(), offers);
             }
+            keys.push(key);
         }
-        let sram = self.problem.scene.sram;
+        let offers: Vec<&Vec<Offer>> = keys.iter().map(|key| &self.offers[key]).collect();
+        let scene = self.problem.scene;
+        let speed = scene.target.peak_bytes_per_cycle();
         let mut best: Option<Selection> = None;
-        'rings: for &ring in &self.rings {
-            let Some(room) = sram.checked_sub(ring + gaps) else {
+        for &ring in &self.rings {
+            let Some(room) = scene.sram.checked_sub(ring + gaps) else {
                 continue;
             };
-            let mut forms = Vec::with_capacity(classes.len());
-            let mut price = written;
-            for (class, groups) in classes.iter().enumerate() {
-                let Some((form, own)) = self.cheapest(class, groups, ring, room) else {
-                    continue 'rings;
-                };
-                forms.push(form);
-                price += own;
-            }
-            if best.as_ref().is_none_or(|known| price < known.price) {
-                best = Some(Selection { forms, price });
+            'rates: for rate in RATES {
+                let mut forms = Vec::with_capacity(offers.len());
+                let mut price = written;
+                for offers in &offers {
+                    let weight = |o: &&Offer| {
+                        o.price.bytes + (o.price.cycles as f64 * speed * rate) as u64
+                    };
+                    let fitting = offers.iter().filter(|o| o.ring <= ring && o.live <= room);
+                    let Some(offer) = fitting.min_by_key(weight) else {
+                        break 'rates;
+                    };
+                    forms.push(offer.form);
+                    price = price.plus(offer.price, 1);
+                }
+                let weight = price.of(scene);
+                if best.as_ref().is_none_or(|known| weight < known.weight) {
+                    best = Some(Selection {
+                        forms,
+                        price,
+                        weight,
+                    });
+                }
             }
         }
         best
     }
 
-    /// The cheapest form of a class within a ring and some room, and what it costs for all members.
-    fn cheapest(
-        &self,
+    /// The forms of a class that no other one beats in everything.
+    fn offers_of(
+        &mut self,
         class: usize,
-        groups: &[(u64, usize, Vec<Look>)],
-        ring: u64,
-        room: u64,
-    ) -> Option<(usize, u64)> {
-        let tables: Vec<(u64, u64, &Vec<Demand>)> = groups
+        groups: &[Group],
+        spilled: &IndexSet<RootId>,
+    ) -> Vec<Offer> {
+        for group in groups {
+            self.learn(class, &group.looks, spilled);
+        }
+        let tables: Vec<(&Group, &Vec<Demand>)> = groups
             .iter()
-            .map(|(passing, count, looks)| {
-                let table = &self.known[&(class, looks.clone())];
-                (*passing, *count as u64, table)
-            })
+            .map(|group| (group, &self.known[&(class, group.looks.clone())]))
             .collect();
-        let mut best: Option<(usize, u64)> = None;
+        let mut offers: Vec<Offer> = Vec::new();
         for (index, form) in self.forms[class].iter().enumerate() {
-            if form.ring > ring {
-                continue;
+            let mut offer = Offer {
+                form: index,
+                live: 0,
+                ring: form.ring,
+                price: Price::default(),
+            };
+            for (group, table) in &tables {
+                let demand = &table[form.cut];
+                let steps = demand.live.iter().zip(&form.scratch);
+                let live = steps.map(|(live, scratch)| live + scratch).max();
+                offer.live = offer.live.max(live.unwrap_or(0) + group.passing);
+                let fills = Price {
+                    bytes: demand.fills,
+                    cycles: 0,
+                };
+                offer.price = offer
+                    .price
+                    .plus(form.price.plus(fills, 1), group.count as u64);
             }
-            let fits = tables
-                .iter()
-                .all(|(passing, _, table)| table[index].live + passing <= room);
-            if !fits {
-                continue;
-            }
-            let price = tables
-                .iter()
-                .map(|(_, count, table)| {
-                    count * (form.constants + form.trouble + table[index].fills)
-                })
-                .sum();
-            if best.is_none_or(|(_, known)| price < known) {
-                best = Some((index, price));
+            if !offers.iter().any(|other| other.beats(&offer)) {
+                offers.retain(|other| !offer.beats(other));
+                offers.push(offer);
             }
         }
-        best
+        offers
     }
 
-    /// The members of a class by how their values look: the most bytes that pass by, and how many they are.
-    fn members(&self, class: usize, spilled: &IndexSet<RootId>) -> Vec<(u64, usize, Vec<Look>)> {
+    /// The members of a class by how their values look.
+    fn groups(&self, class: usize, spilled: &IndexSet<RootId>) -> Vec<Group> {
         let mut groups: IndexMap<Vec<Look>, (u64, usize)> = IndexMap::new();
         for &s in self.problem.classes.members(class) {
-            let sight = &self.sights[s];
-            let passing = sight.passing.iter();
+            let passing = self.sights[s].passing.iter();
             let bytes: u64 = passing
                 .filter(|&root| !spilled.contains(root))
                 .map(|&root| self.bytes(root))
@@ -376,7 +471,11 @@ impl<'a> Search<'a> {
         }
         groups
             .into_iter()
-            .map(|(looks, (bytes, count))| (bytes, count, looks))
+            .map(|(looks, (passing, count))| Group {
+                looks,
+                passing,
+                count,
+            })
             .collect()
     }
 
@@ -395,7 +494,7 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    /// Finds what all forms of a class take for one look at their values.
+    /// Finds what all cuts of a class take for one look at their values.
     fn learn(&mut self, class: usize, looks: &[Look], spilled: &IndexSet<RootId>) {
         let key = (class, looks.to_vec());
         if self.known.contains_key(&key) {
@@ -409,9 +508,12 @@ impl<'a> Search<'a> {
         let alignment = u64::from(self.problem.scene.target.sram.alignment);
         let mut segments = self.problem.segments.to_vec();
         let touched = &self.sights[s].touched;
-        let first = self.starts[s];
-        let mut table = Vec::with_capacity(self.forms[class].len());
+        let (first, count) = (self.starts[s], segments[s].stages.len());
+        let mut table: Vec<Demand> = Vec::new();
         for form in &self.forms[class] {
+            if form.cut < table.len() {
+                continue;
+            }
             self.apply(form, s, &mut segments);
             let mut buffers = buffers::of_segment(
                 self.problem.scene,
@@ -421,12 +523,12 @@ impl<'a> Search<'a> {
                 self.problem.uses,
                 spilled,
             );
-            let count = segments[s].stages.len();
             for buffer in &mut buffers {
                 let at = |step: usize| step.saturating_sub(first).min(count);
                 buffer.life = at(buffer.life.start)..at(buffer.life.end);
             }
-            let live = place::live(&buffers, alignment).into_iter().max();
+            let mut live = place::live(&buffers, alignment);
+            live.resize(count, 0);
             let fills = touched
                 .iter()
                 .map(|root| (root, &self.problem.uses[root]))
@@ -436,38 +538,36 @@ impl<'a> Search<'a> {
                     taking.times(&segments[s]) * self.bytes(root)
                 })
                 .sum();
-            table.push(Demand {
-                live: live.unwrap_or(0),
-                fills,
-            });
+            table.push(Demand { live, fills });
         }
         self.known.insert(key, table);
     }
 
     /// All forms of a segment, those that cut least first.
     fn forms_of(&self, s: usize) -> Vec<Form> {
-        let (scene, base) = (self.problem.scene, &self.problem.segments[s]);
+        let base = &self.problem.segments[s];
         let mut forms = Vec::new();
+        let mut cut = 0;
         for passes in self.passes[s].values() {
             for block_rows in rows_of(base) {
-                let cut = block_rows < base.rows;
-                for resident in [false, true] {
-                    if resident && !cut {
-                        continue;
-                    }
-                    let mut segment = base.clone();
-                    segment.block_rows = block_rows;
-                    segment.resident = resident;
-                    segment.passes = passes.clone();
-                    self.with_tiles(&segment, scene, &mut forms);
+                let mut segment = base.clone();
+                segment.block_rows = block_rows;
+                segment.passes = passes.clone();
+                self.with_tiles(&segment, cut, &mut forms);
+                if block_rows < base.rows {
+                    segment.resident = true;
+                    self.with_tiles(&segment, cut, &mut forms);
                 }
+                cut += 1;
             }
         }
         forms
     }
 
     /// A form for each size of tiles.
-    fn with_tiles(&self, segment: &Segment, scene: &Scene<'_>, forms: &mut Vec<Form>) {
+    fn with_tiles(&self, segment: &Segment, cut: usize, forms: &mut Vec<Form>) {
+        let scene = self.problem.scene;
+        let alignment = u64::from(scene.target.sram.alignment);
         let mut segment = segment.clone();
         let streams = segment
             .stages
@@ -485,14 +585,23 @@ impl<'a> Search<'a> {
                 true => 1,
                 false => segment.block_count() as u64,
             };
+            let scratch = segment.stages.iter().map(|stage| {
+                let parts = demand::scratch(scene, &segment, stage).into_iter();
+                parts.map(|bytes| 2 * bytes.next_multiple_of(alignment)).sum()
+            });
             forms.push(Form {
                 block_rows: segment.block_rows,
                 resident: segment.resident,
                 passes: segment.passes.count,
                 tile_bytes: segment.tile_bytes,
                 ring,
-                constants: visits * cost::constants(scene, &segment),
-                trouble: FRAGMENT * fragments(scene, &segment) + 256 * halvings,
+                price: Price {
+                    bytes: visits * cost::constants(scene, &segment)
+                        + FRAGMENT * fragments(scene, &segment),
+                    cycles: cycles(scene, &segment),
+                },
+                cut,
+                scratch: scratch.collect(),
             });
         }
     }
@@ -558,15 +667,12 @@ impl<'a> Search<'a> {
         let set = self.spilled(&all);
         let mut hungriest = (0, 0);
         for class in 0..self.forms.len() {
-            for (passing, _, looks) in self.members(class, &set) {
-                self.learn(class, &looks, &set);
-                let table = &self.known[&(class, looks)];
-                let needs = self.forms[class].iter().zip(table);
-                let least = needs.map(|(form, demand)| form.ring + demand.live + passing);
-                let least = least.min().unwrap_or(0);
-                if least > hungriest.0 {
-                    hungriest = (least, self.problem.classes.members(class)[0]);
-                }
+            let groups = self.groups(class, &set);
+            let offers = self.offers_of(class, &groups, &set);
+            let least = offers.iter().map(|offer| offer.live + offer.ring).min();
+            let least = least.unwrap_or(0);
+            if least > hungriest.0 {
+                hungriest = (least, self.problem.classes.members(class)[0]);
             }
         }
         let (need, at) = hungriest;
@@ -587,6 +693,16 @@ impl<'a> Search<'a> {
             "raise sram.bytes (--set sram.bytes={}KiB), or shorten the sequence",
             need.div_ceil(1024)
         ))
+    }
+}
+
+impl Offer {
+    /// Whether it is no worse in anything.
+    fn beats(&self, other: &Offer) -> bool {
+        self.live <= other.live
+            && self.ring <= other.ring
+            && self.price.bytes <= other.price.bytes
+            && self.price.cycles <= other.price.cycles
     }
 }
 
@@ -647,8 +763,8 @@ fn rows_of(segment: &Segment) -> Vec<usize> {
         return vec![segment.rows];
     }
     let mut rows: Vec<usize> = Vec::new();
-    let mut blocks = 1;
-    while blocks < segment.rows.saturating_mul(2) {
+    let (mut blocks, mut step) = (1, 1);
+    while rows.last() != Some(&1) {
         let size = segment.rows.div_ceil(blocks).max(1);
         let size = match size {
             0..16 => size,
@@ -657,11 +773,13 @@ fn rows_of(segment: &Segment) -> Vec<usize> {
         if rows.last() != Some(&size) {
             rows.push(size);
         }
-        blocks += (blocks / 3).max(1);
+        // One, two, three, four blocks; six, eight; twelve, sixteen; and so on.
+        blocks += step;
+        if blocks >= 4 * step {
+            step *= 2;
+        }
     }
-    let mut few: Vec<usize> = thinned(rows, usize::MAX, MOST_CUTS);
-    few.sort_unstable_by_key(|&rows| Reverse(rows));
-    few
+    rows
 }
 
 /// Some of many numbers, in order, the least and the greatest among them; none above `most`.
@@ -676,6 +794,29 @@ fn thinned<T: Ord + Copy>(mut numbers: Vec<T>, most: T, count: usize) -> Vec<T> 
     (0..count)
         .map(|i| numbers[i * last / (count - 1)])
         .collect()
+}
+
+/// Cycles that the arrays take for the products of a segment: each part of a weight tile that an array holds
+/// takes as long as its rows of activations, or as its own rows where those are more.
+fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let matrix = &scene.target.matrix;
+    let (rows, width) = (matrix.rows as usize, matrix.columns as usize);
+    let of_stage = |stage: &Stage| {
+        let Stage::Matmul { node, .. } = stage else {
+            return 0;
+        };
+        let Some(operand) = scene.graph.operand(*node, 0) else {
+            return 0;
+        };
+        let inner = scene.graph.ty(operand).columns().div_ceil(rows) as u64;
+        let tile = demand::columns(scene, segment, *node).tile.max(1);
+        let all = scene.graph.types(*node)[0].columns();
+        let tiles = (all / tile * tile.div_ceil(width) + (all % tile).div_ceil(width)) as u64;
+        let blocks = segment.blocks().map(|block| block.len().max(rows) as u64);
+        inner * tiles * blocks.sum::<u64>()
+    };
+    let all: u64 = segment.stages.iter().map(of_stage).sum();
+    all / u64::from(scene.target.cores.max(1))
 }
 
 /// Fragments that the products of a segment take, about.

@@ -12,7 +12,7 @@ use packwright_target::Target;
 use super::classes::Classes;
 use super::constants::Layout;
 use super::demand::{self, Scene};
-use super::search::{self, Fitting, Problem, Search};
+use super::search::{self, Fitting, Price, Problem, Search};
 use super::stage::Stage;
 use super::storage::Storage;
 use super::{Fragment, Plan, Segment, SramSpan, cost, order, pin, prefetch, segment};
@@ -52,6 +52,8 @@ struct Found {
     parts: Parts,
     options: PlanOptions,
     traffic: u64,
+    /// Its price as one number.
+    weight: u64,
 }
 
 /// The best of all ways.
@@ -73,16 +75,17 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
                 sram: budget,
                 ..*scene
             };
-            let known = found.as_ref().map(|found| found.traffic);
+            let known = found.as_ref().map(|found| found.weight);
             match attempt(&scene, &segments, known.filter(|_| !shared)) {
                 Ok(Some(parts)) => {
                     fits = true;
-                    let traffic = parts.traffic(&scene);
-                    if known.is_none_or(|known| traffic < known) {
+                    let (traffic, weight) = (parts.traffic(&scene), parts.weight(&scene));
+                    if known.is_none_or(|known| weight < known) {
                         found = Some(Found {
                             parts,
                             options,
                             traffic,
+                            weight,
                         });
                     }
                 }
@@ -99,7 +102,14 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
         if !fits {
             break;
         }
-        budget = smaller(budget, shared);
+        // More SRAM than a plan takes is of use where it keeps constants.
+        budget = match shared {
+            true => budget - budget / 6 - 1,
+            false => budget / 2,
+        };
+        if !shared && budget < scene.sram / 2 {
+            break;
+        }
     }
     match (found, problem) {
         (Some(found), _) => Ok(found),
@@ -135,7 +145,7 @@ fn attempt(
             Ok(fitting) => fitting,
             Err(diagnostic) => return Err(problem.unwrap_or(diagnostic.into())),
         };
-        if known.is_some_and(|known| known <= fitting.traffic) {
+        if known.is_some_and(|known| known <= fitting.price.of(scene)) {
             return Ok(None);
         }
         match carry_out(scene, fitting) {
@@ -158,16 +168,6 @@ fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
         PlanMode::FusedOps | PlanMode::LayerWise => {
             vec![segment::singles(scene.graph, scene.storage, segments)]
         }
-    }
-}
-
-/// The next smaller power of two; smaller steps where what is left over is of use.
-fn smaller(budget: u64, shared: bool) -> u64 {
-    let power = budget.next_power_of_two() / 2;
-    let power = power.min(budget.saturating_sub(1));
-    match shared {
-        true => power.max(budget - budget / 6 - 1),
-        false => power,
     }
 }
 
@@ -252,6 +252,14 @@ impl Parts {
         let choice = &self.fitting.choice;
         let uses = demand::uses(scene.graph, scene.storage, &choice.segments);
         tiles + cost::spills(scene, &choice.segments, &uses, &choice.spilled)
+    }
+
+    /// The price as one number, with what constants that stay save.
+    fn weight(&self, scene: &Scene<'_>) -> u64 {
+        let Fitting { price, traffic, .. } = &self.fitting;
+        let saved = traffic.saturating_sub(self.traffic(scene));
+        let bytes = price.bytes.saturating_sub(saved);
+        Price { bytes, ..*price }.of(scene)
     }
 
     fn into_plan(self, options: &PlanOptions, storage: Storage, layout: Layout) -> Plan {
