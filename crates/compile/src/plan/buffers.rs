@@ -49,7 +49,14 @@ pub fn buffers(
     for s in 0..segments.len() {
         choice.scratch(s, &mut buffers);
     }
-    in_place::share(scene, segments, 0..segments.len(), &starts, uses, &mut buffers);
+    in_place::share(
+        scene,
+        segments,
+        0..segments.len(),
+        &starts,
+        uses,
+        &mut buffers,
+    );
     buffers
 }
 

@@ -7,8 +7,9 @@ use super::Buffer;
 /// Gives every buffer an address and returns the end of the highest one. Buffers that lie over others get
 /// theirs.
 ///
-/// Larger buffers first, each at the lowest address that is free during its life; ties go to the
-/// earlier life, then to the earlier buffer, so that the result depends on the buffers only.
+/// Each in turn at the lowest address that is free during its life; several orders are tried, and the
+/// one that ends lowest counts. Ties go to the earlier life, then to the earlier buffer, so that the result
+/// depends on the buffers only.
 pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
     let bottom = bottoms(buffers);
     let mut lives: Vec<Range<usize>> = buffers.iter().map(|b| b.life.clone()).collect();
@@ -16,18 +17,63 @@ pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
         lives[under].start = lives[under].start.min(buffers[index].life.start);
         lives[under].end = lives[under].end.max(buffers[index].life.end);
     }
-    let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| bottom[i] == i).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), lives[i].start, i));
+    let least = live_peak(buffers, alignment).0;
+    let mut best: Option<(u64, Vec<u64>)> = None;
+    for order in ORDERS {
+        let mut turn: Vec<usize> = (0..buffers.len()).filter(|&i| bottom[i] == i).collect();
+        turn.sort_by_key(|&i| {
+            let (bytes, steps) = (buffers[i].bytes, lives[i].len() as u64);
+            let key = match order {
+                Order::Size => (bytes, steps),
+                Order::Area => (bytes * steps, bytes),
+                Order::Steps => (steps, bytes),
+            };
+            (std::cmp::Reverse(key), lives[i].start, i)
+        });
+        let (top, addrs) = lowest(buffers, &lives, &turn, alignment);
+        if best.as_ref().is_none_or(|(known, _)| top < *known) {
+            best = Some((top, addrs));
+        }
+        if top <= least {
+            break;
+        }
+    }
+    let (top, addrs) = best.unwrap_or_default();
+    for index in 0..buffers.len() {
+        buffers[index].addr = addrs[bottom[index]];
+    }
+    top
+}
+
+/// By what buffers come first.
+#[derive(Clone, Copy)]
+enum Order {
+    Size,
+    /// Bytes times steps.
+    Area,
+    Steps,
+}
+
+const ORDERS: [Order; 3] = [Order::Size, Order::Area, Order::Steps];
+
+/// Puts buffers at the lowest free addresses, one after the other.
+fn lowest(
+    buffers: &[Buffer],
+    lives: &[Range<usize>],
+    turn: &[usize],
+    alignment: u64,
+) -> (u64, Vec<u64>) {
     let mut placed: Vec<usize> = Vec::new();
+    let mut addrs = vec![0; buffers.len()];
     let mut top = 0;
-    for index in order {
+    for &index in turn {
         let bytes = buffers[index].bytes.next_multiple_of(alignment);
-        let life = lives[index].clone();
+        let life = &lives[index];
         let mut taken: Vec<(u64, u64)> = placed
             .iter()
             .filter(|&&i| lives[i].start < life.end && life.start < lives[i].end)
-            .map(|&i| &buffers[i])
-            .map(|b| (b.addr, b.addr + b.bytes.next_multiple_of(alignment)))
+            .map(|&i| (addrs[i], buffers[i].bytes.next_multiple_of(alignment)))
+            .map(|(addr, bytes)| (addr, addr + bytes))
             .collect();
         taken.sort_unstable();
         let mut addr = 0;
@@ -37,14 +83,11 @@ pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
             }
             addr = addr.max(end);
         }
-        buffers[index].addr = addr;
+        addrs[index] = addr;
         top = top.max(addr + bytes);
         placed.push(index);
     }
-    for index in 0..buffers.len() {
-        buffers[index].addr = buffers[bottom[index]].addr;
-    }
-    top
+    (top, addrs)
 }
 
 /// The buffer at the bottom of the pile that each buffer lies on.

@@ -6,9 +6,9 @@
 //! fits beside what stays. So all forms of a class are listed once, and the search runs over what is spilled:
 //! families of values are spilled or kept, one or two at a time, as long as that is cheaper.
 //!
-//! The price of a choice is the DRAM bytes that it moves, with those of its packets. Where the array would take
-//! longer than DRAM (tiles of few columns and blocks of few rows leave much of it idle), the time beyond
-//! costs [`EXCESS`] of the bytes that DRAM could have moved in it.
+//! The price of a choice is the DRAM bytes that it moves, with those of its packets, and a part of the bytes
+//! that DRAM could move while the arrays are at work: tiles of few columns and blocks of few rows leave
+//! much of an array idle, and its time is only partly hidden.
 
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::diag::Diagnostic;
@@ -61,10 +61,9 @@ pub struct Price {
 
 impl Price {
     /// Bytes and cycles as one number, in bytes.
-    pub fn of(self, scene: &Scene<'_>) -> u64 {
+    pub fn weight(self, scene: &Scene<'_>) -> u64 {
         let worth = self.cycles as f64 * scene.target.peak_bytes_per_cycle();
-        let excess = (worth - self.bytes as f64).max(0.0);
-        self.bytes + (excess * EXCESS) as u64
+        self.bytes + (worth * CYCLE) as u64
     }
 
     fn plus(self, other: Price, times: u64) -> Price {
@@ -118,6 +117,7 @@ struct Offer {
     live: u64,
     ring: u64,
     price: Price,
+    weight: u64,
 }
 
 /// A segment and the values that it sees.
@@ -145,7 +145,6 @@ struct Selection {
     /// The form of each class.
     forms: Vec<usize>,
     price: Price,
-    /// The price as one number.
     weight: u64,
 }
 
@@ -190,12 +189,8 @@ const MOST_CUTS: usize = 8;
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
-/// What the bytes are worth that DRAM could have moved while it waits for the array.
-const EXCESS: f64 = 0.25;
-
-/// How many bytes a cycle of the array counts while forms are chosen one by one, as parts of the bytes that
-/// DRAM moves in it: nobody knows before all are chosen whether the array will be in excess.
-const RATES: [f64; 4] = [0.0, 0.0625, 0.25, 1.0];
+/// What a byte is worth that DRAM could move while an array is at work.
+const CYCLE: f64 = 0.125;
 
 impl<'a> Search<'a> {
     /// Lists what can be done.
@@ -250,12 +245,7 @@ impl<'a> Search<'a> {
                 return Err(self.too_small());
             };
             match self.place(self.choice(&spilled, &selection), slack) {
-                Ok(fitting) => {
-                    return Ok(Fitting {
-                        price: selection.price,
-                        ..fitting
-                    });
-                }
+                Ok(fitting) => return Ok(fitting),
                 // What placement loses to gaps between buffers.
                 Err(lost) => gaps = (gaps + ALIGNMENT).max(slack + lost),
             }
@@ -296,15 +286,17 @@ impl<'a> Search<'a> {
             return Err(top - live);
         }
         let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
+        let segments = choice.segments.iter();
+        let packets: u64 = segments.clone().map(|s| packets(scene, s)).sum();
         Ok(Fitting {
             traffic,
+            price: Price {
+                bytes: traffic + packets,
+                cycles: segments.map(|s| cycles(scene, s)).sum(),
+            },
             choice,
             buffers,
             top,
-            price: Price {
-                bytes: traffic,
-                cycles: 0,
-            },
         })
     }
 
@@ -381,34 +373,28 @@ impl<'a> Search<'a> {
         }
         let offers: Vec<&Vec<Offer>> = keys.iter().map(|key| &self.offers[key]).collect();
         let scene = self.problem.scene;
-        let speed = scene.target.peak_bytes_per_cycle();
         let mut best: Option<Selection> = None;
-        for &ring in &self.rings {
+        'rings: for &ring in &self.rings {
             let Some(room) = scene.sram.checked_sub(ring + gaps) else {
                 continue;
             };
-            'rates: for rate in RATES {
-                let mut forms = Vec::with_capacity(offers.len());
-                let mut price = written;
-                for offers in &offers {
-                    let weight = |o: &&Offer| {
-                        o.price.bytes + (o.price.cycles as f64 * speed * rate) as u64
-                    };
-                    let fitting = offers.iter().filter(|o| o.ring <= ring && o.live <= room);
-                    let Some(offer) = fitting.min_by_key(weight) else {
-                        break 'rates;
-                    };
-                    forms.push(offer.form);
-                    price = price.plus(offer.price, 1);
-                }
-                let weight = price.of(scene);
-                if best.as_ref().is_none_or(|known| weight < known.weight) {
-                    best = Some(Selection {
-                        forms,
-                        price,
-                        weight,
-                    });
-                }
+            let mut forms = Vec::with_capacity(offers.len());
+            let mut price = written;
+            for offers in &offers {
+                let fitting = offers.iter().filter(|o| o.ring <= ring && o.live <= room);
+                let Some(offer) = fitting.min_by_key(|offer| offer.weight) else {
+                    continue 'rings;
+                };
+                forms.push(offer.form);
+                price = price.plus(offer.price, 1);
+            }
+            let weight = price.weight(scene);
+            if best.as_ref().is_none_or(|known| weight < known.weight) {
+                best = Some(Selection {
+                    forms,
+                    price,
+                    weight,
+                });
             }
         }
         best
@@ -435,6 +421,7 @@ impl<'a> Search<'a> {
                 live: 0,
                 ring: form.ring,
                 price: Price::default(),
+                weight: 0,
             };
             for (group, table) in &tables {
                 let demand = &table[form.cut];
@@ -449,6 +436,7 @@ impl<'a> Search<'a> {
                     .price
                     .plus(form.price.plus(fills, 1), group.count as u64);
             }
+            offer.weight = offer.price.weight(self.problem.scene);
             if !offers.iter().any(|other| other.beats(&offer)) {
                 offers.retain(|other| !offer.beats(other));
                 offers.push(offer);
@@ -587,7 +575,9 @@ impl<'a> Search<'a> {
             };
             let scratch = segment.stages.iter().map(|stage| {
                 let parts = demand::scratch(scene, &segment, stage).into_iter();
-                parts.map(|bytes| 2 * bytes.next_multiple_of(alignment)).sum()
+                parts
+                    .map(|bytes| 2 * bytes.next_multiple_of(alignment))
+                    .sum()
             });
             forms.push(Form {
                 block_rows: segment.block_rows,
@@ -596,8 +586,7 @@ impl<'a> Search<'a> {
                 tile_bytes: segment.tile_bytes,
                 ring,
                 price: Price {
-                    bytes: visits * cost::constants(scene, &segment)
-                        + FRAGMENT * fragments(scene, &segment),
+                    bytes: visits * cost::constants(scene, &segment) + packets(scene, &segment),
                     cycles: cycles(scene, &segment),
                 },
                 cut,
@@ -610,7 +599,10 @@ impl<'a> Search<'a> {
         let segment = &mut segments[s];
         segment.block_rows = form.block_rows;
         segment.resident = form.resident;
-        segment.passes = self.passes[s].get(&form.passes).cloned().unwrap_or_default();
+        segment.passes = self.passes[s]
+            .get(&form.passes)
+            .cloned()
+            .unwrap_or_default();
         segment.tile_bytes = form.tile_bytes;
     }
 
@@ -699,10 +691,7 @@ impl<'a> Search<'a> {
 impl Offer {
     /// Whether it is no worse in anything.
     fn beats(&self, other: &Offer) -> bool {
-        self.live <= other.live
-            && self.ring <= other.ring
-            && self.price.bytes <= other.price.bytes
-            && self.price.cycles <= other.price.cycles
+        self.live <= other.live && self.ring <= other.ring && self.weight <= other.weight
     }
 }
 
@@ -819,8 +808,8 @@ fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     all / u64::from(scene.target.cores.max(1))
 }
 
-/// Fragments that the products of a segment take, about.
-fn fragments(scene: &Scene<'_>, segment: &Segment) -> u64 {
+/// DRAM bytes of the packets of a segment, about.
+fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let visits = segment.block_count() as u64;
     let of_stage = |stage: &Stage| match stage {
         Stage::Matmul { node, .. } => {
@@ -837,7 +826,8 @@ fn fragments(scene: &Scene<'_>, segment: &Segment) -> u64 {
         Stage::Rows { .. } => visits * segment.passes.count as u64,
         Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,
     };
-    segment.stages.iter().map(of_stage).sum()
+    let fragments: u64 = segment.stages.iter().map(of_stage).sum();
+    fragments * FRAGMENT
 }
 
 fn can_cut(segment: &Segment) -> bool {

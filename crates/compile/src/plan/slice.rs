@@ -145,7 +145,7 @@ fn attempt(
             Ok(fitting) => fitting,
             Err(diagnostic) => return Err(problem.unwrap_or(diagnostic.into())),
         };
-        if known.is_some_and(|known| known <= fitting.price.of(scene)) {
+        if known.is_some_and(|known| known <= fitting.price.weight(scene)) {
             return Ok(None);
         }
         match carry_out(scene, fitting) {
@@ -259,7 +259,7 @@ impl Parts {
         let Fitting { price, traffic, .. } = &self.fitting;
         let saved = traffic.saturating_sub(self.traffic(scene));
         let bytes = price.bytes.saturating_sub(saved);
-        Price { bytes, ..*price }.of(scene)
+        Price { bytes, ..*price }.weight(scene)
     }
 
     fn into_plan(self, options: &PlanOptions, storage: Storage, layout: Layout) -> Plan {
