@@ -2,6 +2,7 @@
 
 use packwright_compile::compile::{Compiled, compile};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
+use packwright_compile::plan::stage::Stage;
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
@@ -81,6 +82,49 @@ fn every_family_of_plans_computes_the_same_bits() {
         }
     }
     assert!(met[0] && met[1] && met[3], "{met:?}");
+}
+
+/// A gated feed-forward layer: its hidden rows are much wider than the stream.
+const GATED: &str = r#"
+graph "gated"
+  @0 : f32[128] "norm" = synthetic normal(std=1.0, seed=1)
+  @1 : f32[128,1024] "gate" = synthetic normal(std=0.1, seed=2)
+  @2 : f32[128,1024] "up" = synthetic normal(std=0.1, seed=3)
+  @3 : f32[1024,128] "down" = synthetic normal(std=0.1, seed=4)
+  %0 : f32[1,48,128] = input "x"
+  %1 : f32[1,48,128] = rms_norm %0, @0 axis=2 eps=0.00001
+  %2 : f32[1,48,1024] = matmul %1, @1
+  %3 : f32[1,48,1024] = silu %2
+  %4 : f32[1,48,1024] = matmul %1, @2
+  %5 : f32[1,48,1024] = mul %3, %4
+  %6 : f32[1,48,128] = matmul %5, @3
+  %7 : f32[1,48,128] = add %0, %6
+  output %7 "y"
+"#;
+
+#[test]
+fn gated_layers_travel_by_columns() {
+    let mut by_columns = false;
+    let mut before = u64::MAX;
+    for kib in [24, 32, 40, 48, 64, 96, 256] {
+        let graph = packwright_ir::text::parse(GATED).unwrap_or_else(|e| panic!("{e:?}"));
+        let target = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+        let mut compiled = compile(graph, &target, &CompileOptions::default())
+            .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
+        let problems = check(&compiled.program, &target);
+        assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
+        by_columns |= compiled.plan.segments.iter().any(|segment| {
+            let last = segment.stages.last();
+            segment.passes.count > 1 && matches!(last, Some(Stage::Rows { .. }))
+        });
+        let bytes = simulated(&compiled, &target).dram.bytes.without_packets();
+        assert!(bytes <= before, "{bytes} in {kib} KiB, {before} in less");
+        before = bytes;
+        for (output, expected, found) in both(&mut compiled, &target, 3) {
+            assert!(expected == found, "{kib} KiB: {output} differs");
+        }
+    }
+    assert!(by_columns, "no size makes a plan by columns");
 }
 
 #[test]

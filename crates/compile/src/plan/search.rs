@@ -144,7 +144,7 @@ struct Look {
 struct Selection {
     /// The form of each class.
     forms: Vec<usize>,
-    price: Price,
+    /// What all of them cost.
     weight: u64,
 }
 
@@ -390,11 +390,7 @@ impl<'a> Search<'a> {
             }
             let weight = price.weight(scene);
             if best.as_ref().is_none_or(|known| weight < known.weight) {
-                best = Some(Selection {
-                    forms,
-                    price,
-                    weight,
-                });
+                best = Some(Selection { forms, weight });
             }
         }
         best
