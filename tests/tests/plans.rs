@@ -92,7 +92,7 @@ graph "gated"
   @2 : f32[128,1024] "up" = synthetic normal(std=0.1, seed=3)
   @3 : f32[1024,128] "down" = synthetic normal(std=0.1, seed=4)
   %0 : f32[1,48,128] = input "x"
-  %1 : f32[1,48,128] = rms_norm %0, @0 axis=2 eps=0.00001
+  %1 : f32[1,48,128] = rms_norm %0, @0 eps=1e-5 affine
   %2 : f32[1,48,1024] = matmul %1, @1
   %3 : f32[1,48,1024] = silu %2
   %4 : f32[1,48,1024] = matmul %1, @2
@@ -106,7 +106,7 @@ graph "gated"
 fn gated_layers_travel_by_columns() {
     let mut by_columns = false;
     let mut before = u64::MAX;
-    for kib in [24, 32, 40, 48, 64, 96, 256] {
+    for kib in [32, 40, 48, 64, 96, 256] {
         let graph = packwright_ir::text::parse(GATED).unwrap_or_else(|e| panic!("{e:?}"));
         let target = target("e1", &[&format!("sram.bytes={kib}KiB")]);
         let mut compiled = compile(graph, &target, &CompileOptions::default())

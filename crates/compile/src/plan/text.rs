@@ -124,9 +124,13 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
     let mut step = 0;
     for (index, segment) in plan.segments.iter().enumerate() {
         let blocks = segment.block_count();
+        let passes = match segment.passes.count {
+            1 => String::new(),
+            count => format!(", {count} passes over its columns"),
+        };
         let _ = writeln!(
             out,
-            "  segment {index} : {} rows in {blocks} block{}{}",
+            "  segment {index} : {} rows in {blocks} block{}{passes}{}",
             segment.rows,
             if blocks == 1 { "" } else { "s" },
             match (blocks, segment.resident) {
@@ -146,6 +150,19 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
             let _ = writeln!(out, "    {} {} ; live {live}", kind(stage), names.join(" "));
             step += 1;
         }
+    }
+    let spilled: IndexSet<RootId> = plan
+        .fragments
+        .iter()
+        .filter_map(|fragment| match fragment {
+            Fragment::Spill { root, .. } => Some(*root),
+            _ => None,
+        })
+        .collect();
+    for root in spilled {
+        let info = plan.storage.root(root);
+        let bytes = info.bytes(info.rows);
+        let _ = writeln!(out, "  spilled {} : {bytes} bytes", info.value);
     }
     for buffer in plan
         .buffers
