@@ -45,9 +45,9 @@ pub struct Ledger {
 }
 
 /// How many pages a memory has at most.
-const PAGES: u64 = 4096;
+const PAGES: u64 = 1 << 16;
 /// Smallest size of a page.
-const PAGE_BYTES: u64 = 1024;
+const PAGE_BYTES: u64 = 64 << 10;
 
 impl Ledger {
     /// A memory of `size` bytes; `filled` says that it holds something at the start.
@@ -237,21 +237,47 @@ impl Ledger {
         pieces: &[Range<u64>],
         next: &mut impl FnMut(&mut Self, u32, Range<u64>) -> u32,
     ) {
-        let (page_start, page_end) = self.page_range(page);
-        let mut old = std::mem::take(&mut self.pages[page as usize]);
-        if old.is_empty() {
-            old.push((page_start, 0));
+        let mut runs = std::mem::take(&mut self.pages[page as usize]);
+        let (start, end) = self.page_range(page);
+        if runs.is_empty() {
+            runs.push((start, 0));
         }
+        let (first, last) = (pieces[0].start, pieces[pieces.len() - 1].end);
+        let between = index_of(&runs, last) - index_of(&runs, first);
+        if between > FAR * pieces.len() {
+            for piece in pieces {
+                self.map_runs(&mut runs, end, std::slice::from_ref(piece), next);
+            }
+        } else {
+            self.map_runs(&mut runs, end, pieces, next);
+        }
+        self.pages[page as usize] = runs;
+    }
+
+    /// Replaces the states of pieces in the runs of a page that ends at `page_end`; the runs between the first
+    /// and the last piece are made anew.
+    fn map_runs(
+        &mut self,
+        runs: &mut Vec<(u64, u32)>,
+        page_end: u64,
+        pieces: &[Range<u64>],
+        next: &mut impl FnMut(&mut Self, u32, Range<u64>) -> u32,
+    ) {
+        let first = index_of(runs, pieces[0].start);
+        let before = first.checked_sub(1).map(|before| runs[before].1);
         let mut new = std::mem::take(&mut self.scratch);
         new.clear();
         let mut put = |start: u64, state: u32| {
-            if new.last().is_none_or(|&(_, last)| last != state) {
+            if new.last().map_or(before, |&(_, last)| Some(last)) != Some(state) {
                 new.push((start, state));
             }
         };
         let mut pieces = pieces.iter().peekable();
-        for (index, &(start, state)) in old.iter().enumerate() {
-            let end = old.get(index + 1).map_or(page_end, |run| run.0);
+        let mut index = first;
+        while pieces.peek().is_some() {
+            let (start, state) = runs[index];
+            index += 1;
+            let end = runs.get(index).map_or(page_end, |run| run.0);
             let mut at = start;
             while let Some(piece) = pieces.peek().filter(|piece| piece.start < end) {
                 if piece.start > at {
@@ -270,8 +296,70 @@ impl Ledger {
                 put(at, state);
             }
         }
-        std::mem::swap(&mut old, &mut new);
-        self.pages[page as usize] = old;
+        // A run behind that goes on as the last new one is a part of it.
+        let last = new.last().map_or(before, |&(_, last)| Some(last));
+        let joins = runs.get(index).is_some_and(|run| Some(run.1) == last);
+        let index = index + usize::from(joins);
+        if new.len() == index - first {
+            runs[first..index].copy_from_slice(&new);
+        } else {
+            runs.splice(first..index, new.iter().copied());
+        }
         self.scratch = new;
+    }
+}
+
+/// Runs a piece between which pieces are replaced one by one.
+const FAR: usize = 16;
+
+/// The run that holds an address.
+fn index_of(runs: &[(u64, u32)], address: u64) -> usize {
+    runs.partition_point(|run| run.0 <= address)
+        .saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// States of single bytes, each changed as the ledger's.
+    fn plain(bytes: &mut [u32], ranges: &[Range<u64>], next: impl Fn(u32) -> u32) {
+        for range in ranges {
+            for byte in &mut bytes[range.start as usize..range.end as usize] {
+                *byte = next(*byte);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        /// Runs of the pages say the same as single bytes, and no two neighbours in a page are equal.
+        #[test]
+        fn runs_say_the_same_as_bytes(
+            accesses in prop::collection::vec((0..3 * PAGE_BYTES, 1..9000u64, 1..40u64, 1..9000u64), 1..40)
+        ) {
+            let size = 3 * PAGE_BYTES + 100;
+            let mut ledger = Ledger::new(size, false);
+            let mut bytes = vec![0u32; size as usize];
+            for (number, (start, run, count, gap)) in (1u32..).zip(accesses) {
+                let pieces = (0..count).map(|i| start + i * (run + gap)..start + i * (run + gap) + run);
+                let ranges: Vec<_> = pieces.filter(|range| range.end <= size).collect();
+                let changed = |old: u32| if old % 3 == 2 { old } else { number };
+                ledger.map(&ranges, |_, old, _| changed(old));
+                plain(&mut bytes, &ranges, changed);
+            }
+            for (page, runs) in (0..).zip(&ledger.pages) {
+                let (start, end) = ledger.page_range(page);
+                let blank = vec![(start, 0)];
+                let runs = if runs.is_empty() { &blank } else { runs };
+                prop_assert!(runs.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 != pair[1].1));
+                for (at, &(from, state)) in runs.iter().enumerate() {
+                    let to = runs.get(at + 1).map_or(end, |next| next.0);
+                    prop_assert!(bytes[from as usize..to as usize].iter().all(|&byte| byte == state));
+                }
+            }
+        }
     }
 }
