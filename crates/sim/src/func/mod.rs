@@ -43,6 +43,7 @@ mod rows;
 mod scan;
 
 mod gather;
+mod indexed;
 mod transfer;
 
 mod kernel;
