@@ -2,8 +2,8 @@
 //!
 //! Transfers run on ports, one at a time on each; the requests of a port come in the order of its runs, no
 //! more than it may have under way. [`channel`] holds what a controller does with single bursts,
-//! [`stream`] the closed forms for long runs, used while nothing but long runs in one direction is under
-//! way. Times are clocks of the interface; the names are those of the standards.
+//! [`stream`] the closed forms for long runs, used while nothing but long runs is under way. Times are clocks
+//! of the interface; the names are those of the standards.
 
 use packwright_target::Target;
 
@@ -33,6 +33,8 @@ pub struct Dram {
     long: u64,
     channels: Vec<Channel>,
     ports: Vec<Port>,
+    /// Ports with a transfer, in order.
+    active: Vec<usize>,
     turns: u64,
     core: Ratio,
     pub counters: Counters,
@@ -87,6 +89,7 @@ impl Dram {
             channels: vec![Channel::new(dram); dram.channels as usize],
             map,
             ports,
+            active: Vec::new(),
             turns: 0,
             core: Ratio {
                 clocks: clocks / divisor,
@@ -110,6 +113,9 @@ impl Dram {
     pub fn start(&mut self, port: usize, now: u64, runs: Runs, write: bool) {
         self.counters.bytes += runs.total();
         self.ports[port].start(now, runs, write, self.long);
+        if let Err(place) = self.active.binary_search(&port) {
+            self.active.insert(place, port);
+        }
         self.take_turn(port);
     }
 
@@ -117,10 +123,8 @@ impl Dram {
     pub fn run(&mut self, until: u64) -> Option<(usize, u64)> {
         loop {
             let (mut time, mut turn, mut who) = (NEVER, 0, Who::Nobody);
-            for (index, port) in self.ports.iter().enumerate() {
-                if !port.active {
-                    continue;
-                }
+            for &index in &self.active {
+                let port = &self.ports[index];
                 if port.is_done() {
                     if port.last <= time {
                         (time, turn, who) = (port.last, 0, Who::Done(index));
@@ -140,7 +144,7 @@ impl Dram {
             match who {
                 Who::Nobody => return None,
                 Who::Done(port) => {
-                    self.ports[port].active = false;
+                    self.active.retain(|&other| other != port);
                     return Some((port, time));
                 }
                 Who::Port(port) => self.ask(port, time),
@@ -158,9 +162,15 @@ impl Dram {
 
     /// Lets a port ask for its next bytes at clock `now`.
     fn ask(&mut self, index: usize, now: u64) {
-        if self.ports[index].long && self.only_long(self.ports[index].write) {
+        if self.ports[index].long && self.only_long() {
             self.flush();
-            self.stretch(index, now);
+            match self.next_write() {
+                Some(wake) if !self.ports[index].write => {
+                    self.take_turn(index);
+                    self.ports[index].wake = wake.max(now);
+                }
+                _ => self.stretch(index, now),
+            }
             return;
         }
         let granule = self.burst_bytes << self.map.granule_bits;
@@ -219,21 +229,34 @@ impl Dram {
         };
         let blocked = std::mem::take(&mut channel.blocked);
         self.ports[port].sent(bursts, end, self.burst_clocks);
-        for (index, port) in self.ports.iter_mut().enumerate() {
+        if blocked == 0 {
+            return;
+        }
+        for &index in &self.active {
+            let port = &mut self.ports[index];
             let waits = blocked >> (index % 64) & 1 == 1;
-            if port.active && port.left > 0 && waits {
+            if port.left > 0 && waits {
                 port.wake = port.wake.min(clock);
             }
         }
     }
 
-    /// Whether nothing but long runs in one direction is under way.
-    fn only_long(&self, write: bool) -> bool {
-        let mut ports = self
-            .ports
-            .iter()
-            .filter(|port| port.active && port.left > 0);
-        ports.all(|port| port.long && port.write == write)
+    /// Ports that have something left to ask for.
+    fn asking(&self) -> impl Iterator<Item = &Port> {
+        let ports = self.active.iter().map(|&index| &self.ports[index]);
+        ports.filter(|port| port.left > 0)
+    }
+
+    /// Whether nothing but long runs is under way.
+    fn only_long(&self) -> bool {
+        self.asking().all(|port| port.long)
+    }
+
+    /// When the next port asks for writes. The controllers stay in writes as long as enough of them wait, and a
+    /// port with a long run sees to that: reads stand behind.
+    fn next_write(&self) -> Option<u64> {
+        let writes = self.asking().filter(|port| port.write);
+        writes.map(|port| port.wake).min()
     }
 
     /// Sends what waits in the channels, ahead of time.
@@ -243,6 +266,31 @@ impl Dram {
                 self.step(index);
             }
         }
+    }
+
+    /// Sends the bursts from `first` to `last` of a port, granule by granule, each as soon as the port has room for
+    /// it; tells when the last data has passed, and when there is room for another granule.
+    fn send_granules(&mut self, index: usize, now: u64, (first, last): (u64, u64)) -> (u64, u64) {
+        let granule = 1 << self.map.granule_bits;
+        let Port { limit, write, .. } = self.ports[index];
+        // As many bursts are under way as the port may have and as queues and the way to the memory hold.
+        let channels = self.channels.len() as u64;
+        let met = (last - first + 1).div_ceil(1 << self.map.channel_at);
+        let way = self.channels[0].latency(write) / self.burst_clocks + 1;
+        let most = limit.min(met.clamp(1, channels) * (self.queue + way));
+        let pieces = &mut self.ports[index].pieces;
+        let (mut end, mut at, mut now) = (now, first, now);
+        while at <= last {
+            let bursts = (granule - at % granule).min(last + 1 - at);
+            now = pieces.room(now, bursts, most);
+            let place = self.map.place(at);
+            let channel = &mut self.channels[place.channel];
+            let passed = channel.granule(now, &place, bursts, write, &mut self.counters);
+            pieces.push(passed, bursts);
+            end = end.max(passed);
+            at += bursts;
+        }
+        (end, pieces.room(now, granule, most))
     }
 
     /// Sends the bursts from `first` to `last` of one stripe; tells when the last data has passed.
@@ -268,24 +316,33 @@ impl Dram {
         let (write, limit) = (port.write, port.limit);
         let first = port.address / self.burst_bytes;
         let last = (port.address + bytes - 1) / self.burst_bytes;
-        let end = self.send_stretch(now, (first, last), write);
         let bursts = last - first + 1;
         self.counters.burst_bytes += bursts * self.burst_bytes;
         self.counters.streamed_bursts += bursts;
-        // No port has more than its limit under way: neither over the way to the memory and back, nor
-        // when it asks for the next stretch.
-        let way = self.channels[0].latency(write) + self.burst_clocks;
-        let end = end.max(now + bursts * way / limit.max(1));
-        let ahead = limit * self.burst_clocks / self.channels.len() as u64;
+        let (end, wake) = match bytes < SHORT_STRETCH {
+            true => self.send_granules(index, now, (first, last)),
+            false => {
+                let end = self.send_stretch(now, (first, last), write);
+                // No port has more than its limit under way: neither over the way to the memory and back, nor
+                // when it asks for the next stretch.
+                let way = self.channels[0].latency(write) + self.burst_clocks;
+                let end = end.max(now + bursts * way / limit.max(1));
+                let ahead = limit * self.burst_clocks / self.channels.len() as u64;
+                (end, now.max(end.saturating_sub(ahead)))
+            }
+        };
         let port = &mut self.ports[index];
         port.last = port.last.max(end);
-        port.wake = now.max(end.saturating_sub(ahead));
+        port.wake = wake;
         self.advance(index, bytes);
     }
 }
 
 /// Bytes from which a run is long.
-const LONG: u64 = 2048;
+const LONG: u64 = 512;
+
+/// Bytes below which a stretch may leave out banks, and goes granule by granule.
+const SHORT_STRETCH: u64 = 2048;
 
 /// Who acts next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use super::replay::share_of_peak;
 use super::*;
 use crate::anchor::{mean_and_worst, memory};
+use packwright_packet::operand::Block;
 use packwright_target::memory::Refresh;
 
 /// Patterns that differ by more than 3 % of the peak, and the mean and the worst of all.
@@ -72,6 +73,78 @@ fn clocks(target: &Target, transfers: &[(Runs, bool)], closed_forms: bool) -> (u
         end = end.max(clock);
     }
     (end, dram.counters)
+}
+
+/// Clocks at which transfers that start together end, by port.
+fn ends(target: &Target, transfers: &[(Runs, bool)], closed_forms: bool) -> Vec<u64> {
+    let mut dram = Dram::new(target, transfers.len(), closed_forms).expect("the map is understood");
+    for (port, (runs, write)) in transfers.iter().enumerate() {
+        dram.start(port, 0, runs.clone(), *write);
+    }
+    let mut ends = vec![0; transfers.len()];
+    while let Some((port, clock)) = dram.run(u64::MAX) {
+        ends[port] = clock;
+    }
+    ends
+}
+
+#[test]
+fn closed_forms_agree_with_bursts_where_directions_mix() {
+    const MIB: u64 = 1 << 20;
+    let rows = |base: u64, bytes: u32, pitch: u64, count: u64| {
+        let block = Block::rows(count, u64::from(bytes), pitch, bytes);
+        Runs::block(base, &block, &[])
+    };
+    let jobs: [(&str, Vec<(Runs, bool)>); 6] = [
+        (
+            "read, write",
+            vec![(Runs::one(0, MIB), false), (Runs::one(37 * MIB, MIB), true)],
+        ),
+        (
+            "2 reads, write",
+            vec![
+                (Runs::one(0, MIB), false),
+                (Runs::one(5 * MIB + 4160, MIB), false),
+                (Runs::one(37 * MIB, MIB / 2), true),
+            ],
+        ),
+        ("rows of 512", vec![(rows(0, 512, 513_024, 1024), true)]),
+        (
+            "read, rows of 512",
+            vec![
+                (Runs::one(600 * MIB, MIB), false),
+                (rows(0, 512, 513_024, 1024), true),
+            ],
+        ),
+        (
+            "read rows of 1024",
+            vec![(rows(0, 1024, 3072, 1024), false)],
+        ),
+        (
+            "read rows of 768, write",
+            vec![
+                (rows(64, 768, 3072, 1024), false),
+                (Runs::one(600 * MIB, MIB), true),
+            ],
+        ),
+    ];
+    let mut text = String::new();
+    for name in Target::preset_names() {
+        let target = Target::preset(name).expect("is a preset");
+        for (job, transfers) in &jobs {
+            let (exact, closed) = (
+                ends(&target, transfers, false),
+                ends(&target, transfers, true),
+            );
+            let errors = closed
+                .iter()
+                .zip(&exact)
+                .map(|(&c, &e)| c as f64 / e as f64 - 1.0);
+            let errors: Vec<f64> = errors.collect();
+            text += &format!("{name} {job}: {errors:+.3?}\n");
+        }
+    }
+    assert_snapshot!(text);
 }
 
 /// Relative error of the closed forms on some transfers.

@@ -11,6 +11,9 @@ use super::Counters;
 /// A clock that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
+/// Full queues that the bus sends while a write waits for others to come.
+const QUEUES_OF_PATIENCE: u64 = 32;
+
 /// Bursts that wait, next to each other in one row.
 #[derive(Clone, Copy, Debug)]
 struct Request {
@@ -20,6 +23,8 @@ struct Request {
     bursts: u32,
     row: u64,
     write: bool,
+    /// When it came.
+    since: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +80,8 @@ pub(crate) struct Channel {
     write_high: u64,
     write_low: u64,
     close_after: u32,
+    /// Clocks that a write waits at most for others to come.
+    patience: u64,
     /// Groups of one rank.
     groups: usize,
     /// Whether a granule can be sent as one: nothing can come between its bursts.
@@ -109,6 +116,7 @@ impl Channel {
             write_high: u64::from(dram.write_high),
             write_low: u64::from(dram.write_low),
             close_after: dram.close_after,
+            patience: QUEUES_OF_PATIENCE * u64::from(dram.queue_bursts) * u64::from(t.burst),
             groups,
             whole: ranks * groups == 1 && t.ccd_l <= t.burst && dram.close_after == 0,
             queue: Vec::new(),
@@ -155,6 +163,7 @@ impl Channel {
             bursts: bursts as u32,
             row: place.row,
             write,
+            since: now,
         });
         self.pick = None;
         self.wake = self.wake.min(now);
@@ -176,7 +185,7 @@ impl Channel {
 
     /// The request to send next; `self.wake` becomes its clock. `None` where nothing waits.
     fn choose(&mut self, now: u64, counters: &mut Counters) -> Option<usize> {
-        self.turn();
+        self.turn(now);
         let direction = usize::from(self.draining);
         let (mut best, mut found) = (NEVER, None);
         let mut seen = 0u64;
@@ -227,13 +236,20 @@ impl Channel {
         found
     }
 
-    /// Chooses between reads and writes.
-    fn turn(&mut self) {
+    /// Chooses between reads and writes. A few writes wait until there are more, but not for ever.
+    fn turn(&mut self, now: u64) {
         let [reads, writes] = self.waiting;
-        self.draining = match self.draining {
-            false => writes > 0 && (writes >= self.write_high || reads == 0),
-            true => writes > 0 && (writes > self.write_low || reads == 0),
+        let enough = match self.draining {
+            false => writes >= self.write_high,
+            true => writes > self.write_low,
         };
+        self.draining = writes > 0 && (enough || reads == 0 || self.has_old_write(now));
+    }
+
+    /// Whether the oldest write has waited for longer than it takes to send some queues of bursts.
+    fn has_old_write(&self, now: u64) -> bool {
+        let oldest = self.queue.iter().find(|request| request.write);
+        oldest.is_some_and(|request| now > request.since + self.patience)
     }
 
     /// Opens a row at clock `now` or later.
@@ -331,18 +347,34 @@ impl Channel {
         next.iter().copied().max().unwrap_or(0)
     }
 
+    /// First clock of a column command to a bank group.
+    pub(super) fn next_column(&self, group: usize, write: bool) -> u64 {
+        self.next[usize::from(write)][group]
+    }
+
+    /// First clock of a precharge behind a column command at clock `at`.
+    fn recovered(&self, at: u64, write: bool) -> u64 {
+        let t = &self.t;
+        match write {
+            true => at + u64::from(t.cwl) + u64::from(t.ccd_l) + u64::from(t.wr),
+            false => at + u64::from(t.rtp),
+        }
+    }
+
+    /// Lets a bank group rest until clock `until`.
+    pub(super) fn hold_group(&mut self, group: usize, write: bool, until: u64) {
+        let next = &mut self.next[usize::from(write)][group];
+        *next = (*next).max(until);
+    }
+
     /// What column commands, the last of them at clock `at`, forbid to those behind them.
     pub(super) fn column(&mut self, bank: usize, group: usize, at: u64, write: bool, used: u64) {
         let t = &self.t;
         let [burst, cl, cwl, ccd_l, ccd_s] =
             [t.burst, t.cl, t.cwl, t.ccd_l, t.ccd_s].map(u64::from);
+        let free = self.recovered(at, write);
         let state = &mut self.banks[bank];
         state.used = state.used.saturating_add(used as u32);
-        let free = if write {
-            at + cwl + ccd_l + u64::from(t.wr)
-        } else {
-            at + u64::from(t.rtp)
-        };
         state.precharge = state.precharge.max(free);
         let rank = group / self.groups;
         let (same_way, other_way) = (usize::from(write), usize::from(!write));

@@ -1,7 +1,7 @@
 //! A port of the memory: one transfer at a time, as runs of bytes, with a limit on bursts under way.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::channel::NEVER;
 use crate::part::runs::Runs;
@@ -16,12 +16,13 @@ pub(super) struct Port {
     pub left: u64,
     pub long: bool,
     pub write: bool,
-    pub active: bool,
     /// Bursts whose data has not passed, and those of them that wait in a channel.
     pub under_way: u64,
     pub queued: u64,
     /// Ends of bursts that were sent.
     ends: BinaryHeap<Reverse<u64>>,
+    /// Short pieces that closed forms carry.
+    pub pieces: Pieces,
     /// When the last data has passed.
     pub last: u64,
     /// When it asks again.
@@ -34,6 +35,35 @@ pub(super) struct Port {
     pub turn_left: u64,
 }
 
+/// Pieces of runs that are under way, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pieces {
+    /// The end and the bursts of each.
+    pieces: VecDeque<(u64, u64)>,
+    bursts: u64,
+}
+
+impl Pieces {
+    /// When there is room for more bursts where `most` may be under way, at clock `now` or later.
+    pub fn room(&mut self, now: u64, more: u64, most: u64) -> u64 {
+        let mut room = now;
+        while self.bursts + more > most {
+            let Some((end, bursts)) = self.pieces.pop_front() else {
+                break;
+            };
+            self.bursts -= bursts;
+            room = room.max(end);
+        }
+        room
+    }
+
+    /// Adds a piece whose data has passed at clock `end`.
+    pub fn push(&mut self, end: u64, bursts: u64) {
+        self.pieces.push_back((end, bursts));
+        self.bursts += bursts;
+    }
+}
+
 impl Port {
     pub fn new(limit: u64) -> Self {
         Self {
@@ -43,10 +73,10 @@ impl Port {
             left: 0,
             long: false,
             write: false,
-            active: false,
             under_way: 0,
             queued: 0,
             ends: BinaryHeap::new(),
+            pieces: Pieces::default(),
             last: 0,
             wake: NEVER,
             waits_for_data: false,
@@ -59,9 +89,9 @@ impl Port {
     pub fn start(&mut self, now: u64, runs: Runs, write: bool, long: u64) {
         self.runs = runs;
         self.write = write;
-        self.active = true;
         self.under_way = 0;
         self.ends.clear();
+        self.pieces = Pieces::default();
         self.last = now;
         self.wake = now;
         self.waits_for_data = false;

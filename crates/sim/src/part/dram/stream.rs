@@ -6,8 +6,45 @@
 
 use super::Counters;
 use super::channel::Channel;
+use super::map::Place;
 
 impl Channel {
+    /// Sends `bursts` bursts next to each other in one row, behind what was sent before; returns the clock at
+    /// which the last data has passed. Bursts of other bank groups fill the gaps within a group.
+    pub(super) fn granule(
+        &mut self,
+        now: u64,
+        place: &Place,
+        bursts: u64,
+        write: bool,
+        counters: &mut Counters,
+    ) -> u64 {
+        let (burst, same_group) = (u64::from(self.t.burst), u64::from(self.t.ccd_l));
+        let (bank, group) = (place.bank, place.group);
+        let mut at = now;
+        let mut hit = true;
+        let start = loop {
+            self.refresh(at, counters);
+            if self.banks[bank].row != Some(place.row) {
+                self.open(bank, place.row, at, counters);
+                hit = false;
+            }
+            let start = at
+                .max(self.banks[bank].column)
+                .max(self.next_column(group, write));
+            if start < self.next_refresh() {
+                break start;
+            }
+            at = self.next_refresh();
+        };
+        let last = start + (bursts - 1) * burst;
+        self.column(bank, group, last, write, bursts);
+        self.hold_group(group, write, start + bursts * same_group);
+        self.count(bursts, write, counters);
+        counters.row_hits += u64::from(hit);
+        last + self.latency(write) + burst
+    }
+
     /// Sends `bursts` bursts that lie in the open or to be opened `row` of `banks`, the first `granule`
     /// of them in the first bank; returns the clock at which the last data has passed.
     pub(super) fn stream(
