@@ -17,7 +17,7 @@ use packwright_target::Target;
 use crate::error::SimError;
 use crate::part::dram::{Counters, Dram};
 use crate::part::runs::{Runs, Transfer};
-use crate::part::sram::Ports;
+use crate::part::sram::{Banks, Ports};
 use crate::part::{matrix, vector};
 use crate::report::{Cause, Release, Span, UnitId};
 use crate::simulate::Options;
@@ -35,6 +35,8 @@ pub(crate) struct Engine<'a> {
     options: &'a Options,
     dram: Dram,
     ports: Ports,
+    /// What the present command asks of each bank.
+    banks: Banks,
     tally: Tally,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     made: u64,
@@ -190,7 +192,8 @@ impl<'a> Engine<'a> {
             options,
             dram: Dram::new(target, pieces, !options.exact)?,
             ports: Ports::new(target.sram_bytes_per_cycle()),
-            tally: Tally::new(target, program.origins.len()),
+            banks: Banks::new(target),
+            tally: Tally::new(target, entry.packets.len()),
             events: BinaryHeap::new(),
             made: 0,
             now: 0,
@@ -367,8 +370,7 @@ impl<'a> Engine<'a> {
         self.completed += 1;
         self.in_flight -= 1;
         let last = progress.span.map_or(Release::Decoded, Release::Span);
-        let layer = &mut self.tally.layers[content.origin.0 as usize];
-        layer.packets += 1;
+        self.tally.packets[packet].packets += 1;
         for token in &content.signals {
             let token = &mut self.tokens[token.0 as usize];
             token.signalled = true;
@@ -406,12 +408,23 @@ impl<'a> Engine<'a> {
             .accesses
             .iter()
             .filter(|access| access.place == Place::Sram);
-        let mut moved = 0;
+        let [left, right] = match command {
+            Command::Matmul(product) => matrix::repeats(self.target, product, registers),
+            _ => [1, 1],
+        };
+        let mut moved = 0u64;
+        self.banks.clear();
         for access in in_sram {
-            moved += access.bytes;
+            let times = match access.field {
+                "a" => left,
+                "b" => right,
+                _ => 1,
+            };
+            moved = moved.saturating_add(access.bytes.saturating_mul(times));
+            self.banks.add(access, times);
             self.tally.sram_peak = self.tally.sram_peak.max(access.extent.end());
         }
-        let layer = &mut self.tally.layers[content.origin.0 as usize];
+        let cost = &mut self.tally.packets[packet];
         self.tally.commands += 1;
         self.busy[kind] += 1;
         self.left[kind] -= 1;
@@ -425,38 +438,38 @@ impl<'a> Engine<'a> {
         };
         let cycles = match command {
             Command::Matmul(product) => {
-                let cost = matrix::cost(self.target, product, registers, moved);
-                self.tally.macs += cost.macs;
-                self.tally.padding_macs += cost.padding_macs;
-                layer.macs += cost.macs;
-                moved = cost.sram_bytes;
-                cost.cycles
+                let product = matrix::cost(self.target, product, registers);
+                self.tally.macs += product.macs;
+                self.tally.padding_macs += product.padding_macs;
+                cost.macs += product.macs;
+                product.cycles
             }
             Command::Load(_) | Command::Store(_) | Command::Gather(_) => {
                 let transfer = Transfer::of(command, self.entry, registers);
                 let transfer = transfer.ok_or(SimError::NoRegion { packet })?;
                 let region = &self.entry.regions[usize::from(transfer.region.0)];
                 *self.tally.bytes.of(region.kind, transfer.write) += transfer.bytes;
-                *layer.dram.of(region.kind, transfer.write) += transfer.bytes;
+                *cost.dram.of(region.kind, transfer.write) += transfer.bytes;
                 job.transfer = Some(transfer);
                 u64::from(self.target.dma.setup_cycles)
             }
             _ => {
-                let cost = vector::cost(self.target, command, registers);
-                self.tally.lane_operations += cost.operations;
-                cost.cycles
+                let work = vector::cost(self.target, command, registers);
+                self.tally.lane_operations += work.operations;
+                work.cycles
             }
         };
         self.tally.sram_bytes += moved;
+        let asked = self.banks.bytes();
         job.alone = cycles;
         let (event, end) = match &job.transfer {
             Some(_) => {
                 // No transfer is faster than the pins.
                 let least = (moved as f64 / self.target.peak_bytes_per_cycle()).ceil() as u64;
-                job.served = self.ports.book(now, cycles + least, moved);
+                job.served = self.ports.book(now, cycles + least, asked);
                 (Event::Begin(unit), now + cycles)
             }
-            None => (Event::Done(kind, unit), self.ports.book(now, cycles, moved)),
+            None => (Event::Done(kind, unit), self.ports.book(now, cycles, asked)),
         };
         self.packets[packet].runs = true;
         if self.options.spans {
@@ -509,13 +522,12 @@ impl<'a> Engine<'a> {
             return;
         };
         self.busy[kind] -= 1;
-        let content = &self.entry.packets[job.packet];
         let cycles = self.now - job.start;
         let ports = cycles - job.alone.min(cycles);
         let counted = &mut self.tally.units[kind][unit];
         counted.busy -= ports;
         counted.stall[Cause::Sram as usize] += ports;
-        self.tally.add_work(content.origin, kind, cycles);
+        self.tally.add_work(job.packet, kind, cycles);
         let progress = &mut self.packets[job.packet];
         progress.next += 1;
         progress.runs = false;

@@ -32,6 +32,8 @@ pub struct Report {
     pub limited_by: Resource,
     /// By origin, in order of ids; origins without packets are left out.
     pub layers: Vec<Layer>,
+    /// What each packet cost, in the order of the stream.
+    pub packet_costs: Vec<LayerCost>,
     /// What units did when, if it was asked for; in order of starts.
     pub spans: Vec<Span>,
     /// What the time was spent on along the critical path, if spans were asked for.
@@ -84,6 +86,19 @@ impl Bytes {
             (RegionKind::State, false) => &mut self.kv_read,
             (RegionKind::Packets, _) => &mut self.packets,
         }
+    }
+
+    /// Adds other bytes, category by category.
+    pub fn add(&mut self, other: &Bytes) {
+        self.weights += other.weights;
+        self.embeddings += other.embeddings;
+        self.inputs += other.inputs;
+        self.outputs += other.outputs;
+        self.spill_write += other.spill_write;
+        self.spill_read += other.spill_read;
+        self.kv_read += other.kv_read;
+        self.kv_write += other.kv_write;
+        self.packets += other.packets;
     }
 
     /// All categories.
@@ -222,7 +237,7 @@ impl Resource {
     }
 }
 
-/// The packets of one origin.
+/// What one packet cost, or all packets of one origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerCost {
     pub packets: u64,
@@ -231,6 +246,18 @@ pub struct LayerCost {
     pub dma_cycles: u64,
     pub matrix_cycles: u64,
     pub vector_cycles: u64,
+}
+
+impl LayerCost {
+    /// Adds what another packet cost.
+    pub fn add(&mut self, other: &LayerCost) {
+        self.packets += other.packets;
+        self.macs += other.macs;
+        self.dram.add(&other.dram);
+        self.dma_cycles += other.dma_cycles;
+        self.matrix_cycles += other.matrix_cycles;
+        self.vector_cycles += other.vector_cycles;
+    }
 }
 
 /// An origin with its cost.

@@ -1,13 +1,12 @@
 //! One pass of an entry over a machine at rest.
 
-use packwright_packet::packet::OriginId;
 use packwright_packet::program::{Entry, Program};
 use packwright_target::Target;
 
 use crate::engine::Engine;
 use crate::error::SimError;
 use crate::path;
-use crate::report::{Layer, Padding, Report};
+use crate::report::{Padding, Report};
 
 /// What a simulation may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +33,8 @@ pub fn simulate(
     let cycles = engine.run()?;
     let seconds = target.seconds(cycles);
     let (tally, counters, spans, decodes) = engine.finish();
-    tally.check(cycles, &counters)?;
+    let layers = tally.layers(entry, program.origins.len());
+    tally.check(cycles, &counters, &layers)?;
     let path = path::critical(entry, &spans, &decodes);
     let packets = entry.packets.len() as u64;
     let dram = tally.dram(target, counters, seconds);
@@ -45,17 +45,6 @@ pub fn simulate(
     let units = tally.units();
     let energy = tally.energy(target, &counters, packets, seconds);
     let limited_by = tally.limit(target, &dram, cycles);
-    let layers = tally
-        .layers
-        .iter()
-        .enumerate()
-        .filter(|(_, cost)| cost.packets > 0);
-    let layers = layers
-        .map(|(i, cost)| Layer {
-            origin: OriginId(i as u32),
-            cost: *cost,
-        })
-        .collect();
     let report = Report {
         cycles,
         seconds,
@@ -71,6 +60,7 @@ pub fn simulate(
         energy,
         limited_by,
         layers,
+        packet_costs: tally.packets,
         spans,
         path,
     };

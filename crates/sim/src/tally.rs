@@ -2,11 +2,12 @@
 
 use packwright_packet::defs::Unit as Kind;
 use packwright_packet::packet::OriginId;
+use packwright_packet::program::Entry;
 use packwright_target::Target;
 
 use crate::error::SimError;
 use crate::part::dram::Counters;
-use crate::report::{Bytes, DramReport, Energy, LayerCost, Resource, Unit, Units};
+use crate::report::{Bytes, Cause, DramReport, Energy, Layer, LayerCost, Resource, Unit, Units};
 
 /// Kinds of units in the order of the tables.
 pub(crate) const KINDS: [Kind; 3] = [Kind::Dma, Kind::Matrix, Kind::Vector];
@@ -33,11 +34,12 @@ pub(crate) struct Tally {
     /// Each unit, by kind.
     pub units: [Vec<Unit>; 3],
     pub sequencer: Unit,
-    pub layers: Vec<LayerCost>,
+    /// What each packet cost.
+    pub packets: Vec<LayerCost>,
 }
 
 impl Tally {
-    pub fn new(target: &Target, layers: usize) -> Self {
+    pub fn new(target: &Target, packets: usize) -> Self {
         let units = |count: u32| vec![Unit::default(); count as usize];
         Self {
             bytes: Bytes::default(),
@@ -53,22 +55,43 @@ impl Tally {
                 units(target.cores),
             ],
             sequencer: Unit::default(),
-            layers: vec![LayerCost::default(); layers],
+            packets: vec![LayerCost::default(); packets],
         }
     }
 
-    /// Charges a layer with the cycles of a command.
-    pub fn add_work(&mut self, origin: OriginId, kind: usize, cycles: u64) {
-        let layer = &mut self.layers[origin.0 as usize];
+    /// Charges a packet with the cycles of a command.
+    pub fn add_work(&mut self, packet: usize, kind: usize, cycles: u64) {
+        let cost = &mut self.packets[packet];
         match KINDS[kind] {
-            Kind::Dma => layer.dma_cycles += cycles,
-            Kind::Matrix => layer.matrix_cycles += cycles,
-            Kind::Vector => layer.vector_cycles += cycles,
+            Kind::Dma => cost.dma_cycles += cycles,
+            Kind::Matrix => cost.matrix_cycles += cycles,
+            Kind::Vector => cost.vector_cycles += cycles,
         }
     }
 
-    /// Law: the cycles of each unit, the bytes and the work of all layers add up.
-    pub fn check(&self, cycles: u64, counters: &Counters) -> Result<(), SimError> {
+    /// The sums of the packets of each origin; origins without packets are left out.
+    pub fn layers(&self, entry: &Entry, origins: usize) -> Vec<Layer> {
+        let mut sums = vec![LayerCost::default(); origins];
+        for (packet, cost) in entry.packets.iter().zip(&self.packets) {
+            sums[packet.origin.0 as usize].add(cost);
+        }
+        let layers = sums.into_iter().enumerate();
+        layers
+            .filter(|(_, cost)| cost.packets > 0)
+            .map(|(origin, cost)| Layer {
+                origin: OriginId(origin as u32),
+                cost,
+            })
+            .collect()
+    }
+
+    /// Law: the cycles of each unit, the bytes and the work of all packets and of all layers add up.
+    pub fn check(
+        &self,
+        cycles: u64,
+        counters: &Counters,
+        layers: &[Layer],
+    ) -> Result<(), SimError> {
         let equal = |what: &'static str, found: u64, expected: u64| {
             if found == expected {
                 return Ok(());
@@ -84,25 +107,26 @@ impl Tally {
             equal("cycles of a unit", sum, cycles)?;
         }
         equal("DRAM bytes by category", self.bytes.total(), counters.bytes)?;
-        let layers = |of: fn(&LayerCost) -> u64| self.layers.iter().map(of).sum::<u64>();
-        let bytes = self.bytes.without_packets();
-        equal("DRAM bytes by layer", layers(|l| l.dram.total()), bytes)?;
-        equal("products by layer", layers(|l| l.macs), self.macs)?;
-        let work = |kind: usize| {
-            let held = |unit: &Unit| unit.busy + unit.stall[crate::report::Cause::Sram as usize];
-            self.units[kind].iter().map(held).sum::<u64>()
-        };
-        equal("DMA cycles by layer", layers(|l| l.dma_cycles), work(0))?;
-        equal(
-            "matrix cycles by layer",
-            layers(|l| l.matrix_cycles),
-            work(1),
-        )?;
-        equal(
-            "vector cycles by layer",
-            layers(|l| l.vector_cycles),
-            work(2),
-        )
+        let of_layers: Vec<LayerCost> = layers.iter().map(|layer| layer.cost).collect();
+        for costs in [&self.packets, &of_layers] {
+            let sum = |of: fn(&LayerCost) -> u64| costs.iter().map(of).sum::<u64>();
+            let bytes = self.bytes.without_packets();
+            equal(
+                "DRAM bytes by packet or layer",
+                sum(|c| c.dram.total()),
+                bytes,
+            )?;
+            equal("products by packet or layer", sum(|c| c.macs), self.macs)?;
+            let works: [fn(&LayerCost) -> u64; 3] =
+                [|c| c.dma_cycles, |c| c.matrix_cycles, |c| c.vector_cycles];
+            for (units, work) in self.units.iter().zip(works) {
+                let held = |unit: &Unit| unit.busy + unit.stall[Cause::Sram as usize];
+                let held = units.iter().map(held).sum();
+                equal("unit cycles by packet or layer", sum(work), held)?;
+            }
+            equal("packets", sum(|c| c.packets), self.packets.len() as u64)?;
+        }
+        Ok(())
     }
 
     pub fn units(&self) -> Units {

@@ -203,6 +203,7 @@ impl Target {
             "matrix.weight_rows_per_cycle",
             self.matrix.weight_rows_per_cycle.into(),
         );
+        positive("matrix.taps", self.matrix.taps.into());
         positive("vector.lanes", self.vector.lanes.into());
         positive("sram.bytes", self.sram.bytes);
         positive("sram.banks", self.sram.banks.into());

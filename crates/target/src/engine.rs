@@ -26,6 +26,9 @@ pub struct Matrix {
     pub double_buffered_weights: bool,
     /// Rows of weights that enter the array in one cycle.
     pub weight_rows_per_cycle: u32,
+    /// Partial sums that a column gives in a cycle, at evenly spaced rows: groups of the contraction that are
+    /// shorter than the array leave it through them, each to be scaled and added.
+    pub taps: u32,
     /// Fixed cycles from the dispatch of a `matmul` to its first pass.
     pub startup_cycles: u32,
 }

@@ -145,6 +145,7 @@ mod tests {
             dataflow,
             double_buffered_weights: double,
             weight_rows_per_cycle: 1,
+            taps: 1,
             startup_cycles: 0,
         }
     }

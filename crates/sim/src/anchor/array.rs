@@ -51,6 +51,7 @@ pub fn scale_sim() -> Vec<Anchor> {
                     },
                     double_buffered_weights: false,
                     weight_rows_per_cycle: 1,
+                    taps: 1,
                     startup_cycles: 0,
                 },
             })

@@ -2,6 +2,7 @@
 
 pub mod dram;
 pub mod matrix;
+pub mod rates;
 pub mod runs;
 pub mod sram;
 pub mod vector;

@@ -1,12 +1,10 @@
-//! The vector unit: lane cycles an element.
-//!
-//! A lane starts one f32 operation in a cycle. Elementary functions, roots and divisions go through a
-//! pipeline of their own that a lane can use every fourth cycle; compositions (GELU, SiLU) take one
-//! such turn and the operations around it. Conversions at the ports are free.
+//! The vector unit: cycles of a command by the table of [`rates`].
 
 use packwright_packet::defs::Command;
-use packwright_packet::operand::UnaryFn;
+use packwright_packet::operand::NormKind;
 use packwright_target::Target;
+
+use crate::part::rates::{self, FUNCTION, REDUCTION, REDUCTION_OPERATIONS, Rate};
 
 /// What a vector command costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +16,30 @@ pub struct Cost {
 
 /// The cost of a vector command for given register contents.
 pub fn cost(target: &Target, command: &Command, registers: &[u64]) -> Cost {
-    let (rows, cols, per_element) = work(command, registers);
-    let operations = rows * cols * per_element;
+    let Work {
+        elements,
+        rows,
+        rate,
+    } = work(command, registers);
+    let spread = |each: u64, reduction: u64| {
+        let of_rows = rate.reductions * reduction + rate.functions * FUNCTION;
+        let of_elements = elements.saturating_mul(each);
+        of_elements.saturating_add(rows.saturating_mul(of_rows))
+    };
     let lanes = u64::from(target.vector.lanes);
-    let cycles = u64::from(target.vector.startup_cycles) + operations.div_ceil(lanes);
-    Cost { cycles, operations }
+    let lane_cycles = spread(rate.element, REDUCTION);
+    Cost {
+        cycles: u64::from(target.vector.startup_cycles) + lane_cycles.div_ceil(lanes),
+        operations: spread(rate.element, REDUCTION_OPERATIONS),
+    }
+}
+
+/// What a command is charged for.
+struct Work {
+    elements: u64,
+    /// Rows, or groups of rows, that are reduced.
+    rows: u64,
+    rate: Rate,
 }
 
 /// Steps of a bitonic network that sorts a row of `n` elements; in each, every element meets another.
@@ -31,93 +48,75 @@ fn network_steps(n: u64) -> u64 {
     levels * (levels + 1) / 2
 }
 
-/// Operations of quantising one element with a scale that is found first: maximum of magnitudes,
-/// product, conversion with saturation.
-const QUANTIZE: u64 = 3;
-
-/// Rows, elements of a row, operations an element.
-fn work(command: &Command, registers: &[u64]) -> (u64, u64, u64) {
+fn work(command: &Command, registers: &[u64]) -> Work {
     macro_rules! sized {
-        ($c:expr, $operations:expr) => {
-            ($c.rows.at(registers), $c.cols.at(registers), $operations)
-        };
+        ($c:expr, $rate:expr) => {{
+            let rows = $c.rows.at(registers);
+            let elements = rows.saturating_mul($c.cols.at(registers));
+            Work {
+                elements,
+                rows,
+                rate: $rate,
+            }
+        }};
     }
     match command {
-        Command::Unary(c) => sized!(c, function(c.func)),
-        Command::Binary(c) => sized!(c, 1),
-        Command::Select(c) => sized!(c, 1),
-        Command::Fill(c) => sized!(c, 1),
-        // Sum; difference, square, sum; product; gain, shift.
+        Command::Unary(c) => sized!(c, rates::unary(c.func)),
+        Command::Binary(c) => sized!(c, rates::binary(c.func)),
+        Command::Select(c) => sized!(c, rates::SELECT),
+        Command::Fill(c) => sized!(c, rates::FILL),
         Command::Norm(c) => {
-            sized!(
-                c,
-                5 + u64::from(c.gamma.is_some()) + u64::from(c.beta.is_some())
-            )
+            let rate = match c.kind {
+                NormKind::Layer => rates::NORM_LAYER,
+                NormKind::Rms => rates::NORM_RMS,
+            };
+            let rate = rate.with(c.gamma.is_some(), rates::NORM_GAMMA);
+            sized!(c, rate.with(c.beta.is_some(), rates::NORM_BETA))
         }
-        // Maximum; difference, exponential, sum; product; and what is asked for beside it.
-        Command::Softmax(c) => sized!(
-            c,
-            4 + function(UnaryFn::Exp)
-                + u64::from(c.scale != 1.0)
-                + u64::from(c.mask.is_some())
-                + u64::from(c.row_mask.is_some())
-                + u64::from(c.col_scale.is_some())
-                + if c.dst_scale.is_some() { QUANTIZE } else { 0 }
-        ),
-        Command::Quantize(c) => {
-            sized!(
-                c,
-                if c.dst_scale.is_some() {
-                    QUANTIZE
-                } else {
-                    QUANTIZE - 1
-                }
-            )
+        Command::Softmax(c) => {
+            let rate = rates::SOFTMAX
+                .with(c.scale != 1.0, rates::SOFTMAX_SCALE)
+                .with(c.mask.is_some(), rates::SOFTMAX_MASK)
+                .with(c.row_mask.is_some(), rates::SOFTMAX_ROW_MASK)
+                .with(c.col_scale.is_some(), rates::SOFTMAX_COL_SCALE)
+                .with(c.dst_scale.is_some(), rates::SOFTMAX_QUANTIZE)
+                .with(c.log_sum.is_some(), rates::SOFTMAX_LOG_SUM);
+            sized!(c, rate)
         }
-        Command::Dequantize(c) => sized!(c, 1 + u64::from(c.addend.is_some())),
-        // Two products and a sum for each element of a pair.
-        Command::Rotary(c) => sized!(c, 3),
-        Command::Reduce(c) => sized!(
-            c,
-            1 + u64::from(c.kind == packwright_packet::operand::ReduceKind::SumSquares)
-        ),
-        // Four shifted sums within sixteen lanes, and what the lanes before them come to.
-        Command::Scan(c) => sized!(c, 5),
-        Command::Copy(c) => sized!(c, 1),
-        Command::Lookup(c) => sized!(c, 1),
-        Command::Scatter(c) => sized!(c, 1),
-        // A step compares the keys of each pair and moves keys with their indices.
+        Command::Quantize(c) if c.dst_scale.is_some() => {
+            let group = c.group.at(registers).max(1);
+            let work = sized!(c, rates::QUANTIZE_FOUND);
+            let groups = c.cols.at(registers).div_ceil(group);
+            Work {
+                rows: work.rows.saturating_mul(groups),
+                ..work
+            }
+        }
+        Command::Quantize(c) => sized!(c, rates::QUANTIZE_GIVEN),
+        Command::Dequantize(c) => {
+            let rate = rates::DEQUANTIZE;
+            sized!(c, rate.with(c.addend.is_some(), rates::DEQUANTIZE_ADDEND))
+        }
+        Command::Rotary(c) => sized!(c, rates::ROTARY),
+        Command::Reduce(c) => sized!(c, rates::reduce(c.kind)),
+        Command::Scan(c) => sized!(c, rates::SCAN),
+        Command::Copy(c) => sized!(c, rates::COPY),
+        Command::Lookup(c) => sized!(c, rates::LOOKUP),
+        Command::Scatter(c) => sized!(c, rates::SCATTER),
         Command::Sort(c) => {
-            let cols = c.cols.at(registers);
-            let network = cols.max(1).next_power_of_two();
-            (c.rows.at(registers), network, network_steps(cols.max(1)))
+            let (rows, cols) = (c.rows.at(registers), c.cols.at(registers).max(1));
+            let met = cols.next_power_of_two().saturating_mul(network_steps(cols));
+            Work {
+                elements: rows.saturating_mul(met),
+                rows,
+                rate: rates::SORT_STEP,
+            }
         }
-        Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Matmul(_) => (0, 0, 0),
-    }
-}
-
-/// Cycles between two turns of a lane in the pipeline of functions.
-const FUNCTION: u64 = 4;
-
-/// Lane cycles of a function of one element.
-pub fn function(f: UnaryFn) -> u64 {
-    match f {
-        UnaryFn::Identity | UnaryFn::Relu | UnaryFn::Neg | UnaryFn::Abs | UnaryFn::Not => 1,
-        UnaryFn::Sqrt
-        | UnaryFn::Reciprocal
-        | UnaryFn::Rsqrt
-        | UnaryFn::Exp
-        | UnaryFn::Ln
-        | UnaryFn::Erf
-        | UnaryFn::Tanh
-        | UnaryFn::Sigmoid
-        | UnaryFn::Sin
-        | UnaryFn::Cos => FUNCTION,
-        UnaryFn::Silu => FUNCTION + 1,
-        // Scale, function, sum, product, half.
-        UnaryFn::GeluErf => FUNCTION + 4,
-        // Cube, scale, sum, scale, function, sum, product, half.
-        UnaryFn::GeluTanh => FUNCTION + 8,
+        Command::Load(_) | Command::Store(_) | Command::Gather(_) | Command::Matmul(_) => Work {
+            elements: 0,
+            rows: 0,
+            rate: Rate::default(),
+        },
     }
 }
 
