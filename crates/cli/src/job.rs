@@ -206,6 +206,18 @@ pub fn simulate(
     choices: &SimulateChoices,
 ) -> Result<Report, Failure> {
     judge(program, target)?;
+    simulate_judged(program, target, choices)
+}
+
+/// As [`simulate`], for a program that has been judged on a machine with the same SRAM.
+///
+/// # Errors
+/// What makes the choices impossible, or the program end otherwise than at its end.
+pub fn simulate_judged(
+    program: &Program,
+    target: &Target,
+    choices: &SimulateChoices,
+) -> Result<Report, Failure> {
     let mut report = build::report(program, target);
     for entry in entries(program, choices.entry.as_deref())? {
         let options = choices.options(entry, false)?;

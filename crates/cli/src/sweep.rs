@@ -1,19 +1,21 @@
 //! Sweeps: the same model at many points of machine, binding and plan.
 //!
-//! Points are worked on in parallel and listed in the order of their values. The graph is imported and fused
-//! once for each binding; it is planned for each point, because the planner sees the machine. A point whose job
-//! cannot be done has its reason in the row.
+//! Points are worked on in parallel and listed in the order of their values. What a varied number does not touch
+//! is done once: the graph is imported and fused once for each binding, and planned, emitted and judged once for
+//! each machine as the planner sees it ([`planned`]); what only the simulator reads asks for a simulation and no
+//! more. A point whose job cannot be done has its reason in the row.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
+use indexmap::IndexMap;
 use packwright_compile::compile::{self as pipeline};
 use packwright_compile::options::CompileOptions;
 use packwright_ir::Graph;
+use packwright_packet::program::Program;
 use packwright_target::Target;
 use packwright_target::unit::parse_quantity;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::errors::{Failure, Problem};
 use crate::job::{self, SimulateChoices};
@@ -41,7 +43,7 @@ pub struct Job {
 }
 
 /// All points.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Sweep {
     pub schema: &'static str,
     pub model: String,
@@ -51,8 +53,42 @@ pub struct Sweep {
     pub points: Vec<Point>,
 }
 
+impl Sweep {
+    /// A flat row for each point, with the columns of the CSV form: numbers, null where there are none.
+    pub fn rows(&self) -> Vec<Map<String, Value>> {
+        let rows = self.points.iter().map(|p| {
+            let mut row = Map::new();
+            for (axis, &value) in self.axes.iter().zip(&p.at) {
+                row.insert(axis.clone(), value.into());
+            }
+            let figures: [(&str, Value); 8] = [
+                ("cycles", p.cycles.into()),
+                ("seconds", p.seconds.into()),
+                ("energy_joules", p.energy_joules.into()),
+                ("dram_bytes", p.dram_bytes.into()),
+                ("spill_bytes", p.spill_bytes.into()),
+                ("sram_peak_bytes", p.sram_peak_bytes.into()),
+                ("bound_seconds", p.bound_seconds.into()),
+                ("limited_by", p.limited_by.clone().into()),
+            ];
+            for (name, value) in figures {
+                let value = if p.reason.is_some() {
+                    Value::Null
+                } else {
+                    value
+                };
+                row.insert(name.to_owned(), value);
+            }
+            row.insert("pareto".to_owned(), p.pareto.into());
+            row.insert("reason".to_owned(), p.reason.clone().into());
+            row
+        });
+        rows.collect()
+    }
+}
+
 /// One point.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Point {
     /// Values of what is varied, in the order of the axes.
     pub at: Vec<f64>,
@@ -145,25 +181,53 @@ pub fn sweep(
     if let Some(first) = points.first() {
         setting(job, axes, first)?;
     }
-    let graphs = Graphs::default();
-    let rows = points.par_iter().map(|at| {
-        if let Some(point) = known.iter().find(|point| point.at == *at) {
-            return point.clone();
+    let settings: Vec<Setting> = points.par_iter().map(|at| setting(job, axes, at)).collect();
+    let known: Vec<Option<&Point>> = points
+        .iter()
+        .map(|at| known.iter().find(|point| point.at == *at))
+        .collect();
+    let mut graphs: IndexMap<String, Binding> = IndexMap::new();
+    let mut groups: IndexMap<String, Vec<usize>> = IndexMap::new();
+    for (place, setting) in settings.iter().enumerate() {
+        if known[place].is_some() {
+            continue;
         }
-        let point = figures(job, axes, at, &graphs).unwrap_or_else(|failure| Point {
-            reason: Some(
-                failure
-                    .first()
-                    .map_or_else(String::new, ToString::to_string),
-            ),
-            ..Point::default()
-        });
-        let point = Point {
-            at: at.clone(),
-            ..point
+        let key = match setting {
+            Ok((target, binding, plan)) => {
+                graphs.insert(format!("{binding:?}"), binding.clone());
+                let seen = planned(target, &job.target).to_toml();
+                format!("{binding:?} {plan:?} {seen}")
+            }
+            Err(_) => String::new(),
         };
-        done(&point);
-        point
+        groups.entry(key).or_default().push(place);
+    }
+    let graphs: Vec<(String, Binding)> = graphs.into_iter().collect();
+    let graphs: Graphs = graphs
+        .par_iter()
+        .map(|(key, binding)| (key.clone(), fused(job, binding)))
+        .collect();
+    let groups: Vec<Vec<usize>> = groups.into_values().collect();
+    let rows = groups.par_iter().flat_map(|members| {
+        let program = program(job, &settings[members[0]], &graphs);
+        let simulated = members.par_iter().map(|&place| {
+            let point = match (&program, &settings[place]) {
+                (Ok(program), Ok((target, ..))) => figures(program, target),
+                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
+            };
+            let point = Point {
+                at: points[place].clone(),
+                ..point.unwrap_or_else(|failure| without_figures(&failure))
+            };
+            done(&point);
+            (place, point)
+        });
+        simulated.collect::<Vec<_>>()
+    });
+    let made: HashMap<usize, Point> = rows.collect();
+    let rows = known.iter().enumerate().filter_map(|(place, known)| {
+        let known = known.cloned();
+        known.or_else(|| made.get(&place).cloned())
     });
     let mut points: Vec<Point> = rows.collect();
     mark_pareto(&mut points);
@@ -176,36 +240,76 @@ pub fn sweep(
     })
 }
 
-/// Fused graphs by binding.
-#[derive(Default)]
-struct Graphs(Mutex<HashMap<String, Graph>>);
+/// The machine, the binding and the plan at a point.
+type Setting = Result<(Target, Binding, Plan), Failure>;
 
-impl Graphs {
-    fn get(
-        &self,
-        job: &Job,
-        binding: &Binding,
-        options: &CompileChoices,
-    ) -> Result<Graph, Failure> {
-        let key = format!("{binding:?}");
-        // The lock is held while a graph is made: other points wait for it instead of making it too.
-        let mut graphs = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(graph) = graphs.get(&key) {
-            return Ok(graph.clone());
-        }
-        let graph = model::import(&job.model, binding)?.graph;
-        let options = options.resolve(&graph)?;
-        let (graph, _) = pipeline::fuse(graph, &options)?;
-        graphs.insert(key, graph.clone());
-        Ok(graph)
+/// Fused graphs by binding.
+type Graphs = HashMap<String, Result<Graph, Failure>>;
+
+fn without_figures(failure: &Failure) -> Point {
+    let first = failure
+        .first()
+        .map_or_else(String::new, ToString::to_string);
+    Point {
+        reason: Some(first),
+        ..Point::default()
     }
 }
 
+fn fused(job: &Job, binding: &Binding) -> Result<Graph, Failure> {
+    let graph = model::import(&job.model, binding)?.graph;
+    let options = job.choices.resolve(&graph)?;
+    Ok(pipeline::fuse(graph, &options)?.0)
+}
+
+/// The program of the points that share one, judged.
+fn program(job: &Job, setting: &Setting, graphs: &Graphs) -> Result<Program, Failure> {
+    let (target, binding, plan) = setting.clone()?;
+    let seen = planned(&target, &job.target);
+    let graph = match graphs.get(&format!("{binding:?}")) {
+        Some(graph) => graph.clone()?,
+        None => fused(job, &binding)?,
+    };
+    let mut options = job.choices.resolve(&graph)?;
+    for (name, value) in &plan {
+        apply(&mut options, name, *value)?;
+    }
+    let compiled = pipeline::lower(graph, Vec::new(), &seen, &options)?;
+    job::judge(&compiled.program, &seen)?;
+    Ok(compiled.program)
+}
+
+/// The machine as a compilation sees it: numbers that only the simulator reads are those of `base`, so that
+/// machines that differ in them alone share a program.
+pub fn planned(target: &Target, base: &Target) -> Target {
+    let mut seen = target.clone();
+    seen.energy = base.energy.clone();
+    seen.dma = base.dma.clone();
+    seen.sram.banks = base.sram.banks;
+    seen.sram.bank_bytes_per_cycle = base.sram.bank_bytes_per_cycle;
+    let window = target.sequencer.window;
+    seen.sequencer = base.sequencer.clone();
+    seen.sequencer.window = window;
+    seen.matrix.dataflow = base.matrix.dataflow;
+    seen.matrix.double_buffered_weights = base.matrix.double_buffered_weights;
+    seen.matrix.weight_rows_per_cycle = base.matrix.weight_rows_per_cycle;
+    seen.matrix.taps = base.matrix.taps;
+    seen.matrix.startup_cycles = base.matrix.startup_cycles;
+    seen.vector.startup_cycles = base.vector.startup_cycles;
+    let (own, dram) = (&target.dram, &mut seen.dram);
+    *dram = base.dram.clone();
+    // What the sustained rate follows from.
+    dram.channels = own.channels;
+    dram.channel_bits = own.channel_bits;
+    dram.transfers_per_second = own.transfers_per_second;
+    dram.refresh = own.refresh;
+    dram.timing.refi = own.timing.refi;
+    dram.timing.rfc = own.timing.rfc;
+    seen
+}
+
 /// The machine, the binding and the plan at a point.
-fn setting(job: &Job, axes: &[Axis], at: &[f64]) -> Result<(Target, Binding, Plan), Failure> {
+fn setting(job: &Job, axes: &[Axis], at: &[f64]) -> Setting {
     let (mut target, mut binding, mut plan) = (job.target.clone(), job.binding.clone(), Vec::new());
     let mut settings = Vec::new();
     for (axis, &value) in axes.iter().zip(at) {
@@ -251,21 +355,20 @@ fn apply(options: &mut CompileOptions, name: &str, value: u64) -> Result<(), Fai
     Ok(())
 }
 
-fn figures(job: &Job, axes: &[Axis], at: &[f64], graphs: &Graphs) -> Result<Point, Failure> {
-    let (target, binding, plan) = setting(job, axes, at)?;
-    let graph = graphs.get(job, &binding, &job.choices)?;
-    let mut options = job.choices.resolve(&graph)?;
-    for (name, value) in &plan {
-        apply(&mut options, name, *value)?;
+fn figures(program: &Program, target: &Target) -> Result<Point, Failure> {
+    let report = job::simulate_judged(program, target, &SimulateChoices::default())?;
+    // The program names the machine as it was planned for, and so the simulator does not compare times.
+    if let Some(entry) = report.entries.iter().find(|e| e.seconds < e.bound.seconds) {
+        let (found, bound) = (entry.seconds, entry.bound.seconds);
+        let message = format!("a run of {found:e} s is below its bound of {bound:e} s");
+        return Err(Problem::error("bound-violated", message).into());
     }
-    let compiled = pipeline::lower(graph, Vec::new(), &target, &options)?;
-    let report = job::simulate(&compiled.program, &target, &SimulateChoices::default())?;
     let sum =
         |of: fn(&crate::report::json::EntryReport) -> u64| report.entries.iter().map(of).sum();
     let total =
         |of: fn(&crate::report::json::EntryReport) -> f64| report.entries.iter().map(of).sum();
     Ok(Point {
-        at: at.to_vec(),
+        at: Vec::new(),
         cycles: sum(|e| e.cycles),
         seconds: total(|e| e.seconds),
         energy_joules: total(|e| e.energy_joules),
@@ -315,10 +418,13 @@ pub fn csv_header(axes: &[Axis]) -> String {
     format!("{},{COLUMNS}", paths.join(","))
 }
 
-/// A row of the CSV form.
+/// A row of the CSV form; a point without figures has empty cells.
 pub fn csv_row(p: &Point) -> String {
     let at: Vec<String> = p.at.iter().map(ToString::to_string).collect();
     let reason = p.reason.as_deref().unwrap_or("").replace(['"', '\n'], "'");
+    if p.reason.is_some() {
+        return format!("{},,,,,,,,,false,\"{reason}\"", at.join(","));
+    }
     format!(
         "{},{},{},{},{},{},{},{},{},{},\"{reason}\"",
         at.join(","),
@@ -364,11 +470,17 @@ fn parse_row(line: &str, axes: usize) -> Option<Point> {
         return None;
     };
     let reason = reason.strip_prefix('"')?.strip_suffix('"')?;
+    let at = at.iter().map(|cell| cell.parse().ok());
+    let at = at.collect::<Option<Vec<f64>>>()?;
+    if !reason.is_empty() {
+        return Some(Point {
+            at,
+            reason: Some(reason.to_owned()),
+            ..Point::default()
+        });
+    }
     Some(Point {
-        at: at
-            .iter()
-            .map(|cell| cell.parse().ok())
-            .collect::<Option<_>>()?,
+        at,
         cycles: cycles.parse().ok()?,
         seconds: seconds.parse().ok()?,
         energy_joules: energy.parse().ok()?,
@@ -378,7 +490,7 @@ fn parse_row(line: &str, axes: usize) -> Option<Point> {
         bound_seconds: bound.parse().ok()?,
         limited_by: (*limited).to_owned(),
         pareto: *pareto == "true",
-        reason: (!reason.is_empty()).then(|| reason.to_owned()),
+        reason: None,
     })
 }
 
@@ -406,17 +518,79 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_were_written() {
         let axes = [Axis::parse("cores=1,2").expect("is an axis")];
-        let point = Point {
+        let good = Point {
             at: vec![2.0],
             cycles: 7,
             seconds: 0.25,
             limited_by: "dram".into(),
+            ..Point::default()
+        };
+        let bad = Point {
+            at: vec![1.0],
             reason: Some("too small, far".into()),
             ..Point::default()
         };
-        let text = format!("{}\n{}\n", csv_header(&axes), csv_row(&point));
-        assert_eq!(parse_csv(&text, &axes), [point]);
+        let text = format!(
+            "{}\n{}\n{}\n",
+            csv_header(&axes),
+            csv_row(&good),
+            csv_row(&bad)
+        );
+        assert_eq!(parse_csv(&text, &axes), [good, bad]);
         assert_eq!(parse_csv("else\n", &axes), []);
+    }
+
+    #[test]
+    fn rows_are_flat_and_have_the_columns_of_the_csv_form() {
+        let axes = [Axis::parse("cores=1,2").expect("is an axis")];
+        let sweep = Sweep {
+            schema: SWEEP_SCHEMA,
+            model: String::new(),
+            target: String::new(),
+            axes: vec!["cores".into()],
+            points: vec![Point {
+                at: vec![1.0],
+                reason: Some("no".into()),
+                ..Point::default()
+            }],
+        };
+        let rows = sweep.rows();
+        let names: Vec<&str> = rows[0].keys().map(String::as_str).collect();
+        assert_eq!(names.join(","), csv_header(&axes));
+        assert!(rows[0]["cycles"].is_null());
+    }
+
+    /// Numbers of a machine that a compilation does not read may change, and the packets stay the same.
+    #[test]
+    fn what_only_the_simulator_reads_does_not_change_the_program() {
+        let graph = model::import(
+            "zoo:TinyBERT",
+            &Binding {
+                seq: Some(64),
+                ..Binding::default()
+            },
+        );
+        let graph = graph.expect("is embedded").graph;
+        let options = CompileChoices::default()
+            .resolve(&graph)
+            .expect("are sound");
+        let (graph, _) = pipeline::fuse(graph, &options).expect("fuses");
+        let entries = |target: &Target| {
+            let compiled = pipeline::lower(graph.clone(), Vec::new(), target, &options);
+            compiled.expect("fits").program.entries
+        };
+        for preset in ["e1", "e2", "evo"] {
+            let base = Target::preset(preset).expect("is a preset");
+            let changed = planned(&Target::preset("tiny").expect("is a preset"), &base);
+            // The other way round: a machine that differs from the preset in all that only the simulator reads.
+            let mut other = Target::preset("tiny").expect("is a preset");
+            other.sequencer.fetch_bytes = 96;
+            other.dram.timing.cl += 7;
+            let mixed = planned(&base, &other);
+            assert_ne!(changed, base);
+            assert_ne!(mixed, base);
+            assert!(entries(&mixed) == entries(&base), "{preset}");
+        }
     }
 
     #[test]

@@ -91,7 +91,10 @@ pub fn run(args: &Sweep, output: &Output) -> Result<(), Failure> {
         file::write_atomically(path, |out| out.write_all(csv().as_bytes()))?;
     }
     match (args.json, args.csv) {
-        (true, _) => output::print_json(&result),
+        (true, _) => output::print_json(&serde_json::json!({
+            "schema": result.schema, "model": result.model, "target": result.target,
+            "axes": result.axes, "points": result.rows(),
+        })),
         (_, true) => output::print(&csv()),
         _ => output::print(&draw(&result, output.width())),
     }
