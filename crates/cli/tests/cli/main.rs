@@ -11,3 +11,4 @@ mod inspect;
 mod reports;
 mod round_trip;
 mod running;
+mod traces;

@@ -1,0 +1,228 @@
+//! How fast passes are simulated: cycles of the machine in a second of the wall clock, packets in a second.
+//!
+//! Each pass is timed by divan on one thread, with the independent check before it (`judged`) and without
+//! (`simulated`). Behind its table stand the aims, the time of a packet, and ratios to figures of other
+//! simulators that were measured once; those name their date and class of machine.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::time::Instant;
+
+use divan::Bencher;
+use divan::counter::{CyclesCount, ItemsCount};
+use packwright::job::{self, SimulateChoices};
+use packwright::model::{self, Binding};
+use packwright::options;
+use packwright_packet::program::Program;
+use packwright_sim::{Report, simulate};
+use packwright_target::Target;
+
+/// A pass with the most milliseconds that it may take, if it has an aim.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    name: &'static str,
+    model: &'static str,
+    target: &'static str,
+    settings: &'static [&'static str],
+    seq: Option<u64>,
+    aim_ms: Option<f64>,
+}
+
+const fn pass(
+    name: &'static str,
+    model: &'static str,
+    target: &'static str,
+    seq: Option<u64>,
+    aim_ms: Option<f64>,
+) -> Pass {
+    Pass {
+        name,
+        model,
+        target,
+        settings: &[],
+        seq,
+        aim_ms,
+    }
+}
+
+const DISTILBERT: &str = "zoo:distilbert-base-uncased.encoder.ts14.dyn";
+const PREFILL: &str = "zoo:llama-3.2-1b.prefill.ts17.dyn";
+
+/// The prefill does not fit into the SRAM of `e2` and `e6` at 1,024 positions; `evo` is the first preset
+/// that plans it.
+const PASSES: [Pass; 7] = [
+    pass(
+        "DistilBERT, 128, e2",
+        DISTILBERT,
+        "e2",
+        Some(128),
+        Some(20.0),
+    ),
+    pass("DistilBERT, 512, e6", DISTILBERT, "e6", Some(512), None),
+    pass(
+        "Llama-3.2-1B decode, e2",
+        "zoo:llama-3.2-1b.decode.ts17.dyn",
+        "e2",
+        None,
+        Some(50.0),
+    ),
+    pass(
+        "Llama-3.2-1B decode, e6",
+        "zoo:llama-3.2-1b.decode.ts17.dyn",
+        "e6",
+        None,
+        Some(50.0),
+    ),
+    pass(
+        "Llama-3.2-1B prefill 128, evo",
+        PREFILL,
+        "evo",
+        Some(128),
+        None,
+    ),
+    pass(
+        "Llama-3.2-1B prefill 512, evo",
+        PREFILL,
+        "evo",
+        Some(512),
+        None,
+    ),
+    pass(
+        "Llama-3.2-1B prefill 1024, evo",
+        PREFILL,
+        "evo",
+        Some(1024),
+        Some(500.0),
+    ),
+];
+
+/// Time of another simulator for a part of a pass, on one core.
+struct Other {
+    what: &'static str,
+    seconds: f64,
+    /// Our pass that does this part, and more.
+    pass: usize,
+    measured: &'static str,
+}
+
+const OTHERS: [Other; 2] = [
+    Other {
+        what: "SCALE-Sim 3.0.0, the products of one DistilBERT layer of six",
+        seconds: 146.0,
+        pass: 0,
+        measured: "November 2026, 2-core cloud machine, 2.8 GiB of memory",
+    },
+    Other {
+        what: "Ramulator 2.1, the bursts of one DistilBERT pass",
+        seconds: 3.0,
+        pass: 0,
+        measured: "November 2026, 2-core cloud machine; the lower end of 3 to 4 s",
+    },
+];
+
+fn main() {
+    divan::main();
+    if !std::env::args().any(|argument| argument == "--test") {
+        ratios();
+    }
+}
+
+fn compiled(pass: &Pass) -> (Program, Target) {
+    let settings: Vec<String> = pass.settings.iter().map(ToString::to_string).collect();
+    let target = options::target(pass.target, &settings).expect("is a preset");
+    let binding = Binding {
+        seq: pass.seq,
+        ..Binding::default()
+    };
+    let imported = model::import(pass.model, &binding).expect("is embedded");
+    let compiled = job::compile(imported.graph, &target, &Default::default());
+    (compiled.expect("fits the machine").program, target)
+}
+
+fn once(program: &Program, target: &Target) -> Report {
+    let entry = &program.entries[0];
+    let options = SimulateChoices::default().options(entry, false);
+    let options = options.expect("registers have maxima");
+    simulate(program, entry, target, &options).expect("is sound")
+}
+
+fn names() -> impl Iterator<Item = usize> {
+    0..PASSES.len()
+}
+
+#[divan::bench(args = names(), sample_count = 10)]
+fn simulated(bencher: Bencher<'_, '_>, pass: usize) {
+    let (program, target) = compiled(&PASSES[pass]);
+    let report = once(&program, &target);
+    bencher
+        .counter(CyclesCount::new(report.cycles))
+        .counter(ItemsCount::new(report.packets))
+        .bench_local(|| once(&program, &target));
+}
+
+#[divan::bench(args = names(), sample_count = 10)]
+fn judged(bencher: Bencher<'_, '_>, pass: usize) {
+    let (program, target) = compiled(&PASSES[pass]);
+    let report = once(&program, &target);
+    bencher
+        .counter(CyclesCount::new(report.cycles))
+        .counter(ItemsCount::new(report.packets))
+        .bench_local(|| {
+            job::judge(&program, &target).expect("is sound");
+            once(&program, &target)
+        });
+}
+
+/// Median seconds of a few runs.
+fn median(mut work: impl FnMut()) -> f64 {
+    let mut seconds: Vec<f64> = (0..7)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Aims and ratios, from medians of their own.
+fn ratios() {
+    println!(
+        "\n{:<32} {:>8} {:>11} {:>9} {:>9} {:>8} {:>12} {:>10}",
+        "pass", "packets", "cycles", "ms", "with check", "aim ms", "Mcycles/s", "us/packet"
+    );
+    let mut times = Vec::new();
+    for pass in &PASSES {
+        let (program, target) = compiled(pass);
+        let report = once(&program, &target);
+        let alone = median(|| drop(once(&program, &target)));
+        let judged = median(|| {
+            job::judge(&program, &target).expect("is sound");
+            once(&program, &target);
+        });
+        println!(
+            "{:<32} {:>8} {:>11} {:>9.2} {:>9.2} {:>8} {:>12.0} {:>10.2}",
+            pass.name,
+            report.packets,
+            report.cycles,
+            alone * 1e3,
+            judged * 1e3,
+            pass.aim_ms
+                .map_or_else(String::new, |aim| format!("{aim:.0}")),
+            report.cycles as f64 / alone / 1e6,
+            alone / report.packets as f64 * 1e6,
+        );
+        times.push(judged);
+    }
+    println!();
+    for other in &OTHERS {
+        println!(
+            "{}: {} s ({}); ours for the whole pass with check: {:.4} s, {:.0} times as fast",
+            other.what,
+            other.seconds,
+            other.measured,
+            times[other.pass],
+            other.seconds / times[other.pass],
+        );
+    }
+}
