@@ -30,6 +30,12 @@ pub fn run(model: Option<&Path>, python: Option<&Path>, runs: usize) -> anyhow::
     }
     let slms = measure(&program, &["slms", "--json"], runs)?;
     row("slms", slms, Some(("start", help.seconds)));
+    sweep(&program)?;
+    call(
+        "cargo",
+        &["bench", "--quiet", "--workspace", "--bench", "simulate"],
+        &[],
+    )?;
     if let Some(model) = model {
         real(&program, model, folder.path(), runs)?;
         passes(
@@ -40,6 +46,26 @@ pub fn run(model: Option<&Path>, python: Option<&Path>, runs: usize) -> anyhow::
             runs,
         )?;
     }
+    Ok(())
+}
+
+/// A sweep of 200 points on two threads: sizes of SRAM, bandwidths and arrays. It is to take less than a minute.
+fn sweep(program: &Path) -> anyhow::Result<()> {
+    let axes = [
+        "sram.bytes=512KiB,768KiB,1MiB,1536KiB,2MiB,3MiB,4MiB,8MiB",
+        "dram.bandwidth=4e9,8e9,17e9,34e9,68e9",
+        "matrix.columns=16,32,64,128,256",
+    ];
+    let mut arguments = vec!["sweep", "zoo:MiniLM", "--csv", "-j", "2"];
+    for axis in axes {
+        arguments.extend(["--vary", axis]);
+    }
+    let job = measure(program, &arguments, 1)?;
+    row(
+        "sweep of 200 points, two threads",
+        job,
+        Some(("60 s", 60.0)),
+    );
     Ok(())
 }
 

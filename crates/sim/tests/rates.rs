@@ -34,7 +34,7 @@ const ROWS: u64 = 32;
 const COLS: u64 = 64;
 const ALL: u64 = ROWS * COLS;
 /// A reduction and a function of a row, in lane cycles.
-const REDUCTION: u64 = 64;
+const REDUCTION: u64 = 16;
 const FUNCTION: u64 = 4;
 
 #[test]

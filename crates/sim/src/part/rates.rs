@@ -13,8 +13,9 @@ pub const FUNCTION: u64 = 4;
 /// Lanes that keep the partial results of a row, as `docs/numerics.md` orders sums.
 const FOLDED: u64 = 16;
 
-/// Lane cycles of joining the partial results of a row: four steps, in each of which all sixteen lanes are held.
-pub const REDUCTION: u64 = 4 * FOLDED;
+/// Lane cycles of joining the partial results of a row: a tree behind sixteen lanes takes them in one cycle, in which
+/// these lanes start nothing else; its four steps are pipelined.
+pub const REDUCTION: u64 = FOLDED;
 
 /// Operations of joining them: 8, 4, 2 and 1.
 pub const REDUCTION_OPERATIONS: u64 = FOLDED - 1;
@@ -175,9 +176,10 @@ pub fn rates_md() -> String {
         text += &format!("| `{command}` | {what} | {element} | {reductions} | {functions} |\n");
     }
     text + &format!(
-        "\nA reduction takes {REDUCTION} lane cycles: the {FOLDED} partial results of a row are joined in four steps that \
-         hold {FOLDED} lanes. A function takes {FUNCTION}. A command takes `vector.startup_cycles` and the sum of its \
-         lane cycles over `vector.lanes`, rounded up. Rows of the same command add up; a part counts where it is asked \
-         for; `quantize` has reductions and functions for each group instead of each row.\n"
+        "\nA reduction takes {REDUCTION} lane cycles: a tree behind {FOLDED} lanes takes the {FOLDED} partial results of a \
+         row in a cycle, in which these lanes start nothing else. A function takes {FUNCTION}. A command takes \
+         `vector.startup_cycles` and the sum of its lane cycles over `vector.lanes`, rounded up. Rows of the same command \
+         add up; a part counts where it is asked for; `quantize` has reductions and functions for each group instead of \
+         each row.\n"
     )
 }
