@@ -1,8 +1,8 @@
 //! The matrix array: cycles of a product, and how often its operands pass the SRAM ports.
 //!
 //! A group of the contraction that has a scale of its own ends with a sum that is scaled and added. Where weights
-//! are held, the groups that lie in the rows of the array at once leave each column through its taps, so many in a
-//! cycle: with more groups than taps, a streamed row takes as many cycles as it takes to get them out. Where
+//! are held, a fold holds whole groups in the rows of the array, and their sums leave each column through its taps, so
+//! many in a cycle: with more groups than taps, a streamed row takes as many cycles as it takes to get them out. Where
 //! outputs are held, each group takes a step more.
 
 use packwright_packet::defs::Matmul;
@@ -56,14 +56,27 @@ pub fn cost(target: &Target, command: &Matmul, registers: &[u64]) -> Cost {
 
 /// Cycles of a product m × k by k × n whose contraction has a scale for each `group` elements.
 pub fn grouped_cycles(array: &Matrix, (m, n, k): (u64, u64, u64), group: u64) -> u64 {
-    if group >= k {
+    // Groups of whole folds end where folds end.
+    if group >= k || group.is_multiple_of(u64::from(array.rows)) {
         return matmul_cycles(array, m, n, k);
     }
     match array.dataflow {
         Dataflow::WeightStationary => {
-            let groups = k.min(u64::from(array.rows)).div_ceil(group);
-            let turns = groups.div_ceil(u64::from(array.taps)).max(1);
-            matmul_cycles(array, m.saturating_mul(turns), n, k)
+            // A fold holds whole groups: as many as have taps, or as many as fit.
+            let rows = u64::from(array.rows);
+            let fitting = (rows / group).max(1);
+            let taps = u64::from(array.taps).max(1);
+            let cycles = |groups: u64| {
+                let folds = k.div_ceil((groups * group).min(rows));
+                let turns = groups.div_ceil(taps);
+                matmul_cycles(
+                    array,
+                    m.saturating_mul(turns),
+                    n,
+                    folds.saturating_mul(rows),
+                )
+            };
+            cycles(fitting).min(cycles(taps.min(fitting)))
         }
         Dataflow::OutputStationary => matmul_cycles(array, m, n, k + k.div_ceil(group)),
     }
@@ -111,10 +124,13 @@ mod tests {
     #[test]
     fn shorter_groups_take_the_cycles_that_their_sums_need_to_leave() {
         let e2 = array("e2", &[]);
-        for (group, turns) in [(32, 2), (16, 4), (24, 3)] {
+        for (group, turns) in [(32, 2), (16, 4)] {
             let cycles = grouped_cycles(&e2, (128, 256, 512), group);
             assert_eq!(cycles, matmul_cycles(&e2, turns * 128, 256, 512));
         }
+        // One group of 52 in each fold of 64 rows: six folds instead of five.
+        let cycles = grouped_cycles(&e2, (128, 256, 312), 52);
+        assert_eq!(cycles, matmul_cycles(&e2, 128, 256, 6 * 64));
         // A contraction of 48 fills three quarters of the rows: three groups.
         let cycles = grouped_cycles(&e2, (128, 256, 48), 16);
         assert_eq!(cycles, matmul_cycles(&e2, 3 * 128, 256, 48));
