@@ -158,9 +158,9 @@ pub fn reduce(kind: ReduceKind) -> Rate {
 
 /// The table in Markdown.
 pub fn rates_md() -> String {
-    let mut text = format!(
+    let mut text = String::from(
         "| command | what is counted | lane cycles an element | reductions a row | functions a row |\n\
-         |---|---|---:|---:|---:|\n"
+         |---|---|---:|---:|---:|\n",
     );
     for Row {
         command,
