@@ -6,7 +6,7 @@
 //! outputs are held, each group takes a step more.
 
 use packwright_packet::defs::Matmul;
-use packwright_packet::operand::Hold;
+use packwright_packet::operand::{Affine, Hold, View};
 use packwright_target::Target;
 use packwright_target::engine::{Dataflow, Matrix};
 use packwright_target::limits::matmul_cycles;
@@ -43,10 +43,13 @@ pub fn cost(target: &Target, command: &Matmul, registers: &[u64]) -> Cost {
         Dataflow::OutputStationary => whole(m, array.rows).saturating_mul(k),
     };
     let slots = filled.saturating_mul(whole(n, array.columns));
-    let group = match command.a_scale {
-        Some(_) => command.group.at(registers).clamp(1, k.max(1)),
+    // A sum ends where a scale of either operand does.
+    let shared = |scales: &Option<View>, group: Affine| match scales {
+        Some(_) => group.at(registers).clamp(1, k.max(1)),
         None => k,
     };
+    let group =
+        shared(&command.a_scale, command.group).min(shared(&command.b_step, command.b_group));
     Cost {
         cycles: grouped_cycles(array, (m, n, k), group),
         macs,
