@@ -16,6 +16,7 @@ pub mod classes;
 pub mod constants;
 pub mod cost;
 pub mod demand;
+pub mod form;
 pub mod in_place;
 pub mod order;
 pub mod pin;

@@ -14,10 +14,11 @@ use indexmap::{IndexMap, IndexSet};
 use packwright_ir::diag::Diagnostic;
 
 use super::classes::Classes;
-use super::demand::{self, Scene, Taking, Use};
+use super::demand::{Scene, Taking, Use};
+use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Buffer, Passes, Segment, buffers, cost, place, window};
+use super::{Buffer, Passes, Segment, buffers, cost, place};
 
 /// Everything that a search looks at and does not change.
 #[derive(Clone, Copy, Debug)]
@@ -48,48 +49,6 @@ pub struct Fitting {
     pub traffic: u64,
     /// What it costs.
     pub price: Price,
-}
-
-/// What a choice costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Price {
-    /// DRAM bytes, packets among them.
-    pub bytes: u64,
-    /// Cycles of the matrix arrays for products with constant weights.
-    pub cycles: u64,
-}
-
-impl Price {
-    /// Bytes and cycles as one number, in bytes.
-    pub fn weight(self, scene: &Scene<'_>) -> u64 {
-        let worth = self.cycles as f64 * scene.target.peak_bytes_per_cycle();
-        self.bytes + (worth * CYCLE) as u64
-    }
-
-    fn plus(self, other: Price, times: u64) -> Price {
-        Price {
-            bytes: self.bytes + other.bytes * times,
-            cycles: self.cycles + other.cycles * times,
-        }
-    }
-}
-
-/// A way of carrying out the segments of a class.
-#[derive(Clone, Debug)]
-struct Form {
-    block_rows: usize,
-    resident: bool,
-    /// How many passes over the columns.
-    passes: usize,
-    tile_bytes: u64,
-    /// What the ring has to hold.
-    ring: u64,
-    /// Constants and packets, for each segment.
-    price: Price,
-    /// The cut that it shares with forms of other tiles, as an index into those of its class.
-    cut: usize,
-    /// Scratch of each stage, both copies.
-    scratch: Vec<u64>,
 }
 
 /// What a cut takes where certain values are spilled.
@@ -177,20 +136,8 @@ const MOST_ATTEMPTS: usize = 12;
 /// Bytes by which the room for gaps grows from one attempt to the next, at the least.
 const ALIGNMENT: u64 = 256;
 
-/// How often the size of tiles is halved.
-const TILE_SIZES: u64 = 6;
-
 /// The same where nothing else is cut.
 const WIDE_TILES: u64 = 3;
-
-/// Most ways of cutting rows, and of cutting columns, that are tried for a class.
-const MOST_CUTS: usize = 8;
-
-/// A price in bytes for each fragment: about what its packets take of DRAM.
-const FRAGMENT: u64 = 128;
-
-/// What a byte is worth that DRAM could move while an array is at work.
-const CYCLE: f64 = 0.125;
 
 impl<'a> Search<'a> {
     /// Lists what can be done.
@@ -202,7 +149,7 @@ impl<'a> Search<'a> {
             passes: problem
                 .segments
                 .iter()
-                .map(|segment| passes_of(&problem, segment))
+                .map(|segment| form::passes(problem.scene, segment))
                 .collect(),
             forms: Vec::new(),
             families: Vec::new(),
@@ -211,11 +158,12 @@ impl<'a> Search<'a> {
             rings: Vec::new(),
         };
         for class in 0..problem.classes.count() {
-            let forms = search.forms_of(problem.classes.members(class)[0]);
+            let s = problem.classes.members(class)[0];
+            let forms = form::forms(problem.scene, &problem.segments[s], &search.passes[s]);
             search.forms.push(forms);
         }
         let rings: Vec<u64> = search.forms.iter().flatten().map(|f| f.ring).collect();
-        search.rings = thinned(rings, problem.scene.sram, MOST_RINGS);
+        search.rings = form::thinned(rings, problem.scene.sram, MOST_RINGS);
         for family in problem.classes.families() {
             let able: Vec<RootId> = family
                 .iter()
@@ -262,7 +210,7 @@ impl<'a> Search<'a> {
         (0..WIDE_TILES).find_map(|halvings| {
             let mut segments = self.problem.segments.to_vec();
             for segment in &mut segments {
-                segment.tile_bytes = tile_bytes(self.problem.scene, halvings);
+                segment.tile_bytes = form::tile_bytes(self.problem.scene, halvings);
             }
             let choice = Choice {
                 segments,
@@ -282,17 +230,17 @@ impl<'a> Search<'a> {
         let alignment = u64::from(scene.target.sram.alignment);
         let (live, _) = place::live_peak(&buffers, alignment);
         let top = place::place(&mut buffers, alignment);
-        if top + ring_need(scene, &choice.segments) + slack > scene.sram {
+        if top + form::ring_need(scene, &choice.segments) + slack > scene.sram {
             return Err(top - live);
         }
         let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
         let segments = choice.segments.iter();
-        let packets: u64 = segments.clone().map(|s| packets(scene, s)).sum();
+        let packets: u64 = segments.clone().map(|s| form::packets(scene, s)).sum();
         Ok(Fitting {
             traffic,
             price: Price {
                 bytes: traffic + packets,
-                cycles: segments.map(|s| cycles(scene, s)).sum(),
+                cycles: segments.map(|s| form::cycles(scene, s)).sum(),
             },
             choice,
             buffers,
@@ -528,68 +476,6 @@ impl<'a> Search<'a> {
     }
 
     /// All forms of a segment, those that cut least first.
-    fn forms_of(&self, s: usize) -> Vec<Form> {
-        let base = &self.problem.segments[s];
-        let mut forms = Vec::new();
-        let mut cut = 0;
-        for passes in self.passes[s].values() {
-            for block_rows in rows_of(base) {
-                let mut segment = base.clone();
-                segment.block_rows = block_rows;
-                segment.passes = passes.clone();
-                self.with_tiles(&segment, cut, &mut forms);
-                if block_rows < base.rows {
-                    segment.resident = true;
-                    self.with_tiles(&segment, cut, &mut forms);
-                }
-                cut += 1;
-            }
-        }
-        forms
-    }
-
-    /// A form for each size of tiles.
-    fn with_tiles(&self, segment: &Segment, cut: usize, forms: &mut Vec<Form>) {
-        let scene = self.problem.scene;
-        let alignment = u64::from(scene.target.sram.alignment);
-        let mut segment = segment.clone();
-        let streams = segment
-            .stages
-            .iter()
-            .any(|stage| matches!(stage, Stage::Matmul { .. }));
-        let mut last = u64::MAX;
-        for halvings in 0..if streams { TILE_SIZES } else { 1 } {
-            segment.tile_bytes = tile_bytes(scene, halvings);
-            let ring = segment_ring(scene, &segment);
-            if ring >= last {
-                continue;
-            }
-            last = ring;
-            let visits = match segment.resident {
-                true => 1,
-                false => segment.block_count() as u64,
-            };
-            let scratch = segment.stages.iter().map(|stage| {
-                let parts = demand::scratch(scene, &segment, stage).into_iter();
-                parts
-                    .map(|bytes| 2 * bytes.next_multiple_of(alignment))
-                    .sum()
-            });
-            forms.push(Form {
-                block_rows: segment.block_rows,
-                resident: segment.resident,
-                passes: segment.passes.count,
-                tile_bytes: segment.tile_bytes,
-                ring,
-                price: Price {
-                    bytes: visits * cost::constants(scene, &segment) + packets(scene, &segment),
-                    cycles: cycles(scene, &segment),
-                },
-                cut,
-                scratch: scratch.collect(),
-            });
-        }
-    }
 
     fn apply(&self, form: &Form, s: usize, segments: &mut [Segment]) {
         let segment = &mut segments[s];
@@ -691,22 +577,6 @@ impl Offer {
     }
 }
 
-/// The ways of cutting the columns of a segment that are worth a try, by the number of passes.
-fn passes_of(problem: &Problem<'_>, segment: &Segment) -> IndexMap<usize, Passes> {
-    let (graph, storage) = (problem.scene.graph, problem.scene.storage);
-    let counts = window::possible(graph, storage, segment);
-    thinned(counts, usize::MAX, MOST_CUTS)
-        .into_iter()
-        .filter_map(|count| {
-            let passes = match count {
-                1 => Passes::default(),
-                _ => window::passes(graph, storage, &segment.stages, count)?,
-            };
-            Some((count, passes))
-        })
-        .collect()
-}
-
 /// What each segment sees.
 fn sights(problem: &Problem<'_>) -> Vec<Sight> {
     let (graph, storage) = (problem.scene.graph, problem.scene.storage);
@@ -734,133 +604,4 @@ fn sights(problem: &Problem<'_>) -> Vec<Sight> {
         }
     }
     sights
-}
-
-/// Bytes of a tile after some halvings.
-fn tile_bytes(scene: &Scene<'_>, halvings: u64) -> u64 {
-    (scene.sram / 8) >> halvings
-}
-
-/// Rows of a block that are worth a try, from all of them down to one, in steps of eight while they are
-/// large.
-fn rows_of(segment: &Segment) -> Vec<usize> {
-    if !can_cut(segment) {
-        return vec![segment.rows];
-    }
-    let mut rows: Vec<usize> = Vec::new();
-    let (mut blocks, mut step) = (1, 1);
-    while rows.last() != Some(&1) {
-        let size = segment.rows.div_ceil(blocks).max(1);
-        let size = match size {
-            0..16 => size,
-            16.. => size.next_multiple_of(8).min(segment.rows),
-        };
-        if rows.last() != Some(&size) {
-            rows.push(size);
-        }
-        // One, two, three, four blocks; six, eight; twelve, sixteen; and so on.
-        blocks += step;
-        if blocks >= 4 * step {
-            step *= 2;
-        }
-    }
-    rows
-}
-
-/// Some of many numbers, in order, the least and the greatest among them; none above `most`.
-fn thinned<T: Ord + Copy>(mut numbers: Vec<T>, most: T, count: usize) -> Vec<T> {
-    numbers.retain(|&number| number <= most);
-    numbers.sort_unstable();
-    numbers.dedup();
-    if numbers.len() <= count {
-        return numbers;
-    }
-    let last = numbers.len() - 1;
-    (0..count)
-        .map(|i| numbers[i * last / (count - 1)])
-        .collect()
-}
-
-/// Cycles that the arrays take for the products of a segment: each part of a weight tile that an array holds
-/// takes as long as its rows of activations, or as its own rows where those are more.
-fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let matrix = &scene.target.matrix;
-    let (rows, width) = (matrix.rows as usize, matrix.columns as usize);
-    let of_stage = |stage: &Stage| {
-        let Stage::Matmul { node, .. } = stage else {
-            return 0;
-        };
-        let Some(operand) = scene.graph.operand(*node, 0) else {
-            return 0;
-        };
-        let inner = scene.graph.ty(operand).columns().div_ceil(rows) as u64;
-        let tile = demand::columns(scene, segment, *node).tile.max(1);
-        let all = scene.graph.types(*node)[0].columns();
-        let tiles = (all / tile * tile.div_ceil(width) + (all % tile).div_ceil(width)) as u64;
-        let blocks = segment.blocks().map(|block| block.len().max(rows) as u64);
-        inner * tiles * blocks.sum::<u64>()
-    };
-    let all: u64 = segment.stages.iter().map(of_stage).sum();
-    all / u64::from(scene.target.cores.max(1))
-}
-
-/// DRAM bytes of the packets of a segment, about.
-fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let visits = segment.block_count() as u64;
-    let of_stage = |stage: &Stage| match stage {
-        Stage::Matmul { node, .. } => {
-            let columns = demand::columns(scene, segment, *node);
-            let all = scene.graph.types(*node)[0].columns();
-            let width = columns.tile.min(columns.chunk).max(1);
-            let loads = if segment.resident { 1 } else { visits };
-            (all.div_ceil(width) as u64).max(segment.passes.count as u64) * (visits + loads)
-        }
-        Stage::Attention { node } => {
-            let shape = demand::AttentionShape::of(scene.graph, *node);
-            (shape.batch * shape.heads) as u64
-        }
-        Stage::Rows { .. } => visits * segment.passes.count as u64,
-        Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,
-    };
-    let fragments: u64 = segment.stages.iter().map(of_stage).sum();
-    fragments * FRAGMENT
-}
-
-fn can_cut(segment: &Segment) -> bool {
-    segment.rows > 1
-        && segment.stages.len() > usize::from(segment.stages.iter().any(Segment::is_gathering))
-        && segment.stages.iter().all(|s| match s {
-            Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
-            Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
-        })
-}
-
-/// What the ring must hold at the least.
-pub fn ring_need(scene: &Scene<'_>, segments: &[Segment]) -> u64 {
-    let needs = segments.iter().map(|segment| segment_ring(scene, segment));
-    needs.max().unwrap_or(0)
-}
-
-fn segment_ring(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    // Constants of an attention stay for all passes.
-    let held: u64 = segment
-        .stages
-        .iter()
-        .filter(|stage| Segment::is_gathering(stage) && segment.passes.count > 1)
-        .map(|stage| demand::constant_bytes(scene, segment, stage).1)
-        .sum();
-    let stages = segment
-        .stages
-        .iter()
-        .map(|stage| demand::constant_bytes(scene, segment, stage));
-    let streamed = if segment.resident {
-        let passes = segment.passes.count as u64;
-        stages.fold(0, |sum, (largest, all)| {
-            sum + all.div_ceil(passes).max(largest) + largest.min(all) / 8
-        })
-    } else {
-        // Two tiles: one works while the next arrives.
-        stages.map(|(largest, _)| 2 * largest).max().unwrap_or(0)
-    };
-    held + streamed
 }

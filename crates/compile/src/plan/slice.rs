@@ -12,7 +12,8 @@ use packwright_target::Target;
 use super::classes::Classes;
 use super::constants::Layout;
 use super::demand::{self, Scene};
-use super::search::{self, Fitting, Price, Problem, Search};
+use super::form::{self, Price};
+use super::search::{Fitting, Problem, Search};
 use super::stage::Stage;
 use super::storage::Storage;
 use super::{Fragment, Plan, Segment, SramSpan, cost, order, pin, prefetch, segment};
@@ -216,7 +217,7 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
     let uses = demand::uses(scene.graph, scene.storage, segments);
     let ordered = order::order(scene, segments, &uses, spilled);
     let (mut fragments, mut tiles) = (ordered.fragments, ordered.tiles);
-    let reserve = search::ring_need(scene, segments).max(capacity / 16);
+    let reserve = form::ring_need(scene, segments).max(capacity / 16);
     let budget = left.bytes.saturating_sub(reserve);
     let pinned = pin::pin(&mut fragments, &mut tiles, left, budget);
     let ring = SramSpan {
