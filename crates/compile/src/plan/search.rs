@@ -136,9 +136,6 @@ const MOST_ATTEMPTS: usize = 12;
 /// Bytes by which the room for gaps grows from one attempt to the next, at the least.
 const ALIGNMENT: u64 = 256;
 
-/// The same where nothing else is cut.
-const WIDE_TILES: u64 = 3;
-
 impl<'a> Search<'a> {
     /// Lists what can be done.
     pub fn new(problem: Problem<'a>) -> Self {
@@ -202,22 +199,20 @@ impl<'a> Search<'a> {
         Err(self.too_small())
     }
 
-    /// Everything whole and nothing spilled, where that fits.
+    /// Everything whole, nothing spilled and the widest tiles, where that fits: nothing is cheaper.
     fn uncut(&self, slack: u64) -> Option<Fitting> {
         if self.problem.through_dram {
             return None;
         }
-        (0..WIDE_TILES).find_map(|halvings| {
-            let mut segments = self.problem.segments.to_vec();
-            for segment in &mut segments {
-                segment.tile_bytes = form::tile_bytes(self.problem.scene, halvings);
-            }
-            let choice = Choice {
-                segments,
-                spilled: IndexSet::new(),
-            };
-            self.place(choice, slack).ok()
-        })
+        let mut segments = self.problem.segments.to_vec();
+        for segment in &mut segments {
+            segment.tile_bytes = form::tile_bytes(self.problem.scene, 0);
+        }
+        let choice = Choice {
+            segments,
+            spilled: IndexSet::new(),
+        };
+        self.place(choice, slack).ok()
     }
 
     /// Places the buffers of a choice.
