@@ -49,6 +49,8 @@ pub struct Fitting {
     pub traffic: u64,
     /// What it costs.
     pub price: Price,
+    /// Whether nothing is cut or spilled and tiles are as wide as they may be: nothing is cheaper.
+    pub uncut: bool,
 }
 
 /// What a cut takes where certain values are spilled.
@@ -212,7 +214,11 @@ impl<'a> Search<'a> {
             segments,
             spilled: IndexSet::new(),
         };
-        self.place(choice, slack).ok()
+        let fitting = self.place(choice, slack).ok()?;
+        Some(Fitting {
+            uncut: true,
+            ..fitting
+        })
     }
 
     /// Places the buffers of a choice.
@@ -240,6 +246,7 @@ impl<'a> Search<'a> {
             choice,
             buffers,
             top,
+            uncut: false,
         })
     }
 

@@ -64,7 +64,10 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let least = all.saturating_sub(shared);
     let shared = shared > 0;
     let mut found: Option<Found> = None;
-    let enough = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.traffic <= least);
+    let enough = |found: &Option<Found>| {
+        let best = |f: &Found| f.parts.fitting.uncut && f.traffic <= least;
+        found.as_ref().is_some_and(best)
+    };
     let mut problem: Option<Diagnostics> = None;
     let mut fits = false;
     let mut budget = scene.sram;
