@@ -65,6 +65,7 @@ pub struct Form {
     pub scratch: Vec<u64>,
 }
 
+/// All forms of a segment, those that cut least first; `passes` are the ways of cutting its columns.
 pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>) -> Vec<Form> {
     let mut forms = Vec::new();
     let mut cut = 0;

@@ -477,8 +477,6 @@ impl<'a> Search<'a> {
         self.known.insert(key, table);
     }
 
-    /// All forms of a segment, those that cut least first.
-
     fn apply(&self, form: &Form, s: usize, segments: &mut [Segment]) {
         let segment = &mut segments[s];
         segment.block_rows = form.block_rows;
