@@ -12,7 +12,7 @@ use packwright_ir::{Graph, NodeId, Op, Quant, Value};
 
 use super::demand::AttentionShape;
 use super::stage::Stage;
-use super::storage::{RootId, Storage};
+use super::storage::{Place, RootId, Storage};
 use super::{Passes, Segment};
 
 /// Columns that advance from pass to pass.
@@ -194,14 +194,7 @@ fn residual(
     }
     let operands = graph.operands(node);
     if let Some(place) = operands.last().and_then(|&value| storage.place(value)) {
-        for section in &result.sections {
-            add(
-                windows,
-                place.root,
-                place.col + section.start,
-                section.width,
-            );
-        }
+        add_sections(windows, place, &result.sections);
     }
 }
 
@@ -214,15 +207,7 @@ fn elementwise(
 ) -> Option<()> {
     let sections = find(windows, storage.root_of(node)?)?.sections.clone();
     for value in graph.operands(node) {
-        let place = storage.place(value)?;
-        for section in &sections {
-            add(
-                windows,
-                place.root,
-                place.col + section.start,
-                section.width,
-            );
-        }
+        add_sections(windows, storage.place(value)?, &sections);
     }
     Some(())
 }
@@ -277,6 +262,18 @@ fn attention(
     Some(())
 }
 
+/// Notes that a pass needs the columns of some sections, counted from the first column of a place.
+fn add_sections(windows: &mut Vec<Window>, place: Place, sections: &[Section]) {
+    for section in sections {
+        add(
+            windows,
+            place.root,
+            place.col + section.start,
+            section.width,
+        );
+    }
+}
+
 /// Notes that a pass needs so many columns of a root, the first one from `start` on.
 fn add(windows: &mut Vec<Window>, root: RootId, start: usize, width: usize) {
     let section = Section {
@@ -324,16 +321,9 @@ fn quantized(
     };
     let source: Value = graph.operand(node, 0)?;
     let place = storage.place(source)?;
-    for section in sections {
-        if !section.width.is_multiple_of(group) {
-            return None;
-        }
-        add(
-            windows,
-            place.root,
-            place.col + section.start,
-            section.width,
-        );
+    if !sections.iter().all(|s| s.width.is_multiple_of(group)) {
+        return None;
     }
+    add_sections(windows, place, &sections);
     Some(())
 }
