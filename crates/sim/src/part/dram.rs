@@ -11,12 +11,14 @@ use crate::error::SimError;
 use crate::part::runs::Runs;
 
 mod channel;
+mod divisor;
 mod map;
 mod port;
 pub mod replay;
 mod stream;
 
 use channel::{Channel, NEVER, Sent};
+use divisor::Divisor;
 use map::AddressMap;
 use port::Port;
 
@@ -24,8 +26,18 @@ use port::Port;
 #[derive(Clone, Debug)]
 pub struct Dram {
     map: AddressMap,
-    burst_bytes: u64,
+    burst_bytes: Divisor,
     burst_clocks: u64,
+    /// Bytes of a granule, and of a stripe where the map has them.
+    granule: Divisor,
+    stripe: Divisor,
+    /// Most bursts of a port under way, and the clocks that the buses of all channels take for them.
+    limit: Divisor,
+    ahead: u64,
+    /// Clocks from a column command to the end of its data: of reads, of writes.
+    way: [u64; 2],
+    /// Bursts that the queue of a channel and the way to its memory hold: of reads, of writes.
+    held: [u64; 2],
     queue: u64,
     /// Bytes that a port asks for before others get their turn.
     turn_bytes: u64,
@@ -37,6 +49,8 @@ pub struct Dram {
     active: Vec<usize>,
     turns: u64,
     core: Ratio,
+    /// The banks of the present stripe.
+    banks: Vec<usize>,
     pub counters: Counters,
 }
 
@@ -80,9 +94,18 @@ impl Dram {
         let (clocks, cycles) = (dram.clock_hz, target.clock_hz);
         let divisor = gcd(clocks, cycles).max(1);
         let long = closed_forms && map.stripe_bits.is_some();
+        let (burst, burst_clocks) = (u64::from(dram.burst_bytes), u64::from(dram.timing.burst));
+        let latencies = [dram.timing.cl, dram.timing.cwl];
+        let way = latencies.map(|latency| u64::from(latency) + burst_clocks);
         Ok(Self {
-            burst_bytes: u64::from(dram.burst_bytes),
-            burst_clocks: u64::from(dram.timing.burst),
+            burst_bytes: Divisor::new(burst),
+            burst_clocks,
+            granule: Divisor::new(burst << map.granule_bits),
+            stripe: Divisor::new(burst << map.stripe_bits.unwrap_or(0)),
+            limit: Divisor::new(limit),
+            ahead: limit * burst_clocks / u64::from(dram.channels.max(1)),
+            way,
+            held: way.map(|way| u64::from(dram.queue_bursts) + way / burst_clocks.max(1)),
             queue: u64::from(dram.queue_bursts),
             turn_bytes: u64::from(target.dma.turn_bytes),
             long: if long { LONG } else { u64::MAX },
@@ -95,6 +118,7 @@ impl Dram {
                 clocks: clocks / divisor,
                 cycles: (cycles / divisor).max(1),
             },
+            banks: Vec::new(),
             counters: Counters::default(),
         })
     }
@@ -122,20 +146,43 @@ impl Dram {
     /// Works until clock `until`, or until a transfer ends before; tells its port and clock.
     pub fn run(&mut self, until: u64) -> Option<(usize, u64)> {
         loop {
+            // Who acts next, and when the first of the others does.
             let (mut time, mut turn, mut who) = (NEVER, 0, Who::Nobody);
+            let mut others = NEVER;
+            let mut asking = Asking {
+                only_long: true,
+                next_write: None,
+                alone: 0,
+            };
             for &index in &self.active {
                 let port = &self.ports[index];
+                if port.left > 0 {
+                    asking.only_long &= port.long;
+                    if port.write {
+                        let first = asking.next_write.unwrap_or(NEVER);
+                        asking.next_write = Some(first.min(port.wake));
+                    }
+                }
                 if port.is_done() {
                     if port.last <= time {
+                        others = others.min(time);
                         (time, turn, who) = (port.last, 0, Who::Done(index));
+                    } else {
+                        others = others.min(port.last);
                     }
                 } else if (port.wake, port.turn) < (time, turn) || who == Who::Nobody {
+                    others = others.min(time);
                     (time, turn, who) = (port.wake, port.turn, Who::Port(index));
+                } else {
+                    others = others.min(port.wake);
                 }
             }
             for (index, channel) in self.channels.iter().enumerate() {
                 if channel.wake < time {
+                    others = others.min(time);
                     (time, who) = (channel.wake, Who::Channel(index));
+                } else {
+                    others = others.min(channel.wake);
                 }
             }
             if time > until || time == NEVER {
@@ -147,7 +194,10 @@ impl Dram {
                     self.active.retain(|&other| other != port);
                     return Some((port, time));
                 }
-                Who::Port(port) => self.ask(port, time),
+                Who::Port(port) => {
+                    asking.alone = until.min(others.saturating_sub(1));
+                    self.ask(port, time, &asking);
+                }
                 Who::Channel(channel) => self.step(channel),
             }
         }
@@ -161,33 +211,39 @@ impl Dram {
     }
 
     /// Lets a port ask for its next bytes at clock `now`.
-    fn ask(&mut self, index: usize, now: u64) {
-        if self.ports[index].long && self.only_long() {
-            self.flush();
-            match self.next_write() {
+    fn ask(&mut self, index: usize, now: u64, asking: &Asking) {
+        if asking.only_long && self.ports[index].long {
+            let (next_write, alone) = match self.flush() {
+                true => (self.next_write(), now),
+                false => (asking.next_write, asking.alone),
+            };
+            // The controllers stay in writes as long as enough of them wait, and a port with a long run sees to
+            // that: reads stand behind.
+            match next_write {
                 Some(wake) if !self.ports[index].write => {
                     self.take_turn(index);
                     self.ports[index].wake = wake.max(now);
                 }
-                _ => self.stretch(index, now),
+                _ => self.stretches(index, now, alone),
             }
             return;
         }
-        let granule = self.burst_bytes << self.map.granule_bits;
         let port = &mut self.ports[index];
         port.reap(now);
-        let inside = port.address % self.burst_bytes;
+        let inside = self.burst_bytes.remainder(port.address);
         let room = port.limit.saturating_sub(port.under_way);
         let least = (1 << self.map.granule_bits).min(port.limit.div_ceil(4));
-        let bytes = port.left.min(granule - port.address % granule);
-        let wanted = (inside + bytes).div_ceil(self.burst_bytes);
+        let bytes = port
+            .left
+            .min(self.granule.value() - self.granule.remainder(port.address));
+        let wanted = self.burst_bytes.quotient_up(inside + bytes);
         if room < wanted.min(least) {
             port.wait_for_data();
             return;
         }
-        let bytes = bytes.min(room * self.burst_bytes - inside);
-        let bursts = (inside + bytes).div_ceil(self.burst_bytes);
-        let first = port.address / self.burst_bytes;
+        let bytes = bytes.min(room * self.burst_bytes.value() - inside);
+        let bursts = self.burst_bytes.quotient_up(inside + bytes);
+        let first = self.burst_bytes.quotient(port.address);
         port.waits_for_data = false;
         let place = self.map.place(first);
         let (channel, write) = (&mut self.channels[place.channel], port.write);
@@ -198,7 +254,7 @@ impl Dram {
             return;
         }
         channel.push(now, index, place, bursts, write);
-        self.counters.burst_bytes += bursts * self.burst_bytes;
+        self.counters.burst_bytes += bursts * self.burst_bytes.value();
         port.under_way += bursts;
         port.queued += bursts;
         self.advance(index, bytes);
@@ -241,31 +297,22 @@ impl Dram {
         }
     }
 
-    /// Ports that have something left to ask for.
-    fn asking(&self) -> impl Iterator<Item = &Port> {
-        let ports = self.active.iter().map(|&index| &self.ports[index]);
-        ports.filter(|port| port.left > 0)
-    }
-
-    /// Whether nothing but long runs is under way.
-    fn only_long(&self) -> bool {
-        self.asking().all(|port| port.long)
-    }
-
-    /// When the next port asks for writes. The controllers stay in writes as long as enough of them wait, and a
-    /// port with a long run sees to that: reads stand behind.
+    /// When the next port asks for writes.
     fn next_write(&self) -> Option<u64> {
-        let writes = self.asking().filter(|port| port.write);
+        let ports = self.active.iter().map(|&index| &self.ports[index]);
+        let writes = ports.filter(|port| port.left > 0 && port.write);
         writes.map(|port| port.wake).min()
     }
 
-    /// Sends what waits in the channels, ahead of time.
-    fn flush(&mut self) {
+    /// Sends what waits in the channels, ahead of time; tells whether something did.
+    fn flush(&mut self) -> bool {
+        let waits = self.channels.iter().any(|channel| !channel.is_idle());
         for index in 0..self.channels.len() {
             while !self.channels[index].is_idle() {
                 self.step(index);
             }
         }
+        waits
     }
 
     /// Sends the bursts from `first` to `last` of a port, granule by granule, each as soon as the port has room for
@@ -276,14 +323,15 @@ impl Dram {
         // As many bursts are under way as the port may have and as queues and the way to the memory hold.
         let channels = self.channels.len() as u64;
         let met = (last - first + 1).div_ceil(1 << self.map.channel_at);
-        let way = self.channels[0].latency(write) / self.burst_clocks + 1;
-        let most = limit.min(met.clamp(1, channels) * (self.queue + way));
+        let held = self.held[usize::from(write)];
+        let most = limit.min(met.clamp(1, channels) * held);
+        let home = self.map.home(first);
         let pieces = &mut self.ports[index].pieces;
         let (mut end, mut at, mut now) = (now, first, now);
         while at <= last {
             let bursts = (granule - at % granule).min(last + 1 - at);
             now = pieces.room(now, bursts, most);
-            let place = self.map.place(at);
+            let place = self.map.place_in(&home, at);
             let channel = &mut self.channels[place.channel];
             let passed = channel.granule(now, &place, bursts, write, &mut self.counters);
             pieces.push(passed, bursts);
@@ -295,29 +343,49 @@ impl Dram {
 
     /// Sends the bursts from `first` to `last` of one stripe; tells when the last data has passed.
     fn send_stretch(&mut self, now: u64, (first, last): (u64, u64), write: bool) -> u64 {
-        let (banks, row) = self.map.stripe(first);
+        let row = self.map.stripe(first, &mut self.banks);
         let granule = 1 << self.map.granule_bits;
+        let bursts = last - first + 1;
+        let whole = bursts * self.burst_bytes.value() == self.stripe.value();
         let mut end = now;
         for (number, channel) in self.channels.iter_mut().enumerate() {
-            let bursts = self.map.share(number, first, last);
+            let bursts = match whole {
+                true => bursts >> self.map.channel_bits,
+                false => self.map.share(number, first, last),
+            };
             if bursts > 0 {
-                let stretch = (banks.clone(), row, granule);
+                let stretch = (self.banks.as_slice(), row, granule);
                 end = end.max(channel.stream(now, stretch, bursts, write, &mut self.counters));
             }
         }
         end
     }
 
+    /// Asks by the closed forms for the next stretch of a long run, and for those behind it as long as nobody else
+    /// acts: until clock `alone`.
+    fn stretches(&mut self, index: usize, now: u64, alone: u64) {
+        let mut now = now;
+        loop {
+            self.stretch(index, now);
+            let port = &self.ports[index];
+            if port.left == 0 || !port.long || port.wake > alone {
+                return;
+            }
+            now = port.wake;
+        }
+    }
+
     /// Asks for the next stretch of a long run by the closed forms.
     fn stretch(&mut self, index: usize, now: u64) {
         let port = &self.ports[index];
-        let stripe = self.burst_bytes << self.map.stripe_bits.unwrap_or(0);
-        let bytes = port.left.min(stripe - port.address % stripe);
-        let (write, limit) = (port.write, port.limit);
-        let first = port.address / self.burst_bytes;
-        let last = (port.address + bytes - 1) / self.burst_bytes;
+        let bytes = port
+            .left
+            .min(self.stripe.value() - self.stripe.remainder(port.address));
+        let write = port.write;
+        let first = self.burst_bytes.quotient(port.address);
+        let last = self.burst_bytes.quotient(port.address + bytes - 1);
         let bursts = last - first + 1;
-        self.counters.burst_bytes += bursts * self.burst_bytes;
+        self.counters.burst_bytes += bursts * self.burst_bytes.value();
         self.counters.streamed_bursts += bursts;
         let (end, wake) = match bytes < SHORT_STRETCH {
             true => self.send_granules(index, now, (first, last)),
@@ -325,10 +393,9 @@ impl Dram {
                 let end = self.send_stretch(now, (first, last), write);
                 // No port has more than its limit under way: neither over the way to the memory and back, nor
                 // when it asks for the next stretch.
-                let way = self.channels[0].latency(write) + self.burst_clocks;
-                let end = end.max(now + bursts * way / limit.max(1));
-                let ahead = limit * self.burst_clocks / self.channels.len() as u64;
-                (end, now.max(end.saturating_sub(ahead)))
+                let way = self.limit.quotient(bursts * self.way[usize::from(write)]);
+                let end = end.max(now + way);
+                (end, now.max(end.saturating_sub(self.ahead)))
             }
         };
         let port = &mut self.ports[index];
@@ -343,6 +410,17 @@ const LONG: u64 = 512;
 
 /// Bytes below which a stretch may leave out banks, and goes granule by granule.
 const SHORT_STRETCH: u64 = 2048;
+
+/// The ports that have something left to ask for.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    /// Whether nothing but long runs is under way.
+    only_long: bool,
+    /// When the first of those that write asks again.
+    next_write: Option<u64>,
+    /// Until when nobody acts but the port whose turn it is.
+    alone: u64,
+}
 
 /// Who acts next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,9 +73,50 @@ pub(crate) struct Sent {
     pub end: u64,
 }
 
+/// What column commands of one direction forbid, in clocks behind the last of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gaps {
+    /// Column commands of the same direction: in the same bank group, the same rank, another rank.
+    same_way: [u64; 3],
+    /// Those of the other direction.
+    other_way: [u64; 3],
+    /// Column commands behind a stretch over all bank groups: of the same direction, of the other.
+    pub behind: [u64; 2],
+    /// Precharges of the banks of a stretch.
+    pub recovery: u64,
+}
+
+impl Gaps {
+    fn behind(write: bool, t: &DramTiming) -> Self {
+        let [burst, cl, cwl, ccd_l, ccd_s] =
+            [t.burst, t.cl, t.cwl, t.ccd_l, t.ccd_s].map(u64::from);
+        let rank = burst + u64::from(t.rtrs);
+        let other_way = match write {
+            false => [(cl + burst + u64::from(t.rtw)).saturating_sub(cwl); 3],
+            true => [
+                cwl + u64::from(t.wtr_l) + ccd_l,
+                cwl + u64::from(t.wtr_s) + burst,
+                (cwl + rank).saturating_sub(cl),
+            ],
+        };
+        let turn = other_way[0];
+        Self {
+            same_way: [ccd_l, ccd_s, rank],
+            other_way,
+            behind: [burst, turn],
+            recovery: match write {
+                true => cwl + ccd_l + u64::from(t.wr),
+                false => u64::from(t.rtp),
+            },
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
     pub(super) t: DramTiming,
+    /// Behind reads, behind writes.
+    pub(super) gaps: [Gaps; 2],
     refresh: Refresh,
     write_high: u64,
     write_low: u64,
@@ -91,8 +132,8 @@ pub(crate) struct Channel {
     /// Bursts that wait: reads, writes.
     pub(super) waiting: [u64; 2],
     draining: bool,
-    /// First clock of the next column command: for reads, writes; by bank group.
-    next: [Vec<u64>; 2],
+    /// First clock of the next column command by bank group: for reads, writes.
+    next: Vec<[u64; 2]>,
     pub(super) banks: Vec<Bank>,
     ranks: Vec<Activations>,
     next_refresh: u64,
@@ -122,7 +163,7 @@ impl Channel {
             queue: Vec::new(),
             waiting: [0; 2],
             draining: false,
-            next: [vec![0; ranks * groups], vec![0; ranks * groups]],
+            next: vec![[0; 2]; ranks * groups],
             banks: vec![Bank::closed(0); banks],
             ranks: vec![Activations::default(); ranks],
             next_refresh: match dram.refresh {
@@ -134,6 +175,7 @@ impl Channel {
             wake: NEVER,
             pick: None,
             blocked: 0,
+            gaps: [Gaps::behind(false, &t), Gaps::behind(true, &t)],
             t,
         }
     }
@@ -214,7 +256,7 @@ impl Channel {
             let state = &self.banks[bank];
             let clock = now
                 .max(state.column)
-                .max(self.next[direction][group as usize]);
+                .max(self.next[group as usize][direction]);
             if clock >= state.closes {
                 self.close(bank);
                 continue;
@@ -256,7 +298,10 @@ impl Channel {
     pub(super) fn open(&mut self, bank: usize, row: u64, now: u64, counters: &mut Counters) {
         let t = &self.t;
         let state = &self.banks[bank];
-        let rank = bank * self.ranks.len() / self.banks.len();
+        let rank = match self.ranks.len() {
+            1 => 0,
+            ranks => bank * ranks / self.banks.len(),
+        };
         let rank = &mut self.ranks[rank];
         let ready = now.max(state.precharge);
         let ready = match state.row {
@@ -265,12 +310,14 @@ impl Channel {
         };
         let at = ready.max(rank.next).max(rank.window[0]);
         rank.next = at + u64::from(t.rrd);
-        rank.window.rotate_left(1);
-        rank.window[3] = at + u64::from(t.faw);
+        let [_, second, third, fourth] = rank.window;
+        rank.window = [second, third, fourth, at + u64::from(t.faw)];
         let mut hits = [0; 2];
-        for request in &self.queue {
-            if request.bank as usize == bank && request.row == row {
-                hits[usize::from(request.write)] += 1;
+        if !self.queue.is_empty() {
+            for request in &self.queue {
+                if request.bank as usize == bank && request.row == row {
+                    hits[usize::from(request.write)] += 1;
+                }
             }
         }
         self.banks[bank] = Bank {
@@ -343,91 +390,89 @@ impl Channel {
 
     /// First clock of a column command to any bank.
     pub(super) fn first_column(&self, write: bool) -> u64 {
-        let next = &self.next[usize::from(write)];
-        next.iter().copied().max().unwrap_or(0)
+        match self.next.as_slice() {
+            [next] => next[usize::from(write)],
+            all => {
+                let next = all.iter().map(|next| next[usize::from(write)]);
+                next.max().unwrap_or(0)
+            }
+        }
     }
 
     /// First clock of a column command to a bank group.
     pub(super) fn next_column(&self, group: usize, write: bool) -> u64 {
-        self.next[usize::from(write)][group]
-    }
-
-    /// First clock of a precharge behind a column command at clock `at`.
-    fn recovered(&self, at: u64, write: bool) -> u64 {
-        let t = &self.t;
-        match write {
-            true => at + u64::from(t.cwl) + u64::from(t.ccd_l) + u64::from(t.wr),
-            false => at + u64::from(t.rtp),
-        }
+        self.next[group][usize::from(write)]
     }
 
     /// Lets a bank group rest until clock `until`.
     pub(super) fn hold_group(&mut self, group: usize, write: bool, until: u64) {
-        let next = &mut self.next[usize::from(write)][group];
+        let next = &mut self.next[group][usize::from(write)];
         *next = (*next).max(until);
     }
 
     /// What column commands, the last of them at clock `at`, forbid to those behind them.
     pub(super) fn column(&mut self, bank: usize, group: usize, at: u64, write: bool, used: u64) {
-        let t = &self.t;
-        let [burst, cl, cwl, ccd_l, ccd_s] =
-            [t.burst, t.cl, t.cwl, t.ccd_l, t.ccd_s].map(u64::from);
-        let free = self.recovered(at, write);
+        let free = at + self.gaps[usize::from(write)].recovery;
         let state = &mut self.banks[bank];
         state.used = state.used.saturating_add(used as u32);
         state.precharge = state.precharge.max(free);
-        let rank = group / self.groups;
-        let (same_way, other_way) = (usize::from(write), usize::from(!write));
-        for other in 0..self.next[0].len() {
-            let (gap, turn) = if other == group {
-                (ccd_l, u64::from(t.wtr_l) + ccd_l)
-            } else if other / self.groups == rank {
-                (ccd_s, u64::from(t.wtr_s) + burst)
-            } else {
-                (burst + u64::from(t.rtrs), burst + u64::from(t.rtrs))
-            };
-            let turned = if !write {
-                (cl + burst + u64::from(t.rtw)).saturating_sub(cwl)
-            } else if other / self.groups == rank {
-                cwl + turn
-            } else {
-                (cwl + turn).saturating_sub(cl)
-            };
-            let next = &mut self.next[same_way][other];
-            *next = (*next).max(at + gap);
-            let next = &mut self.next[other_way][other];
-            *next = (*next).max(at + turned);
+        let gaps = &self.gaps[usize::from(write)];
+        let (same, other) = (usize::from(write), usize::from(!write));
+        let forbid = |next: &mut [u64; 2], near: usize| {
+            next[same] = next[same].max(at + gaps.same_way[near]);
+            next[other] = next[other].max(at + gaps.other_way[near]);
+        };
+        let mut own = self.next[group];
+        forbid(&mut own, 0);
+        let rank = match self.ranks.len() {
+            1 => 0..self.groups,
+            _ => {
+                let first = group / self.groups * self.groups;
+                first..first + self.groups
+            }
+        };
+        for (number, next) in self.next.iter_mut().enumerate() {
+            let near = if rank.contains(&number) { 1 } else { 2 };
+            forbid(next, near);
         }
+        self.next[group] = own;
     }
 
     /// As [`Channel::column`] for a stretch over several banks whose last column is at clock `at`.
-    pub(super) fn columns(&mut self, banks: impl Iterator<Item = usize>, at: u64, write: bool) {
-        let t = &self.t;
-        let [burst, cl, cwl, ccd_l] = [t.burst, t.cl, t.cwl, t.ccd_l].map(u64::from);
-        let (free, turn) = match write {
-            true => (
-                cwl + ccd_l + u64::from(t.wr),
-                cwl + ccd_l + u64::from(t.wtr_l),
-            ),
-            false => (
-                u64::from(t.rtp),
-                (cl + burst + u64::from(t.rtw)).saturating_sub(cwl),
-            ),
-        };
-        for bank in banks {
+    pub(super) fn columns(&mut self, banks: &[usize], at: u64, write: bool) {
+        let Gaps {
+            behind: [same_way, other_way],
+            recovery,
+            ..
+        } = self.gaps[usize::from(write)];
+        let mut recover = |bank: usize| {
             let state = &mut self.banks[bank];
-            state.precharge = state.precharge.max(at + free);
+            state.precharge = state.precharge.max(at + recovery);
+        };
+        match banks {
+            &[bank] => recover(bank),
+            all => all.iter().for_each(|&bank| recover(bank)),
         }
-        for next in &mut self.next[usize::from(write)] {
-            *next = (*next).max(at + burst);
-        }
-        for next in &mut self.next[usize::from(!write)] {
-            *next = (*next).max(at + turn);
+        let (same, other) = (usize::from(write), usize::from(!write));
+        let forbid = |next: &mut [u64; 2]| {
+            next[same] = next[same].max(at + same_way);
+            next[other] = next[other].max(at + other_way);
+        };
+        match self.next.as_mut_slice() {
+            [next] => forbid(next),
+            all => all.iter_mut().for_each(forbid),
         }
     }
 
     /// Refreshes that are due at clock `now`.
+    #[inline]
     pub(super) fn refresh(&mut self, now: u64, counters: &mut Counters) {
+        if now >= self.next_refresh {
+            self.catch_up(now, counters);
+        }
+    }
+
+    fn catch_up(&mut self, now: u64, counters: &mut Counters) {
         while now >= self.next_refresh {
             self.pick = None;
             counters.refreshes += 1;

@@ -2,6 +2,7 @@
 
 use packwright_target::memory::Dram as Geometry;
 
+use super::divisor::Divisor;
 use crate::error::SimError;
 
 /// Bursts next to each other in one row of one bank.
@@ -18,13 +19,17 @@ pub(crate) struct Place {
 /// Fields of the number of a burst, from the lowest bit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AddressMap {
-    fields: Vec<(Field, u32)>,
+    group: Bits,
+    bank: Bits,
+    channel: Bits,
+    rank: Bits,
+    row_at: u32,
     hash: bool,
-    channels: u64,
-    ranks: u64,
-    groups: u64,
+    channels: Divisor,
+    ranks: Divisor,
+    groups: Divisor,
     /// Banks of a group.
-    banks: u64,
+    banks: Divisor,
     /// Bits below the lowest field that is no column: bursts next to each other in a row.
     pub granule_bits: u32,
     /// Bits below the channel, and of the channel.
@@ -34,6 +39,20 @@ pub(crate) struct AddressMap {
     pub stripe_bits: Option<u32>,
 }
 
+/// Where a field lies in the number of a burst; a field that is not there is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Bits {
+    at: u32,
+    mask: u64,
+}
+
+impl Bits {
+    #[inline]
+    fn of(self, burst: u64) -> u64 {
+        burst >> self.at & self.mask
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Column,
@@ -41,15 +60,6 @@ enum Field {
     Bank,
     Channel,
     Rank,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Fields {
-    group: u64,
-    bank: u64,
-    channel: u64,
-    rank: u64,
-    row: u64,
 }
 
 impl AddressMap {
@@ -81,37 +91,59 @@ impl AddressMap {
         let groups = dram.bank_groups <= 1 || low(Field::Group);
         let fits = groups && !low(Field::Bank) && !low(Field::Rank);
         let stripe_bits = below(top.map(|place| place + 1));
+        let bits = |wanted: Field| {
+            let place = position(wanted);
+            place.map_or(Bits::default(), |place| Bits {
+                at: below(Some(place)),
+                mask: (1 << fields[place].1) - 1,
+            })
+        };
+        let divisor = |count: u32| Divisor::new(u64::from(count));
         Ok(Self {
+            group: bits(Field::Group),
+            bank: bits(Field::Bank),
+            channel: bits(Field::Channel),
+            rank: bits(Field::Rank),
+            row_at: below(None),
             hash: dram.bank_hash,
-            channels: u64::from(dram.channels.max(1)),
-            ranks: u64::from(dram.ranks.max(1)),
-            groups: u64::from(dram.bank_groups.max(1)),
-            banks: u64::from(dram.banks_per_group.max(1)),
+            channels: divisor(dram.channels),
+            ranks: divisor(dram.ranks),
+            groups: divisor(dram.bank_groups),
+            banks: divisor(dram.banks_per_group),
             granule_bits,
             channel_at,
             channel_bits: dram.channels.max(1).trailing_zeros(),
             stripe_bits: (fits && stripe_bits > channel_at).then_some(stripe_bits),
-            fields,
         })
     }
 
     /// Where a burst lies.
+    #[inline]
     pub fn place(&self, burst: u64) -> Place {
-        let fields = self.decode(burst);
-        let (group, bank) = self.bank(&fields, fields.group);
+        self.place_in(&self.home(burst), burst)
+    }
+
+    /// Where a burst lies whose stripe is at home there.
+    #[inline]
+    pub fn place_in(&self, home: &Home, burst: u64) -> Place {
+        let (group, bank) = self.banked(home, self.group.of(burst));
         Place {
-            channel: (fields.channel % self.channels) as usize,
+            channel: self.channels.remainder(self.channel.of(burst)) as usize,
             group,
             bank,
-            row: fields.row,
+            row: home.row,
         }
     }
 
-    /// The banks, by bank group, in which the stripe of a burst lies in each channel; with its row.
-    pub fn stripe(&self, burst: u64) -> (impl Iterator<Item = usize> + Clone + '_, u64) {
-        let fields = self.decode(burst);
-        let groups = (0..self.groups).map(move |group| self.bank(&fields, group).1);
-        (groups, fields.row)
+    /// Puts the banks, by bank group, in which the stripe of a burst lies in each channel, into `banks`; gives its
+    /// row.
+    pub fn stripe(&self, burst: u64, banks: &mut Vec<usize>) -> u64 {
+        let home = self.home(burst);
+        banks.resize(self.groups.value() as usize, 0);
+        for (group, bank) in (0..).zip(banks) {
+            *bank = self.banked(&home, group).1;
+        }
+        home.row
     }
 
     /// How many of the bursts from `first` to `last` lie in a channel.
@@ -125,46 +157,59 @@ impl AddressMap {
         below(last + 1) - below(first)
     }
 
-    /// Group and bank, counted over the channel, for a group field of `group`.
-    fn bank(&self, fields: &Fields, group: u64) -> (usize, usize) {
-        let (mut group, mut bank) = (group % self.groups, fields.bank);
-        if self.hash {
-            group = (group ^ (fields.row % self.groups)) % self.groups;
-            bank ^= (fields.row / self.groups) % self.banks;
+    /// What the place of a burst follows from besides its channel and its bank group: the same for a stripe.
+    #[inline]
+    pub fn home(&self, burst: u64) -> Home {
+        let row = burst >> self.row_at;
+        let (turn, flip) = match self.hash {
+            true => (
+                self.groups.remainder(row),
+                self.banks.remainder(self.groups.quotient(row)),
+            ),
+            false => (0, 0),
+        };
+        Home {
+            row,
+            turn,
+            bank: self.banks.remainder(self.bank.of(burst) ^ flip),
+            below: self.groups.value() * self.ranks.remainder(self.rank.of(burst)),
         }
-        let group = group + self.groups * (fields.rank % self.ranks);
-        (
-            group as usize,
-            (bank % self.banks + self.banks * group) as usize,
-        )
     }
 
-    fn decode(&self, burst: u64) -> Fields {
-        let mut rest = burst;
-        let mut fields = Fields::default();
-        for &(field, bits) in &self.fields {
-            let value = rest & ((1 << bits) - 1);
-            rest >>= bits;
-            match field {
-                Field::Column => {}
-                Field::Group => fields.group = value,
-                Field::Bank => fields.bank = value,
-                Field::Channel => fields.channel = value,
-                Field::Rank => fields.rank = value,
-            }
-        }
-        fields.row = rest;
-        fields
+    /// Group and bank, counted over the channel, for a group field of `group`.
+    #[inline]
+    fn banked(&self, home: &Home, group: u64) -> (usize, usize) {
+        let group = self.groups.remainder(group);
+        let group = self.groups.remainder(group ^ home.turn) + home.below;
+        let bank = home.bank + self.banks.value() * group;
+        (group as usize, bank as usize)
     }
 }
+
+/// The part of a burst's place that all channels and bank groups share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    row: u64,
+    /// By what the group is hashed.
+    turn: u64,
+    /// Bank within a group.
+    bank: u64,
+    /// Groups of the ranks before.
+    below: u64,
+}
+
+/// Bits of all fields below the row, without those of channels.
+const MOST_BITS: u32 = 40;
 
 fn parse_fields(map: &str) -> Result<Vec<(Field, u32)>, &'static str> {
     let mut fields = Vec::new();
     let mut words = map.split_whitespace().peekable();
     while let Some(word) = words.next() {
         if word == "row" {
+            let bits: u32 = fields.iter().map(|&(_, bits)| bits).sum();
             return match words.peek() {
                 Some(_) => Err("row comes last"),
+                None if bits > MOST_BITS => Err("fields are wider than an address"),
                 None => Ok(fields),
             };
         }

@@ -45,12 +45,23 @@ impl Channel {
         last + self.latency(write) + burst
     }
 
+    /// Sees to it that a row of a bank is open from clock `at` on; gives the first clock of a column command.
+    #[inline]
+    fn row_of(&mut self, bank: usize, row: u64, at: u64, counters: &mut Counters) -> u64 {
+        if self.banks[bank].row == Some(row) {
+            counters.row_hits += 1;
+        } else {
+            self.open(bank, row, at, counters);
+        }
+        self.banks[bank].column
+    }
+
     /// Sends `bursts` bursts that lie in the open or to be opened `row` of `banks`, the first `granule`
     /// of them in the first bank; returns the clock at which the last data has passed.
     pub(super) fn stream(
         &mut self,
         now: u64,
-        (banks, row, granule): (impl Iterator<Item = usize> + Clone, u64, u64),
+        (banks, row, granule): (&[usize], u64, u64),
         bursts: u64,
         write: bool,
         counters: &mut Counters,
@@ -60,25 +71,31 @@ impl Channel {
         let mut last = now;
         while left > 0 {
             self.refresh(at, counters);
-            let mut start = at.max(self.first_column(write));
-            for (place, bank) in banks.clone().enumerate() {
-                if self.banks[bank].row != Some(row) {
-                    self.open(bank, row, at, counters);
-                } else {
-                    counters.row_hits += 1;
+            let free = at.max(self.first_column(write));
+            let start = match banks {
+                &[bank] => free.max(self.row_of(bank, row, at, counters)),
+                _ => {
+                    let mut before = 0;
+                    banks.iter().fold(free, |start, &bank| {
+                        let column = self.row_of(bank, row, at, counters);
+                        // The burst of a later bank comes later.
+                        let first = column.saturating_sub(before);
+                        before += granule * spacing;
+                        start.max(first)
+                    })
                 }
-                // The burst of a later bank comes later.
-                let before = place as u64 * granule * spacing;
-                start = start.max(self.banks[bank].column.saturating_sub(before));
-            }
+            };
             if start >= self.next_refresh() {
                 at = self.next_refresh();
                 continue;
             }
-            let fits = (self.next_refresh() - start).div_ceil(spacing);
-            let sent = left.min(fits);
+            let room = self.next_refresh() - start;
+            let sent = match left * spacing <= room {
+                true => left,
+                false => left.min(room.div_ceil(spacing)),
+            };
             last = start + (sent - 1) * spacing;
-            self.columns(banks.clone(), last, write);
+            self.columns(banks, last, write);
             (left, at) = (left - sent, last + 1);
         }
         self.count(bursts, write, counters);
