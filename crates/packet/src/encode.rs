@@ -36,11 +36,13 @@ pub fn encode_stream(packets: &[Packet]) -> Vec<u8> {
 
 /// How many bytes each packet takes in the stream.
 pub fn packet_sizes(packets: &[Packet]) -> Vec<u32> {
-    let mut bytes = Vec::new();
+    let (mut body, mut length) = (Vec::new(), Vec::new());
     let size = |packet| {
-        bytes.clear();
-        encode_packet(packet, &mut bytes);
-        u32::try_from(bytes.len()).expect("a packet is shorter than 4 GiB")
+        body.clear();
+        length.clear();
+        encode_body(packet, &mut body);
+        put(&mut length, body.len() as u128);
+        u32::try_from(length.len() + body.len()).expect("a packet is shorter than 4 GiB")
     };
     packets.iter().map(size).collect()
 }

@@ -47,7 +47,7 @@ pub struct Ledger {
 /// How many pages a memory has at most.
 const PAGES: u64 = 1 << 16;
 /// Smallest size of a page.
-const PAGE_BYTES: u64 = 64 << 10;
+const PAGE_BYTES: u64 = 4 << 10;
 
 impl Ledger {
     /// A memory of `size` bytes; `filled` says that it holds something at the start.
