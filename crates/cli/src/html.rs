@@ -52,7 +52,8 @@ pub fn page(
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n<style>\
          body{{font:14px/1.4 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}}\
-         svg{{width:100%;height:auto;background:#fff}}text{{font:11px system-ui,sans-serif;fill:#333}}\
+         svg{{width:100%;height:auto;background:#fff}}text{{font:11px system-ui,sans-serif;fill:#333;\
+         paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}}\
          table{{border-collapse:collapse}}td{{padding:1px 12px 1px 0}}</style></head>\n<body>\n{body}\
          <p>{tool}. The numbers of presets are ours, not a vendor's.</p>\n</body></html>\n"
     )
@@ -117,7 +118,7 @@ fn timeline(run: &Run, target: &Target) -> String {
             spread(&mut busy, width, span);
         }
         let y = (units.len() - row) as f64;
-        chart.label(0.0, y - 0.65, unit);
+        chart.row_label(y - 0.5, unit);
         for (place, &cycles) in busy.iter().enumerate().filter(|&(_, &cycles)| cycles > 0) {
             let x = |place: u64| target.seconds(place * width) * 1e3;
             let share = cycles as f64 / width as f64;
@@ -154,8 +155,9 @@ fn rates(run: &Run, target: &Target) -> String {
         Scale::linear(0.0, peak * 1.1),
     );
     let ms = |cycle: u64| target.seconds(cycle) * 1e3;
-    let steps = bandwidth(&run.spans, run.cycles)
-        .into_iter()
+    let bandwidth = bandwidth(&run.spans, run.cycles);
+    let steps = bandwidth
+        .stretches()
         .map(|(start, end, bytes)| (ms(start), bytes / target.seconds(end - start) / 1e9));
     chart.area(steps, ms(run.cycles), COLOURS[0]);
     chart.line(&[(0.0, peak), (ms(run.cycles), peak)], "#e15759");

@@ -180,6 +180,8 @@ pub struct SimulateChoices {
     pub registers: Vec<(String, u64)>,
     /// Let the memory controllers choose every burst, also where closed forms would do.
     pub exact: bool,
+    /// Whether the report says what each packet cost.
+    pub packets: bool,
 }
 
 impl SimulateChoices {
@@ -221,9 +223,12 @@ pub fn simulate_judged(
     let mut report = build::report(program, target);
     for entry in entries(program, choices.entry.as_deref())? {
         let options = choices.options(entry, false)?;
-        report
-            .entries
-            .push(build::entry(program, entry, target, &options)?);
+        let run = build::run(program, entry, target, &options)?;
+        let mut costs = build::entry_report(program, entry, target, &run, &options.registers);
+        if choices.packets {
+            costs.packet_costs = build::packet_reports(program, entry, &run);
+        }
+        report.entries.push(costs);
     }
     Ok(report)
 }

@@ -25,7 +25,7 @@ pub fn path(program: &Program, report: &Report) -> Vec<StepReport> {
     steps.collect()
 }
 
-/// What a run hangs on. Where the model can be compiled anew, it is, for each changed machine; otherwise the
+/// What a run of a judged program hangs on. Where the model can be compiled anew, it is, for each changed machine; otherwise the
 /// same packets run there.
 pub fn why(
     program: &Program,
@@ -44,8 +44,11 @@ pub fn why(
         .map(|(resource, set)| {
             let cycles =
                 options::adjust(target.clone(), std::slice::from_ref(&set)).and_then(|changed| {
-                    let again = recompile.map(|recompile| recompile(&changed)).transpose()?;
-                    let report = job::simulate(again.as_ref().unwrap_or(program), &changed, &own)?;
+                    let report = match recompile {
+                        Some(recompile) => job::simulate(&recompile(&changed)?, &changed, &own)?,
+                        // The machines differ in what the check does not read.
+                        None => job::simulate_judged(program, &changed, &own)?,
+                    };
                     Ok(report.entries.first().map_or(0, |entry| entry.cycles))
                 });
             let cycles = cycles.ok();

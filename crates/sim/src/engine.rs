@@ -11,10 +11,12 @@ use std::collections::BinaryHeap;
 use packwright_packet::access::{Access, Place, collect_accesses};
 use packwright_packet::defs::{Command, Unit as Kind};
 use packwright_packet::encode::packet_sizes;
+use packwright_packet::operand::RegionId;
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_target::Target;
 
 use crate::error::SimError;
+use crate::observe::{Done, Observer};
 use crate::part::dram::{Counters, Dram};
 use crate::part::runs::{Runs, Transfer};
 use crate::part::sram::{Banks, Ports};
@@ -33,6 +35,7 @@ pub(crate) struct Engine<'a> {
     entry: &'a Entry,
     target: &'a Target,
     options: &'a Options,
+    observer: Option<&'a mut dyn Observer>,
     dram: Dram,
     ports: Ports,
     /// What the present command asks of each bank.
@@ -137,6 +140,8 @@ struct Job {
     served: u64,
     span: Option<u32>,
     transfer: Option<Transfer>,
+    /// The region and the bytes of a transfer.
+    moves: Option<(RegionId, u64)>,
 }
 
 impl<'a> Engine<'a> {
@@ -145,6 +150,7 @@ impl<'a> Engine<'a> {
         entry: &'a Entry,
         target: &'a Target,
         options: &'a Options,
+        observer: Option<&'a mut dyn Observer>,
     ) -> Result<Self, SimError> {
         let ends = packet_sizes(&entry.packets)
             .into_iter()
@@ -190,6 +196,7 @@ impl<'a> Engine<'a> {
             entry,
             target,
             options,
+            observer,
             dram: Dram::new(target, pieces, !options.exact)?,
             ports: Ports::new(target.sram_bytes_per_cycle()),
             banks: Banks::new(target),
@@ -369,6 +376,9 @@ impl<'a> Engine<'a> {
         }
         self.completed += 1;
         self.in_flight -= 1;
+        if let Some(observer) = &mut self.observer {
+            observer.packet_ends(packet, self.now);
+        }
         let last = progress.span.map_or(Release::Decoded, Release::Span);
         self.tally.packets[packet].packets += 1;
         for token in &content.signals {
@@ -435,6 +445,7 @@ impl<'a> Engine<'a> {
             served: now,
             span: None,
             transfer: None,
+            moves: None,
         };
         let cycles = match command {
             Command::Matmul(product) => {
@@ -450,6 +461,7 @@ impl<'a> Engine<'a> {
                 let region = &self.entry.regions[usize::from(transfer.region.0)];
                 *self.tally.bytes.of(region.kind, transfer.write) += transfer.bytes;
                 *cost.dram.of(region.kind, transfer.write) += transfer.bytes;
+                job.moves = Some((transfer.region, transfer.bytes));
                 job.transfer = Some(transfer);
                 u64::from(self.target.dma.setup_cycles)
             }
@@ -472,6 +484,11 @@ impl<'a> Engine<'a> {
             None => (Event::Done(kind, unit), self.ports.book(now, cycles, asked)),
         };
         self.packets[packet].runs = true;
+        if let Some(observer) = &mut self.observer
+            && self.packets[packet].next == 0
+        {
+            observer.packet_starts(packet, unit_id(kind, unit), now);
+        }
         if self.options.spans {
             job.span = Some(self.span(kind, unit, packet, &job));
         }
@@ -485,21 +502,17 @@ impl<'a> Engine<'a> {
         let progress = self.packets[packet];
         let command = &self.entry.packets[packet].commands[progress.next];
         let last = self.record.of_unit[kind][unit];
-        let region = job.transfer.as_ref().map(|transfer| transfer.region);
         let id = self.record.spans.len() as u32;
         self.record.of_unit[kind][unit] = Some(id);
         self.record.spans.push(Span {
-            unit: UnitId {
-                kind: KINDS[kind],
-                number: unit as u32,
-            },
+            unit: unit_id(kind, unit),
             mnemonic: command.mnemonic(),
             packet: packet as u32,
             start: self.now,
             end: self.now,
             ports: 0,
-            bytes: job.transfer.as_ref().map_or(0, |transfer| transfer.bytes),
-            region,
+            bytes: job.moves.map_or(0, |(_, bytes)| bytes),
+            region: job.moves.map(|(region, _)| region),
             release: match last {
                 Some(last) if self.now > progress.ready => Release::Span(last),
                 _ => progress.release,
@@ -529,6 +542,17 @@ impl<'a> Engine<'a> {
         counted.stall[Cause::Sram as usize] += ports;
         self.tally.add_work(job.packet, kind, cycles);
         let progress = &mut self.packets[job.packet];
+        if let Some(observer) = &mut self.observer {
+            observer.command_ends(&Done {
+                unit: unit_id(kind, unit),
+                command: &self.entry.packets[job.packet].commands[progress.next],
+                packet: job.packet,
+                start: job.start,
+                end: self.now,
+                ports,
+                moves: job.moves,
+            });
+        }
         progress.next += 1;
         progress.runs = false;
         if let Some(span) = job.span {
@@ -538,5 +562,12 @@ impl<'a> Engine<'a> {
             progress.release = Release::Span(span);
         }
         self.advance(job.packet);
+    }
+}
+
+fn unit_id(kind: usize, unit: usize) -> UnitId {
+    UnitId {
+        kind: KINDS[kind],
+        number: unit as u32,
     }
 }

@@ -8,6 +8,7 @@
 pub mod anchor;
 pub mod error;
 pub mod func;
+pub mod observe;
 pub mod occupancy;
 pub mod part;
 pub mod path;
@@ -19,4 +20,4 @@ mod tally;
 
 pub use error::SimError;
 pub use report::Report;
-pub use simulate::{Options, simulate};
+pub use simulate::{Options, simulate, simulate_observed};

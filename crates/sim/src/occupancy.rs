@@ -1,6 +1,7 @@
 //! SRAM in use over a run: bytes count from their first write until a packet frees them.
 
-use packwright_packet::access::{Mode, Place, collect_accesses};
+use packwright_packet::access::{Access, Mode, Place, collect_accesses};
+use packwright_packet::packet::Packet;
 use packwright_packet::program::Entry;
 
 use crate::report::Span;
@@ -29,35 +30,68 @@ pub fn occupancy(
         }
     }
     events.sort_unstable();
-    let mut used = vec![false; capacity.div_ceil(GRAIN) as usize];
-    let mut count = 0u64;
+    let mut sram = Occupancy::new(capacity);
     let mut list: Vec<(u64, u64)> = vec![(0, 0)];
-    let mut accesses = Vec::new();
     for (cycle, starts, packet) in events {
         let content = &entry.packets[packet];
-        if starts {
-            for command in &content.commands {
-                collect_accesses(command, registers, &mut accesses);
-                let written = accesses
-                    .iter()
-                    .filter(|access| access.place == Place::Sram && access.mode == Mode::Write);
-                for access in written {
-                    let range = (access.extent.start, access.extent.end());
-                    count += mark(&mut used, range, true);
-                }
-            }
-        } else {
-            for range in &content.frees {
-                let start = u64::from(range.addr);
-                count -= mark(&mut used, (start, start + u64::from(range.bytes)), false);
-            }
+        match starts {
+            true => sram.packet_starts(content, registers),
+            false => sram.packet_ends(content),
         }
         match list.last_mut() {
-            Some(last) if last.0 == cycle => last.1 = count * GRAIN,
-            _ => list.push((cycle, count * GRAIN)),
+            Some(last) if last.0 == cycle => last.1 = sram.bytes(),
+            _ => list.push((cycle, sram.bytes())),
         }
     }
     list
+}
+
+/// The SRAM in use at one time.
+#[derive(Clone, Debug)]
+pub struct Occupancy {
+    used: Vec<bool>,
+    count: u64,
+    accesses: Vec<Access>,
+}
+
+impl Occupancy {
+    /// An empty SRAM.
+    pub fn new(capacity: u64) -> Self {
+        Self {
+            used: vec![false; capacity.div_ceil(GRAIN) as usize],
+            count: 0,
+            accesses: Vec::new(),
+        }
+    }
+
+    /// Bytes in use.
+    pub fn bytes(&self) -> u64 {
+        self.count * GRAIN
+    }
+
+    /// What a packet writes is in use from its start on.
+    pub fn packet_starts(&mut self, packet: &Packet, registers: &[u64]) {
+        for command in &packet.commands {
+            collect_accesses(command, registers, &mut self.accesses);
+            let written = self
+                .accesses
+                .iter()
+                .filter(|access| access.place == Place::Sram && access.mode == Mode::Write);
+            for access in written {
+                let range = (access.extent.start, access.extent.end());
+                self.count += mark(&mut self.used, range, true);
+            }
+        }
+    }
+
+    /// What a packet frees is in use until its end.
+    pub fn packet_ends(&mut self, packet: &Packet) {
+        for range in &packet.frees {
+            let start = u64::from(range.addr);
+            let end = start + u64::from(range.bytes);
+            self.count -= mark(&mut self.used, (start, end), false);
+        }
+    }
 }
 
 /// Marks the grains of a range; tells how many change.

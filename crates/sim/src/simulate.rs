@@ -5,6 +5,7 @@ use packwright_target::Target;
 
 use crate::engine::Engine;
 use crate::error::SimError;
+use crate::observe::Observer;
 use crate::path;
 use crate::report::{Padding, Report};
 
@@ -29,7 +30,31 @@ pub fn simulate(
     target: &Target,
     options: &Options,
 ) -> Result<Report, SimError> {
-    let mut engine = Engine::new(program, entry, target, options)?;
+    run(program, entry, target, options, None)
+}
+
+/// As [`simulate`]; an observer is told what happens.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_observed<'a>(
+    program: &Program,
+    entry: &'a Entry,
+    target: &'a Target,
+    options: &'a Options,
+    observer: &'a mut dyn Observer,
+) -> Result<Report, SimError> {
+    run(program, entry, target, options, Some(observer))
+}
+
+fn run<'a>(
+    program: &Program,
+    entry: &'a Entry,
+    target: &'a Target,
+    options: &'a Options,
+    observer: Option<&'a mut dyn Observer>,
+) -> Result<Report, SimError> {
+    let mut engine = Engine::new(program, entry, target, options, observer)?;
     let cycles = engine.run()?;
     let seconds = target.seconds(cycles);
     let (tally, counters, spans, decodes) = engine.finish();

@@ -54,6 +54,9 @@ pub struct Simulate {
     /// Show every layer.
     #[arg(long)]
     pub layers: bool,
+    /// Say what each packet cost, in the JSON.
+    #[arg(long, requires = "json")]
+    pub packets: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -82,22 +85,26 @@ pub fn run(args: &Simulate, output: &Output) -> Result<(), Failure> {
         entry: args.entry.clone(),
         registers: args.register.clone(),
         exact: args.exact,
+        packets: args.packets,
     };
     let progress = Progress::spinner(output, "simulating");
     let mut result = job::simulate(&program, &target, &choices)?;
-    if args.why || args.trace.is_some() || args.html.is_some() {
+    if let Some(path) = &args.trace {
+        progress.say("tracing");
+        let cycles: Vec<u64> = result.entries.iter().map(|entry| entry.cycles).collect();
+        file::write_atomically(path, |out| {
+            trace::write(&program, &target, &choices, &cycles, out)
+        })?;
+        let place = path.display();
+        output.note(&format!("{place}: open it in https://ui.perfetto.dev"));
+    }
+    if args.why || args.html.is_some() {
         let runs = trace::simulate(&program, &target, &choices)?;
         if args.why {
             progress.say("changing the machine");
             for (report, (entry, _, run)) in result.entries.iter_mut().zip(&runs) {
                 report.why = Some(why::why(&program, entry, &target, &choices, run, None));
             }
-        }
-        if let Some(path) = &args.trace {
-            progress.say("tracing");
-            file::write_atomically(path, |out| trace::write(&program, &target, &runs, out))?;
-            let place = path.display();
-            output.note(&format!("{place}: open it in https://ui.perfetto.dev"));
         }
         if let Some(path) = &args.html {
             let sweep = args

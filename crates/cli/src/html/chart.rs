@@ -110,6 +110,17 @@ impl Chart {
         );
     }
 
+    /// A name left of the chart, its middle at `y`.
+    pub fn row_label(&mut self, y: f64, text: &str) {
+        let (x, y) = (LEFT - 4.0, self.py(y) + 4.0);
+        let _ = write!(
+            self.marks,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>",
+            escape(text)
+        );
+    }
+
+    /// A name in the chart; it stays readable over what was drawn before.
     pub fn label(&mut self, x: f64, y: f64, text: &str) {
         let (x, y) = (self.px(x) + 4.0, self.py(y));
         let _ = write!(

@@ -3,14 +3,15 @@
 use indexmap::IndexMap;
 use packwright_packet::defs::Command;
 use packwright_packet::program::{Entry, Program};
-use packwright_sim::report::{Bytes, Cause, Energy, Layer, Unit};
-use packwright_sim::{Options, simulate};
+use packwright_sim::observe::Observer;
+use packwright_sim::report::{Bytes, Cause, Energy, Layer, LayerCost, Unit};
+use packwright_sim::{Options, SimError, simulate, simulate_observed};
 use packwright_target::Target;
 
 use crate::errors::{Failure, Problem};
 use crate::report::json::{
-    BoundReport, DramBytes, EntryReport, LayerReport, PaddingReport, REPORT_SCHEMA, Report,
-    UnitReport, Units,
+    BoundReport, DramBytes, EntryReport, LayerReport, PacketReport, PaddingReport, REPORT_SCHEMA,
+    Report, UnitReport, Units,
 };
 
 /// The head of a report, without entries.
@@ -55,12 +56,29 @@ pub fn run(
     target: &Target,
     options: &Options,
 ) -> Result<packwright_sim::Report, Failure> {
-    simulate(program, entry, target, options).map_err(|error| {
-        Problem::error(error.code(), error.to_string())
-            .help(error.help())
-            .at(format!("entry {}", entry.name))
-            .into()
-    })
+    simulate(program, entry, target, options).map_err(|error| failed(entry, &error))
+}
+
+/// Simulates an entry; an observer is told what happens.
+///
+/// # Errors
+/// As [`run`].
+pub fn observed(
+    program: &Program,
+    entry: &Entry,
+    target: &Target,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<packwright_sim::Report, Failure> {
+    let report = simulate_observed(program, entry, target, options, observer);
+    report.map_err(|error| failed(entry, &error))
+}
+
+fn failed(entry: &Entry, error: &SimError) -> Failure {
+    Problem::error(error.code(), error.to_string())
+        .help(error.help())
+        .at(format!("entry {}", entry.name))
+        .into()
 }
 
 /// A simulation in the words of the schema.
@@ -114,7 +132,42 @@ pub fn entry_report(
             .collect(),
         notes: notes(entry),
         why: None,
+        packet_costs: Vec::new(),
     }
+}
+
+/// What each packet of an entry cost.
+pub fn packet_reports(
+    program: &Program,
+    entry: &Entry,
+    report: &packwright_sim::Report,
+) -> Vec<PacketReport> {
+    let costs = entry.packets.iter().zip(&report.packet_costs);
+    let packets = (0..).zip(costs).map(|(packet, (content, cost))| {
+        let origin = program.origins.get(content.origin.0 as usize);
+        PacketReport {
+            packet,
+            layer: origin.map_or_else(String::new, |origin| origin.layer.clone()),
+            what: origin.map_or_else(String::new, |origin| origin.what.clone()),
+            commands: content.commands.len() as u64,
+            busy: busy(cost),
+            macs: cost.macs,
+            dram_bytes: dram_bytes(&cost.dram),
+        }
+    });
+    packets.collect()
+}
+
+/// Cycles on each kind of unit.
+fn busy(cost: &LayerCost) -> IndexMap<String, u64> {
+    let busy = [
+        ("dma", cost.dma_cycles),
+        ("matrix", cost.matrix_cycles),
+        ("vector", cost.vector_cycles),
+    ];
+    let busy = busy.into_iter();
+    busy.map(|(unit, cycles)| (unit.to_owned(), cycles))
+        .collect()
 }
 
 /// What the numbers of an entry assume.
@@ -212,19 +265,11 @@ fn energy(energy: &Energy) -> IndexMap<String, f64> {
 fn layer_report(program: &Program, layer: &Layer) -> LayerReport {
     let origin = program.origins.get(layer.origin.0 as usize);
     let cost = &layer.cost;
-    let busy = [
-        ("dma", cost.dma_cycles),
-        ("matrix", cost.matrix_cycles),
-        ("vector", cost.vector_cycles),
-    ];
     LayerReport {
         layer: origin.map_or_else(String::new, |origin| origin.layer.clone()),
         what: origin.map_or_else(String::new, |origin| origin.what.clone()),
         packets: cost.packets,
-        busy: busy
-            .into_iter()
-            .map(|(unit, cycles)| (unit.to_owned(), cycles))
-            .collect(),
+        busy: busy(cost),
         macs: cost.macs,
         dram_bytes: dram_bytes(&cost.dram),
     }

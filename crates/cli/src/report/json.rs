@@ -64,6 +64,27 @@ pub struct EntryReport {
     /// What the time hangs on, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<WhyReport>,
+    /// What each packet cost, in the order of the stream, if it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packet_costs: Vec<PacketReport>,
+}
+
+/// What one packet cost; sums over packets are the totals of the entry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PacketReport {
+    /// Its place in the stream.
+    pub packet: u64,
+    /// The node of the model that it is charged to.
+    pub layer: String,
+    /// What it does there.
+    pub what: String,
+    pub commands: u64,
+    /// Cycles by kind of unit.
+    pub busy: IndexMap<String, u64>,
+    pub macs: u64,
+    /// DRAM traffic of its transfers.
+    pub dram_bytes: DramBytes,
 }
 
 /// What was paid for and not asked for: parts of bursts, of rows and columns of the array.

@@ -52,3 +52,40 @@ fn reports_are_compared_side_by_side() {
         (1, vec!["report-unreadable".to_owned()])
     );
 }
+
+#[test]
+fn packets_add_up_to_their_entry() {
+    let folder = Folder::new();
+    folder.done(&["compile", "zoo:TinyBERT", "--seq", "32", "-o", "m.npu"]);
+    let json = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&folder.done(args)).expect("is JSON")
+    };
+    let plain = json(&["simulate", "m.npu", "--json"]);
+    assert!(plain["entries"][0].get("packet_costs").is_none());
+    let report = json(&["simulate", "m.npu", "--json", "--packets"]);
+    let entry = &report["entries"][0];
+    let packets = entry["packet_costs"].as_array().expect("a list");
+    assert_eq!(packets.len() as u64, entry["packets"]);
+    let sum = |path: [&str; 2]| -> u64 {
+        let values = packets.iter().map(|packet| match path[1] {
+            "" => &packet[path[0]],
+            inner => &packet[path[0]][inner],
+        });
+        values.map(|value| value.as_u64().expect("a number")).sum()
+    };
+    assert_eq!(sum(["macs", ""]), entry["macs_executed"]);
+    assert_eq!(sum(["commands", ""]), entry["commands"]);
+    let of_packets = &entry["dram_bytes"]["packets"];
+    let moved = sum(["dram_bytes", "total"]) + of_packets.as_u64().expect("a number");
+    assert_eq!(moved, entry["dram_bytes"]["total"]);
+    for unit in ["dma", "matrix", "vector"] {
+        let of_unit = &entry["units"][unit];
+        let held = of_unit["stall"]["sram"].as_u64().unwrap_or(0);
+        let busy = of_unit["busy"].as_u64().expect("a number") + held;
+        assert_eq!(sum(["busy", unit]), busy, "{unit}");
+    }
+    for (number, packet) in packets.iter().enumerate() {
+        assert_eq!(packet["packet"], number);
+        assert!(packet["layer"].is_string() && packet["what"].is_string());
+    }
+}
