@@ -11,7 +11,7 @@ use packwright_sim::report::Cause;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
 use packwright_tests::way::{compiled, file, graph, target};
-use packwright_zoo::{ModelFile, Zoo};
+use packwright_zoo::{Case, ModelFile, Zoo};
 use rayon::prelude::*;
 
 fn run(program: &Program, entry: &Entry, target: &Target, exact: bool) -> Report {
@@ -23,9 +23,9 @@ fn run(program: &Program, entry: &Entry, target: &Target, exact: bool) -> Report
     simulate(program, entry, target, &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A file at its first case on the smallest of some machines that holds it.
-fn fitted(file: &ModelFile) -> (Compiled, Target) {
-    let imported = file.import(&file.cases[0], None);
+/// A file at one of its cases on the smallest of some machines that holds it.
+fn fitted(file: &ModelFile, case: &Case) -> (Compiled, Target) {
+    let imported = file.import(case, None);
     let graph = imported
         .unwrap_or_else(|problems| panic!("{}: {problems}", file.file))
         .graph;
@@ -38,18 +38,26 @@ fn fitted(file: &ModelFile) -> (Compiled, Target) {
 }
 
 #[test]
-fn closed_forms_and_single_bursts_agree_on_every_model() {
-    let files: Vec<&ModelFile> = Zoo::all().iter().flat_map(|slm| slm.main_files()).collect();
-    let far: Vec<String> = files
+fn closed_forms_and_single_bursts_agree_on_every_case_of_every_file() {
+    let files = Zoo::all().iter().flat_map(|slm| slm.files);
+    let cases = files.flat_map(|file| file.cases.iter().map(move |case| (file, case)));
+    let cases: Vec<(&ModelFile, &Case)> = cases.collect();
+    assert!(cases.len() > 31);
+    let far: Vec<String> = cases
         .par_iter()
-        .filter_map(|file| {
-            let (compiled, target) = fitted(file);
+        .filter_map(|&(file, case)| {
+            let (compiled, target) = fitted(file, case);
             let (program, entry) = (&compiled.program, &compiled.program.entries[0]);
             let closed = run(program, entry, &target, false);
             let bursts = run(program, entry, &target, true);
             assert_eq!(closed.dram.bytes, bursts.dram.bytes, "{}", file.file);
             let error = closed.cycles as f64 / bursts.cycles as f64 - 1.0;
-            (error.abs() > 0.02).then(|| format!("{} on {}: {error:+.4}", file.file, target.name))
+            (error.abs() > 0.02).then(|| {
+                format!(
+                    "{} {} on {}: {error:+.4}",
+                    file.file, case.name, target.name
+                )
+            })
         })
         .collect();
     assert_eq!(far, Vec::<String>::new());

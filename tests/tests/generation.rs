@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use packwright::cost;
+use packwright::errors::Failure;
 use packwright::generate::{self, Session};
 use packwright::job::{self, EntryChoices};
 use packwright::options::CompileChoices;
@@ -454,8 +456,8 @@ fn entries_that_do_not_belong_together_say_so() {
     );
 }
 
-/// Stored exports as entries, and what is generated from them after a prompt.
-fn generated(entries: &[(&str, &str)], logits: Logits, prompt: &[i64], new: usize) -> Vec<i64> {
+/// Stored exports as entries of one program, with weights.
+fn of_exports(entries: &[(&str, &str)], logits: Logits) -> CompiledProgram {
     let folder = tempfile::tempdir().expect("a folder");
     let models = entries.iter().map(|(entry, model)| {
         let path = folder.path().join(format!("{model}.onnx"));
@@ -479,6 +481,13 @@ fn generated(entries: &[(&str, &str)], logits: Logits, prompt: &[i64], new: usiz
         .unwrap_or_else(|failure| panic!("{failure:?}"));
     assert!(compiled.with_constants().expect("the models have weights"));
     job::judge(&compiled.program, &e2).unwrap_or_else(|failure| panic!("{failure:?}"));
+    compiled
+}
+
+/// What is generated after a prompt.
+fn generated(entries: &[(&str, &str)], logits: Logits, prompt: &[i64], new: usize) -> Vec<i64> {
+    let compiled = of_exports(entries, logits);
+    let e2 = target("e2", &[]);
     let mut session = Session::new(&compiled.program, &e2).expect("a session");
     let tokens = generate::greedy(&mut session, prompt, new, &[], &mut |_| {});
     tokens.unwrap_or_else(|failure| panic!("{failure:?}"))
@@ -543,4 +552,104 @@ fn generated_tokens_are_those_of_the_quantised_graph() {
     // A longer prompt than the prefill takes goes on position by position.
     let longer = generated(&merged, Logits::One, &text[..9], 2);
     assert_eq!(longer, text[9..11]);
+}
+
+#[test]
+fn prompts_go_through_the_shortest_prefill_that_holds_them() {
+    let entries = [
+        ("prefill@2", "gpt2-prefill.ts14"),
+        ("prefill@4", "gpt2-prefill.ts14"),
+        ("decode", "gpt2-decode.ts14"),
+    ];
+    let several = of_exports(&entries, Logits::All);
+    let one = of_exports(&entries[1..], Logits::All);
+    let (several, one) = (&several.program, &one.program);
+    // The other prefill adds its masks, and no weight.
+    let more = several.constants.len() - one.constants.len();
+    assert!(more <= 512, "{more} bytes more than one prefill");
+    let name = |prompt: u64| {
+        let prefills = several.entries[..2].iter();
+        let found = generate::prefill_for(prefills, prompt);
+        found.map(|entry| entry.name.as_str())
+    };
+    let names = [1, 2, 3, 4, 9].map(name);
+    let expected = [
+        "prefill@2",
+        "prefill@2",
+        "prefill@4",
+        "prefill@4",
+        "prefill@4",
+    ];
+    assert_eq!(names, expected.map(Some));
+
+    let e2 = target("e2", &[]);
+    let after = |program, prompt: &[i64]| {
+        let mut session = Session::new(program, &e2).expect("a session");
+        let tokens = generate::greedy(&mut session, prompt, 4, &[], &mut |_| {});
+        tokens.unwrap_or_else(|failure| panic!("{failure:?}"))
+    };
+    for prompt in [&[3, 1][..], &[3, 1, 4], &[3, 1, 4, 1, 5]] {
+        assert_eq!(after(several, prompt), after(one, prompt), "{prompt:?}");
+    }
+    // What the longest does not hold goes on position by position, and costs that.
+    let first = |program, prompt| {
+        let length = cost::Length { prompt, new: 2 };
+        let report = cost::cost(program, &e2, length, 2);
+        let report = report.unwrap_or_else(|failure| panic!("{failure:?}"));
+        (report.first_token_seconds, report.prefill)
+    };
+    let (short, _) = first(several, 2);
+    let (long, way) = first(several, 4);
+    assert!(short < long, "{short} {long}");
+    assert_eq!(way, "one pass");
+    let (behind, way) = first(several, 6);
+    assert!(behind > long, "{behind} {long}");
+    assert_eq!(way, "4 positions in one pass, then one by one");
+}
+
+#[test]
+fn texts_that_do_not_fit_say_so() {
+    let entries = [
+        ("prefill", "gpt2-prefill.ts14"),
+        ("decode", "gpt2-decode.ts14"),
+    ];
+    let compiled = of_exports(&entries, Logits::One);
+    let program = &compiled.program;
+    let e2 = target("e2", &[]);
+    let mut session = Session::new(program, &e2).expect("a session");
+    assert_eq!(session.capacity(), 16);
+    let code = |failure: Failure| -> Vec<&str> { failure.0.iter().map(|p| p.code).collect() };
+    let mut greedy = |prompt: &[i64], new| {
+        session.clear();
+        let tokens = generate::greedy(&mut session, prompt, new, &[], &mut |_| {});
+        tokens.map(|tokens| tokens.len()).map_err(code)
+    };
+    let long = [7; 17];
+    // The last token is never given back: 16 positions hold 12 and make 5.
+    assert_eq!(greedy(&long[..12], 5), Ok(5));
+    assert_eq!(greedy(&long[..12], 6), Err(vec!["generate-too-long"]));
+    assert_eq!(greedy(&long[..16], 1), Ok(1));
+    assert_eq!(greedy(&long, 1), Err(vec!["generate-too-long"]));
+    assert_eq!(greedy(&[], 1), Err(vec!["prompt-empty"]));
+    let cost = |prompt, new| {
+        let report = cost::cost(program, &e2, cost::Length { prompt, new }, 2);
+        report.map(|report| report.capacity).map_err(code)
+    };
+    assert_eq!(cost(12, 5), Ok(16));
+    assert_eq!(cost(12, 6), Err(vec!["generate-too-long"]));
+    assert_eq!(cost(17, 1), Err(vec!["generate-too-long"]));
+}
+
+#[test]
+fn lengths_of_entries_are_numbers() {
+    for name in ["prefill@", "prefill@0", "prefill@x"] {
+        let choices = EntryChoices {
+            models: vec![(name.to_owned(), "zoo:GPT-2".to_owned())],
+            ..EntryChoices::default()
+        };
+        let compiled =
+            job::compile_entries(&choices, &target("e2", &[]), &CompileChoices::default());
+        let failure = compiled.expect_err("is no length");
+        assert_eq!(failure.0[0].code, "entry-length", "{name}");
+    }
 }

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::{Failure, Problem};
+use crate::generate::{self, ENCODER};
 use crate::job;
 use crate::report::build;
 use crate::report::json::{DramBytes, EntryReport};
@@ -20,8 +21,6 @@ use crate::report::json::{DramBytes, EntryReport};
 /// Schema of [`GenerationReport`].
 pub const GENERATION_SCHEMA: &str = "packwright.generation/1";
 
-/// Name of the entry that runs before a decoder.
-const ENCODER: &str = "encoder";
 /// Names of entries that take single positions.
 const SINGLE: [&str; 2] = ["decode", "decoder-past"];
 
@@ -178,13 +177,16 @@ fn assemble(
             .map(|position| between(&curve, position + 1, of))
             .sum()
     };
-    let others = program
-        .entries
-        .iter()
-        .filter(|entry| entry.name != decode.name);
+    let others = || program.entries.iter().filter(|e| e.name != decode.name);
+    let encodes = others().any(|entry| entry.name == ENCODER);
+    // Behind an encoder, a decoder begins with one position.
+    let prompt = if encodes { 1 } else { length.prompt };
+    let prefills = others().filter(|entry| generate::takes_prompts(entry));
+    let prefill = generate::prefill_for(prefills, prompt);
+    let taken = prefill.map_or(0, |entry| generate::positions(entry).min(prompt));
     let (mut first_seconds, mut first_joules) = (0.0, 0.0);
-    let mut prefill = false;
-    for entry in others {
+    let passes = others().filter(|entry| !generate::takes_prompts(entry));
+    for entry in passes.chain(prefill) {
         let options = Options {
             registers: entry.registers.iter().map(|r| r.max).collect(),
             ..Options::default()
@@ -192,12 +194,9 @@ fn assemble(
         let pass = build::entry(program, entry, target, &options)?;
         first_seconds += pass.seconds;
         first_joules += pass.energy_joules;
-        prefill |= entry.name != ENCODER;
     }
-    if !prefill {
-        first_seconds += span(0, length.prompt, |t| t.seconds);
-        first_joules += span(0, length.prompt, |t| t.joules);
-    }
+    first_seconds += span(taken, prompt, |t| t.seconds);
+    first_joules += span(taken, prompt, |t| t.joules);
     let steps = length.new - 1;
     let seconds = span(start, start + steps, |t| t.seconds);
     let joules = span(start, start + steps, |t| t.joules);
@@ -211,12 +210,11 @@ fn assemble(
         prompt: length.prompt,
         new_tokens: length.new,
         capacity,
-        prefill: if prefill {
-            "one pass"
-        } else {
-            "position by position"
-        }
-        .into(),
+        prefill: match taken {
+            0 => "position by position".to_owned(),
+            _ if taken < prompt => format!("{taken} positions in one pass, then one by one"),
+            _ => "one pass".to_owned(),
+        },
         first_token_seconds: first_seconds,
         first_token_joules: first_joules,
         tokens_per_second: if steps > 0 {

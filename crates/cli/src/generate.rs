@@ -1,8 +1,9 @@
 //! Greedy generation on the simulated machine: prefill, then a position a pass, with caches that last.
 //!
-//! A program that can generate has an entry whose caches grow at the register `pos`. An entry without it
-//! takes a prompt in one pass; where a prompt is longer, or there is no such entry, the rest of it goes
-//! through the other one position by position. An entry called `encoder` runs before both.
+//! A program that can generate has an entry whose caches grow at the register `pos`. Entries without it
+//! take a prompt in one pass, each as many positions as it was compiled for: the shortest that holds a prompt takes
+//! it. Where a prompt is longer, or there is no such entry, the rest of it goes through the other one position by
+//! position. An entry called `encoder` runs before both.
 
 use packwright_compile::graph::narrow_logits::LOGITS_POSITION;
 use packwright_compile::plan::cache::POSITION;
@@ -15,13 +16,14 @@ use packwright_target::Target;
 use crate::errors::{Failure, Problem};
 
 /// Name of the entry that runs before a decoder.
-const ENCODER: &str = "encoder";
+pub const ENCODER: &str = "encoder";
 
 /// A machine in the middle of a text.
 #[derive(Debug)]
 pub struct Session<'p> {
     machine: Machine<'p>,
-    prefill: Option<&'p Entry>,
+    /// Entries that take a prompt in one pass.
+    prefills: Vec<&'p Entry>,
     encoder: Option<&'p Entry>,
     decode: &'p Entry,
     /// Rows that the caches hold.
@@ -48,12 +50,11 @@ impl<'p> Session<'p> {
             )
         })?;
         let encoder = program.entries.iter().find(|entry| entry.name == ENCODER);
-        let prefill = program.entries.iter().find(|entry| {
-            !grows(entry) && entry.name != ENCODER && logits_port(&entry.outputs).is_some()
-        });
+        let prefills = program.entries.iter();
+        let prefills = prefills.filter(|entry| !grows(entry) && takes_prompts(entry));
         Ok(Self {
             machine: Machine::new(program, target)?,
-            prefill,
+            prefills: prefills.collect(),
             encoder,
             decode,
             position: 0,
@@ -116,7 +117,8 @@ impl<'p> Session<'p> {
         }
         let mut rest = tokens;
         let mut logits = Vec::new();
-        if let Some(prefill) = self.prefill.filter(|_| self.position == 0) {
+        let prefill = prefill_for(self.prefills.iter().copied(), tokens.len() as u64);
+        if let Some(prefill) = prefill.filter(|_| self.position == 0) {
             let taken = rest.len().min(positions(prefill) as usize);
             let (now, later) = rest.split_at(taken);
             let found = run(&mut self.machine, prefill, now, 0, &[], &self.encoded)?;
@@ -191,8 +193,9 @@ pub fn surprise(session: &mut Session<'_>, tokens: &[i64]) -> Result<Vec<f64>, F
     let mut at = 0;
     while at + 1 < tokens.len() {
         // The prompt's entry gives a row for each position, the other one at a time.
-        let first = at == 0 && session.prefill.is_some();
-        let most = session.prefill.map_or(1, |entry| positions(entry) as usize);
+        let first = at == 0 && !session.prefills.is_empty();
+        let rows = session.prefills.iter().map(|entry| positions(entry));
+        let most = rows.max().unwrap_or(1) as usize;
         let end = if first {
             (tokens.len() - 1).min(most)
         } else {
@@ -237,8 +240,25 @@ fn too_long(what: &str, tokens: u64, room: u64) -> Failure {
     .into()
 }
 
+/// Whether an entry takes a prompt and tells what follows: it does unless it is an encoder.
+pub fn takes_prompts(entry: &Entry) -> bool {
+    entry.name != ENCODER && logits_port(&entry.outputs).is_some()
+}
+
+/// The entry that takes a prompt in one pass: the shortest that holds it, or the longest, where it takes the beginning.
+pub fn prefill_for<'p>(
+    prefills: impl Iterator<Item = &'p Entry>,
+    prompt: u64,
+) -> Option<&'p Entry> {
+    prefills.min_by_key(|entry| {
+        let rows = positions(entry);
+        let holds = rows >= prompt;
+        (!holds, if holds { rows } else { u64::MAX - rows })
+    })
+}
+
 /// Positions of one pass of an entry.
-fn positions(entry: &Entry) -> u64 {
+pub fn positions(entry: &Entry) -> u64 {
     let ids = entry.inputs.iter().find(|port| is_ids(&port.name));
     ids.and_then(|port| port.shape.last().copied()).unwrap_or(1)
 }

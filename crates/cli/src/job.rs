@@ -88,9 +88,11 @@ const MERGED: &str = "use_cache_branch";
 const BEGINNING: [&str; 2] = ["prefill", "decoder"];
 
 /// The graph of an entry. A model with a past computes one position behind it; a decoder behind an
-/// encoder begins with one. A merged export is both, and the name of the entry says which.
+/// encoder begins with one. A merged export is both, and the name of the entry says which. A name may end in `@` and the
+/// positions of a pass, so that a program has prefills of several lengths.
 fn import_entry(entries: &EntryChoices, name: &str, spec: &str) -> Result<Imported, Failure> {
     let given = &entries.binding;
+    let (role, positions) = role_and_positions(name)?;
     if model::is_text(Path::new(spec)) {
         return model::import(spec, &Binding::default());
     }
@@ -98,7 +100,7 @@ fn import_entry(entries: &EntryChoices, name: &str, spec: &str) -> Result<Import
     let axes = model.axes();
     let has = |role: Role| axes.iter().any(|axis| axis.role == role);
     let merged = model.inputs().iter().any(|port| port.name == MERGED);
-    let begins = merged && BEGINNING.contains(&name);
+    let begins = merged && BEGINNING.contains(&role);
     let (past, encoder) = (has(Role::Past) && !begins, has(Role::Encoder));
     let mut binding = given.clone();
     binding.past = begins.then_some(0);
@@ -117,9 +119,24 @@ fn import_entry(entries: &EntryChoices, name: &str, spec: &str) -> Result<Import
     binding.seq = match has(Role::Sequence) {
         false => None,
         true if past || encoder => Some(1),
-        true => given.seq.or(entries.capacity),
+        true => positions.or(given.seq).or(entries.capacity),
     };
     model::import(spec, &binding)
+}
+
+/// What the name of an entry says: `prefill@16` is a prefill of 16 positions.
+fn role_and_positions(name: &str) -> Result<(&str, Option<u64>), Failure> {
+    let Some((role, positions)) = name.split_once('@') else {
+        return Ok((name, None));
+    };
+    match positions.parse() {
+        Ok(positions) if positions > 0 => Ok((role, Some(positions))),
+        _ => {
+            let message = format!("`{positions}` is no number of positions");
+            let help = "write e.g. --entry prefill@16=model.onnx";
+            Err(Problem::error("entry-length", message).help(help).into())
+        }
+    }
 }
 
 /// Fills in the constants where the graph has values for all of them, and says whether it has.

@@ -29,7 +29,8 @@ pub struct Compile {
     /// An ONNX file, a graph in text form (.graph) or an embedded model (zoo:NAME).
     #[arg(required_unless_present = "entry")]
     pub model: Option<String>,
-    /// A model as one of several entries, which share weights and caches; repeatable.
+    /// A model as one of several entries, which share weights and caches; repeatable. `prefill@16` has 16
+    /// positions, whatever `--seq` says: a prompt goes through the shortest prefill that holds it.
     #[arg(long, value_name = "NAME=MODEL", value_parser = entry, conflicts_with = "model")]
     pub entry: Vec<(String, String)>,
     /// Positions that the caches of entries have room for.

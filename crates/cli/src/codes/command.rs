@@ -27,6 +27,11 @@ pub const CODES: &[CodeDoc] = &[
         "`--const NAME=VALUE` takes ones, zeros, first (1 at the first position of each row, 0 elsewhere), or an .npz file with an array of the input's name, type and shape.",
     ),
     doc(
+        "entry-length",
+        "The name of an entry has no number of positions behind its @.",
+        "`--entry prefill@16=model.onnx` makes an entry for 16 positions; without @ it has those of `--seq`.",
+    ),
+    doc(
         "entry-unknown",
         "The program has no entry of that name.",
         "`packwright inspect` lists the entries of a program.",
