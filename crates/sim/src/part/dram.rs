@@ -40,7 +40,7 @@ pub struct Dram {
     held: [u64; 2],
     queue: u64,
     /// Bytes that a port asks for before others get their turn.
-    turn_bytes: u64,
+    turn: Divisor,
     /// Bytes from which a run is long: closed forms carry it.
     long: u64,
     channels: Vec<Channel>,
@@ -107,7 +107,7 @@ impl Dram {
             way,
             held: way.map(|way| u64::from(dram.queue_bursts) + way / burst_clocks.max(1)),
             queue: u64::from(dram.queue_bursts),
-            turn_bytes: u64::from(target.dma.turn_bytes),
+            turn: Divisor::new(u64::from(target.dma.turn_bytes)),
             long: if long { LONG } else { u64::MAX },
             channels: vec![Channel::new(dram); dram.channels as usize],
             map,
@@ -207,7 +207,7 @@ impl Dram {
     fn take_turn(&mut self, port: usize) {
         self.turns += 1;
         self.ports[port].turn = self.turns;
-        self.ports[port].turn_left = self.turn_bytes;
+        self.ports[port].turn_left = self.turn.value();
     }
 
     /// Lets a port ask for its next bytes at clock `now`.
@@ -346,7 +346,9 @@ impl Dram {
         let row = self.map.stripe(first, &mut self.banks);
         let granule = 1 << self.map.granule_bits;
         let bursts = last - first + 1;
-        let whole = bursts * self.burst_bytes.value() == self.stripe.value();
+        // Whole rounds over the channels give each of them as much.
+        let round = (1 << (self.map.channel_at + self.map.channel_bits)) - 1;
+        let whole = (first | bursts) & round == 0;
         let mut end = now;
         for (number, channel) in self.channels.iter_mut().enumerate() {
             let bursts = match whole {
@@ -378,8 +380,15 @@ impl Dram {
     /// Asks for the next stretch of a long run by the closed forms.
     fn stretch(&mut self, index: usize, now: u64) {
         let port = &self.ports[index];
+        // Where others ask too, none takes more than its turn at once.
+        let most = match self.active.len() {
+            1 => self.stripe,
+            _ if self.stripe.value() <= self.turn.value() => self.stripe,
+            _ => self.turn,
+        };
         let bytes = port
             .left
+            .min(most.value() - most.remainder(port.address))
             .min(self.stripe.value() - self.stripe.remainder(port.address));
         let write = port.write;
         let first = self.burst_bytes.quotient(port.address);
