@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use packwright_compile::compile::{Compiled, compile, with_constants};
 use packwright_compile::graph::calibrate::Calibration;
 use packwright_compile::graph::recipe::Recipe;
+use packwright_compile::graph::samples::Samples;
 use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::GraphOptions;
 use packwright_ir::eval;
@@ -228,8 +229,8 @@ fn calibrated_scales_compute_what_the_graph_means() {
     let source = graph("tinybert-4l-312.encoder.ts14.dyn.onnx", Some(16), Some(1));
     let samples = (0..2)
         .map(|seed| eval::random_inputs(&source, seed))
-        .collect();
-    for samples in [samples, Vec::new()] {
+        .collect::<Vec<_>>();
+    for samples in [samples.into(), Samples::default()] {
         let calibration = Calibration {
             samples,
             ..Calibration::default()

@@ -16,9 +16,10 @@ use anyhow::{Context, anyhow, ensure};
 use indexmap::IndexMap;
 use packwright::arrays::{self, Array};
 use packwright::compile::compile::{Compiled, compile, with_constants};
-use packwright::compile::graph::calibrate::{Calibration, Sample};
+use packwright::compile::graph::calibrate::Calibration;
 use packwright::compile::graph::observe::Observer;
 use packwright::compile::graph::recipe::{self, Activations, Recipe, Weights};
+use packwright::compile::graph::samples::Sample;
 use packwright::compile::options::CompileOptions;
 use packwright::compile::pipeline::{self, GraphOptions};
 use packwright::feed::{self, FeedOptions};
@@ -141,7 +142,7 @@ fn minilm(path: &Path, page: &mut String) -> anyhow::Result<()> {
     let samples = feed::tensors(&graph, &inputs(&pairs)).map_err(complaint)?;
     for way in ways {
         let calibration = Calibration {
-            samples: samples.iter().take(CALIBRATION).cloned().collect(),
+            samples: samples[..CALIBRATION.min(samples.len())].to_vec().into(),
             observer: Observer::MinMax,
             compensate: way.compensate,
         };

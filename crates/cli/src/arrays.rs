@@ -62,6 +62,21 @@ impl Array {
     }
 }
 
+/// The error of an `.npz` that cannot be read.
+pub(crate) fn unreadable(error: &dyn std::fmt::Display) -> Problem {
+    Problem::error(
+        "npz-unreadable",
+        format!("the file is no readable .npz: {error}"),
+    )
+    .help("write it with numpy.savez")
+}
+
+/// The error of an array of elements that no input takes.
+pub(crate) fn unknown_type(name: &str) -> Problem {
+    let message = format!("array `{name}` has an element type that no input takes");
+    Problem::error("npz-type", message).help("store bool, int8, int32, int64, float32 or float64")
+}
+
 fn integers(values: impl Iterator<Item = i64>, elem: Elem) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for value in values {
@@ -99,16 +114,7 @@ fn floats(values: impl Iterator<Item = f32>, elem: Elem) -> Option<Vec<u8>> {
 pub fn read(path: &Path) -> Result<IndexMap<String, Array>, Failure> {
     let place = file::shown(path);
     let bytes = file::read(path)?;
-    let unreadable = |error: &ReadNpzError| {
-        Failure::from(
-            Problem::error(
-                "npz-unreadable",
-                format!("the file is no readable .npz: {error}"),
-            )
-            .help("write it with numpy.savez")
-            .at(place.clone()),
-        )
-    };
+    let unreadable = |error: &ReadNpzError| Failure::from(unreadable(error).at(place.clone()));
     let mut reader = NpzReader::new(Cursor::new(bytes)).map_err(|error| unreadable(&error))?;
     let names = reader.names().map_err(|error| unreadable(&error))?;
     let mut arrays = IndexMap::new();
@@ -118,15 +124,7 @@ pub fn read(path: &Path) -> Result<IndexMap<String, Array>, Failure> {
             Ok(Some(array)) => {
                 arrays.insert(name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array);
             }
-            Ok(None) => {
-                let message = format!("array `{name}` has an element type that no input takes");
-                let help = "store bool, int8, int32, int64, float32 or float64";
-                problems.push(
-                    Problem::error("npz-type", message)
-                        .help(help)
-                        .at(place.clone()),
-                );
-            }
+            Ok(None) => problems.push(unknown_type(&name).at(place.clone())),
             Err(error) => problems.extend(unreadable(&error).0),
         }
     }

@@ -2,10 +2,11 @@
 
 use indexmap::IndexMap;
 use packwright_compile::compile;
-use packwright_compile::graph::calibrate::{self, Calibration, Sample};
+use packwright_compile::graph::calibrate::{self, Calibration};
 use packwright_compile::graph::compensate;
 use packwright_compile::graph::observe::Observer;
 use packwright_compile::graph::recipe::{self, Activations, Layer, Recipe};
+use packwright_compile::graph::samples::Samples;
 use packwright_compile::graph::sensitivity::{self, Distance, Error};
 use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::{self, GraphOptions};
@@ -131,9 +132,9 @@ fn measured(
     meant: &Graph,
     recipe: &mut Recipe,
     observer: Observer,
-    samples: &[Sample],
+    samples: &Samples,
 ) -> Result<Vec<Problem>, Failure> {
-    let measured = calibrate::measure(meant, recipe, observer, samples.iter().cloned())?;
+    let measured = calibrate::measure(meant, recipe, observer, samples)?;
     recipe.scales.extend(measured.scales);
     Ok(measured.warnings.into_iter().map(Problem::from).collect())
 }

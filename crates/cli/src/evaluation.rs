@@ -1,7 +1,7 @@
 //! The job of `evaluate`: floats, the quantised graph and the packets, side by side on samples.
 
 use packwright_compile::compile::Compiled;
-use packwright_compile::graph::calibrate::Sample;
+use packwright_compile::graph::samples::{Sample, Samples};
 use packwright_compile::graph::sensitivity::{self, Distance};
 use packwright_compile::pipeline;
 use packwright_ir::Graph;
@@ -45,7 +45,7 @@ pub enum Task {
 pub fn evaluate(
     graph: &Graph,
     compiled: &Compiled,
-    samples: &[Sample],
+    samples: &Samples,
     task: Option<Task>,
     done: &dyn Fn(),
 ) -> Result<Evaluation, Failure> {
@@ -63,8 +63,7 @@ pub fn evaluate(
         &meant,
         &compiled.graph,
         samples,
-        &mut |number, floats, found| {
-            let sample = &samples[number];
+        &mut |sample, floats, found| {
             match packets(&mut machine, entry, sample) {
                 Ok(bytes) => {
                     let same = found

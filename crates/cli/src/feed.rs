@@ -35,10 +35,12 @@ pub fn samples(
     options: &FeedOptions,
 ) -> Result<Vec<Sample>, Failure> {
     let mut problems: Vec<Problem> = unknown(ports, arrays);
-    let count = if options.each {
-        sample_count(arrays, &mut problems)
-    } else {
-        1
+    let count = match options.each {
+        true => sample_count(&first_axes(arrays)).unwrap_or_else(|failure| {
+            problems.extend(failure.0);
+            0
+        }),
+        false => 1,
     };
     let mut columns = Vec::new();
     for port in ports {
@@ -174,12 +176,20 @@ fn unknown(ports: &[Port], arrays: &IndexMap<String, Array>) -> Vec<Problem> {
     unknown.map(problem).collect()
 }
 
-/// How many samples the arrays hold.
-fn sample_count(arrays: &IndexMap<String, Array>, problems: &mut Vec<Problem>) -> usize {
-    let counts = arrays
-        .iter()
-        .map(|(name, array)| (name, array.shape().first().copied().unwrap_or(0)));
-    let counts: Vec<_> = counts.collect();
+/// The length of the first axis of each array.
+fn first_axes(arrays: &IndexMap<String, Array>) -> Vec<(String, usize)> {
+    let first = |array: &Array| array.shape().first().copied().unwrap_or(0);
+    let arrays = arrays.iter();
+    arrays
+        .map(|(name, array)| (name.clone(), first(array)))
+        .collect()
+}
+
+/// How many samples arrays hold, from the length of the first axis of each by name.
+///
+/// # Errors
+/// When they differ, or there is none.
+pub(crate) fn sample_count(counts: &[(String, usize)]) -> Result<usize, Failure> {
     let first = counts.first().map_or(0, |&(_, count)| count);
     if counts.iter().any(|&(_, count)| count != first) {
         let list: Vec<_> = counts
@@ -190,12 +200,12 @@ fn sample_count(arrays: &IndexMap<String, Array>, problems: &mut Vec<Problem>) -
             "arrays have different numbers of samples: {}",
             list.join(", ")
         );
-        problems.push(Problem::error("samples-differ", message));
-    } else if first == 0 {
-        let message = "the arrays hold no sample";
-        problems.push(Problem::error("samples-differ", message));
+        return Err(Problem::error("samples-differ", message).into());
     }
-    first
+    if first == 0 {
+        return Err(Problem::error("samples-differ", "the arrays hold no sample").into());
+    }
+    Ok(first)
 }
 
 fn extents(shape: &[usize]) -> String {

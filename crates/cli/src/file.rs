@@ -1,7 +1,7 @@
 //! Files: read whole with clear complaints, written whole or not at all.
 
 use std::fs;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -66,13 +66,18 @@ pub fn starts_with(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
     Ok(start == bytes)
 }
 
+/// A file that is being written.
+pub trait Output: Write + Seek {}
+
+impl<T: Write + Seek> Output for T {}
+
 /// Writes a file beside its final place and moves it there once it is complete.
 ///
 /// # Errors
 /// When the folder is missing or cannot be written; nothing is left behind then.
 pub fn write_atomically(
     path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    fill: impl FnOnce(&mut dyn Output) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -1,19 +1,22 @@
 //! The jobs of the command: compile, simulate, and both.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use packwright_compile::compile::{self as pipeline, Compiled};
+use packwright_compile::emit::constants::{Section, SectionError};
 use packwright_compile::entries::{CompiledProgram, EntrySource};
 use packwright_compile::pass::PassReport;
 use packwright_ir::Graph;
 use packwright_onnx::axis::Role;
-use packwright_packet::container::{ReadOptions, read_with};
+use packwright_packet::container::{self, ReadOptions, read_with};
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_packet::{access, check};
 use packwright_sim::report::Bytes;
 use packwright_target::Target;
 
 use crate::errors::{Failure, Problem};
+use crate::file;
 use crate::model::{self, Binding, Given, Imported};
 use crate::options::CompileChoices;
 use crate::report::build;
@@ -145,6 +148,31 @@ fn role_and_positions(name: &str) -> Result<(&str, Option<u64>), Failure> {
 /// Lists constants whose values cannot be used.
 pub fn add_constants(compiled: &mut Compiled) -> Result<bool, Failure> {
     Ok(pipeline::with_constants(compiled)?)
+}
+
+/// Writes a program with the constants of a section, which are made while they are written.
+///
+/// # Errors
+/// Lists constants whose values cannot be used; when the file cannot be written.
+pub fn write_with(program: &Program, section: &Section<'_>, path: &Path) -> Result<(), Failure> {
+    let mut unusable = None;
+    let written = file::write_atomically(path, |mut out| {
+        let mut constants = |out: &mut dyn Write| {
+            let written = section.write(packwright_onnx::let_go_of_pages, out);
+            written.map_err(|error| match error {
+                SectionError::Output(error) => error,
+                SectionError::Unusable(problems) => {
+                    unusable = Some(problems);
+                    io::ErrorKind::InvalidData.into()
+                }
+            })
+        };
+        container::write_with(program, &mut constants, &mut out)
+    });
+    match unusable {
+        Some(problems) => Err(problems.into()),
+        None => written,
+    }
 }
 
 /// Compiles and simulates a graph; its weights are not needed.

@@ -21,7 +21,7 @@
 //!
 //! Read in this order: [`model`], [`options`], [`recipe`], [`passes`], [`calibration`], [`evaluation`], [`job`],
 //! [`report`], [`why`], [`trace`], [`html`], [`survey`], [`sweep`], [`generate`], [`cost`],
-//! [`survey_generation`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`file`], [`errors`], [`codes`].
+//! [`survey_generation`], [`inspect`], [`arrays`], [`constants`], [`feed`], [`samples`], [`file`], [`errors`], [`codes`].
 
 pub mod model;
 pub mod options;
@@ -49,6 +49,7 @@ pub mod inspect;
 pub mod arrays;
 pub mod constants;
 pub mod feed;
+pub mod samples;
 
 pub mod file;
 

@@ -3,17 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use packwright_compile::graph::calibrate::{Calibration, Sample};
+use packwright_compile::graph::calibrate::Calibration;
 use packwright_compile::graph::observe::Observer;
 use packwright_compile::graph::recipe::{Recipe, Weights};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::{GraphOptions, Logits};
 use packwright_ir::Graph;
-use packwright_ir::tensor::Data;
 use packwright_target::{Target, config::TargetError, unit};
 
 use crate::errors::{Failure, Problem};
-use crate::{arrays, feed, file, recipe};
+use crate::{file, recipe, samples};
 
 /// How a model is quantised and planned.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,38 +86,11 @@ impl QuantizeChoices {
         let Some(path) = &self.calibration else {
             return Ok(None);
         };
-        let arrays = arrays::read(path)?;
-        let samples =
-            feed::tensors(graph, &arrays).map_err(|failure| failure.at(&file::shown(path)))?;
-        finite(&samples).map_err(|failure| failure.at(&file::shown(path)))?;
         Ok(Some(Calibration {
-            samples,
+            samples: samples::open(graph, path)?,
             observer: self.observer,
             compensate: !self.nearest,
         }))
-    }
-}
-
-/// Refuses samples that hold infinities or NaN.
-fn finite(samples: &[Sample]) -> Result<(), Failure> {
-    let mut problems = Vec::new();
-    for (number, sample) in samples.iter().enumerate() {
-        for (name, tensor) in sample {
-            let (Data::F32(values) | Data::F16(values)) = &tensor.data else {
-                continue;
-            };
-            let broken = values.iter().filter(|x| !x.is_finite()).count();
-            if broken > 0 {
-                let message =
-                    format!("`{name}` of sample {number} holds {broken} infinities or NaN");
-                let help = "leave the sample out, or repair the array";
-                problems.push(Problem::error("calibration-not-finite", message).help(help));
-            }
-        }
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(Failure(problems)),
     }
 }
 

@@ -8,6 +8,7 @@ use packwright_target::Target;
 
 use crate::bound;
 use crate::emit;
+use crate::emit::constants::Section;
 use crate::emit::regions::Shared;
 use crate::graph::{calibrate, compensate};
 use crate::options::CompileOptions;
@@ -93,20 +94,34 @@ pub fn lower(
     })
 }
 
-/// Fills in the constants of a program where the graph has values for them.
+impl Compiled {
+    /// The constants of the program, where the graph has values for all of them.
+    pub fn constants(&self) -> Option<Section<'_>> {
+        let layout = &self.plan.layout;
+        if !emit::constants::available(&self.graph, layout) {
+            return None;
+        }
+        let stored = layout.stored.iter();
+        let rows = stored
+            .filter(|stored| stored.is_constant())
+            .map(|stored| (&self.graph, stored))
+            .collect();
+        Some(Section {
+            rows,
+            bytes: layout.bytes(),
+        })
+    }
+}
+
+/// Fills in the constants of a program where the graph has values for them, and says whether it has.
 ///
 /// # Errors
 /// Lists constants whose values cannot be used.
 pub fn with_constants(compiled: &mut Compiled) -> Result<bool, Diagnostics> {
-    if !emit::constants::available(&compiled.graph, &compiled.plan.layout) {
+    let Some(section) = compiled.constants() else {
         return Ok(false);
-    }
-    let stored = compiled.plan.layout.stored.iter();
-    let rows: Vec<_> = stored
-        .filter(|stored| stored.is_constant())
-        .map(|stored| (&compiled.graph, stored))
-        .collect();
-    let section = emit::constants::section(&rows, compiled.plan.layout.bytes())?;
-    compiled.program.constants = Constants::Present(Bytes::from(section));
+    };
+    let bytes = section.whole()?;
+    compiled.program.constants = Constants::Present(Bytes::from(bytes));
     Ok(true)
 }

@@ -7,7 +7,7 @@ use packwright_packet::program::{Constants, Program};
 use packwright_target::Target;
 
 use crate::bound;
-use crate::emit::constants;
+use crate::emit::constants::{self, Section};
 use crate::emit::share::{self, Row};
 use crate::emit::{self, Source};
 use crate::options::CompileOptions;
@@ -122,28 +122,32 @@ fn compile_entry(
 }
 
 impl CompiledProgram {
+    /// The constants of the program, where all graphs have values for them.
+    pub fn constants(&self) -> Option<Section<'_>> {
+        let mut entries = self.entries.iter();
+        if !entries.all(|entry| constants::available(&entry.graph, &entry.plan.layout)) {
+            return None;
+        }
+        let rows = self.rows.iter().map(|&(part, id)| {
+            let entry = &self.entries[part];
+            (&entry.graph, entry.plan.layout.get(id))
+        });
+        Some(Section {
+            rows: rows.collect(),
+            bytes: self.program.constants.len(),
+        })
+    }
+
     /// Fills in the constants where all graphs have values for them, and says whether they have.
     ///
     /// # Errors
     /// Lists constants whose values cannot be used.
     pub fn with_constants(&mut self) -> Result<bool, Diagnostics> {
-        let all = self
-            .entries
-            .iter()
-            .all(|entry| constants::available(&entry.graph, &entry.plan.layout));
-        if !all {
+        let Some(section) = self.constants() else {
             return Ok(false);
-        }
-        let rows: Vec<_> = self
-            .rows
-            .iter()
-            .map(|&(part, id)| {
-                let entry = &self.entries[part];
-                (&entry.graph, entry.plan.layout.get(id))
-            })
-            .collect();
-        let section = constants::section(&rows, self.program.constants.len())?;
-        self.program.constants = Constants::Present(Bytes::from(section));
+        };
+        let bytes = section.whole()?;
+        self.program.constants = Constants::Present(Bytes::from(bytes));
         Ok(true)
     }
 }

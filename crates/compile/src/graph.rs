@@ -6,6 +6,7 @@ pub mod legalize;
 pub mod observe;
 pub mod quantize;
 pub mod recipe;
+pub mod samples;
 pub mod sensitivity;
 
 pub(crate) mod integers;

@@ -91,7 +91,7 @@ pub fn run_graph_pipeline(
     if let Some(calibration) = &options.calibration
         && calibrate::has_weights(graph)
     {
-        let samples = calibration.samples.iter().cloned();
+        let samples = &calibration.samples;
         let measured = calibrate::measure(graph, &recipe, calibration.observer, samples)?;
         for (layer, scale) in measured.scales {
             recipe.scales.entry(layer).or_insert(scale);

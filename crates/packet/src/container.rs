@@ -14,7 +14,7 @@
 //! lengths determine every offset, and every byte of a file is covered by a checksum or is a
 //! checked zero. The same program gives the same bytes.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 use prost::Message;
@@ -155,42 +155,133 @@ struct Row {
 
 /// Writes a program as a `.npu` file.
 pub fn write(program: &Program, out: &mut impl Write) -> io::Result<()> {
-    let manifest = Manifest::of(program).encode_to_vec();
-    let streams: Vec<_> = program
-        .entries
-        .iter()
-        .map(|e| encode_stream(&e.packets))
-        .collect();
-    let mut sections: Vec<(u32, u32, &[u8])> = vec![(MANIFEST, 0, &manifest)];
-    for (entry, stream) in (0..).zip(&streams) {
-        sections.push((PACKETS, entry, stream));
-    }
-    if let Constants::Present(bytes) = &program.constants {
-        sections.push((CONSTANTS, 0, bytes));
-    }
-    let mut end = HEADER_BYTES + ROW_BYTES * sections.len() as u64;
-    let mut rows = Vec::new();
-    for &(kind, entry, bytes) in &sections {
-        let (offset, length) = (end.next_multiple_of(ALIGNMENT), bytes.len() as u64);
-        rows.push(Row {
-            kind,
-            entry,
-            offset,
-            length,
-            crc: crc32fast::hash(bytes),
-        });
-        end = offset + length;
-    }
-    let head = head_bytes(&rows, end);
-    out.write_all(&head)?;
-    let mut at = head.len() as u64;
-    for (row, (_, _, bytes)) in rows.iter().zip(&sections) {
-        let padding = [0; ALIGNMENT as usize];
-        out.write_all(&padding[..(row.offset - at) as usize])?;
-        out.write_all(bytes)?;
-        at = row.offset + row.length;
-    }
+    let sections = Sections::of(program, program.constants.is_present());
+    let constants: &[u8] = match &program.constants {
+        Constants::Present(bytes) => bytes,
+        Constants::Absent { .. } => &[],
+    };
+    let rows = sections.rows(constants.len() as u64, crc32fast::hash(constants));
+    sections.write(&rows, out)?;
+    out.write_all(constants)?;
     out.flush()
+}
+
+/// What writes the bytes of a constants section, piece by piece.
+pub type ConstantsWriter<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// As [`write`], with constants that are made while they are written: `constants` writes as many bytes as the
+/// program says that it lacks. The file is the one that [`write`] makes of the whole program.
+///
+/// # Errors
+/// Those of the output, and [`io::ErrorKind::InvalidData`] where another number of bytes is written.
+pub fn write_with(
+    program: &Program,
+    constants: &mut ConstantsWriter<'_>,
+    out: &mut (impl Write + Seek),
+) -> io::Result<()> {
+    let sections = Sections::of(program, true);
+    let length = program.constants.len();
+    let start = out.stream_position()?;
+    // The checksum of the constants stands before them: the head is written once more at the end.
+    sections.write(&sections.rows(length, 0), out)?;
+    let mut checked = Checked {
+        out,
+        crc: crc32fast::Hasher::new(),
+        count: 0,
+    };
+    constants(&mut checked)?;
+    let Checked { crc, count, .. } = checked;
+    if count != length {
+        let message = format!("{count} bytes of constants were written, not {length}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let end = out.stream_position()?;
+    out.seek(SeekFrom::Start(start))?;
+    sections.write(&sections.rows(length, crc.finalize()), out)?;
+    out.seek(SeekFrom::Start(end))?;
+    out.flush()
+}
+
+/// Counts and sums up what is written.
+struct Checked<'a, W> {
+    out: &'a mut W,
+    crc: crc32fast::Hasher,
+    count: u64,
+}
+
+impl<W: Write> Write for Checked<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.crc.update(&bytes[..count]);
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The sections of a file but for the bytes of its constants, which come last.
+struct Sections {
+    manifest: Vec<u8>,
+    streams: Vec<Vec<u8>>,
+    constants: bool,
+}
+
+impl Sections {
+    /// `constants`: whether the file holds their bytes.
+    fn of(program: &Program, constants: bool) -> Self {
+        let mut manifest = Manifest::of(program);
+        manifest.constants_present = constants;
+        let streams = program.entries.iter();
+        Self {
+            manifest: manifest.encode_to_vec(),
+            streams: streams.map(|e| encode_stream(&e.packets)).collect(),
+            constants,
+        }
+    }
+
+    /// The table, for constants of a length and checksum.
+    fn rows(&self, length: u64, crc: u32) -> Vec<Row> {
+        let sum = |bytes: &[u8]| (bytes.len() as u64, crc32fast::hash(bytes));
+        let mut sections = vec![(MANIFEST, 0, sum(&self.manifest))];
+        for (entry, stream) in (0..).zip(&self.streams) {
+            sections.push((PACKETS, entry, sum(stream)));
+        }
+        sections.extend(self.constants.then_some((CONSTANTS, 0, (length, crc))));
+        let mut end = HEADER_BYTES + ROW_BYTES * sections.len() as u64;
+        let mut rows = Vec::new();
+        for (kind, entry, (length, crc)) in sections {
+            let offset = end.next_multiple_of(ALIGNMENT);
+            rows.push(Row {
+                kind,
+                entry,
+                offset,
+                length,
+                crc,
+            });
+            end = offset + length;
+        }
+        rows
+    }
+
+    /// Writes all that comes before the bytes of the constants.
+    fn write(&self, rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+        let length = rows.last().map_or(0, |row| row.offset + row.length);
+        let head = head_bytes(rows, length);
+        out.write_all(&head)?;
+        let mut at = head.len() as u64;
+        let bytes = [&self.manifest].into_iter().chain(&self.streams);
+        let bytes = bytes.map(Vec::as_slice).chain([&[][..]]);
+        for (row, bytes) in rows.iter().zip(bytes) {
+            let padding = [0; ALIGNMENT as usize];
+            out.write_all(&padding[..(row.offset - at) as usize])?;
+            out.write_all(bytes)?;
+            at = row.offset + bytes.len() as u64;
+        }
+        Ok(())
+    }
 }
 
 /// Header and table of sections.

@@ -38,6 +38,14 @@ impl Constants {
         }
     }
 
+    /// Whether the bytes are there.
+    pub const fn is_present(&self) -> bool {
+        match self {
+            Constants::Present(_) => true,
+            Constants::Absent { .. } => false,
+        }
+    }
+
     /// Whether the section holds no byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

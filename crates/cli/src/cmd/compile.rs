@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use packwright::compile::compile::Compiled;
+use packwright::compile::emit::constants::Section;
+use packwright::compile::entries::CompiledProgram;
 use packwright::errors::{Failure, Problem, ProblemJson};
 use packwright::job::EntryChoices;
 use packwright::packet::container;
-use packwright::packet::program::{Constants, Program};
+use packwright::packet::program::Program;
 use packwright::report::json::DramBytes;
 use packwright::target::Target;
 use packwright::{file, job, model};
@@ -89,17 +92,29 @@ pub fn entry(text: &str) -> Result<(String, String), String> {
 pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let progress = Progress::spinner(output, "importing");
-    let (program, warnings) = match &args.model {
+    let (made, warnings) = match &args.model {
         Some(model) => one(args, model, &target, &progress)?,
         None => several(args, &target, &progress)?,
     };
-    let program = &program;
+    let program = made.program();
     progress.say("checking");
     job::judge(program, &target)?;
     let name = args.model.as_deref().unwrap_or(&program.model);
     let path = super::output_path(args.output.as_deref(), &input_name(name), "npu");
-    progress.say("writing");
-    file::write_atomically(&path, |mut out| container::write(program, &mut out))?;
+    let section = match args.no_weights {
+        true => None,
+        false => made.constants(),
+    };
+    match &section {
+        Some(section) => {
+            progress.say("quantising weights");
+            job::write_with(program, section, &path)?;
+        }
+        None => {
+            progress.say("writing");
+            file::write_atomically(&path, |mut out| container::write(program, &mut out))?;
+        }
+    }
     drop(progress);
 
     let entries = program.entries.iter().map(|entry| {
@@ -123,9 +138,9 @@ pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
         model: program.model.clone(),
         target: target.name.clone(),
         precision: program.precision.clone(),
-        weights: match program.constants {
-            Constants::Present(_) => "present",
-            Constants::Absent { .. } => "absent",
+        weights: match section {
+            Some(_) => "present",
+            None => "absent",
         },
         weight_bytes: program.constants.len(),
         entries: entries.collect(),
@@ -142,23 +157,41 @@ pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
     }
 }
 
+/// What a compilation has made; the constants of its program are not there yet.
+enum Made {
+    One(Box<Compiled>),
+    Several(CompiledProgram),
+}
+
+impl Made {
+    fn program(&self) -> &Program {
+        match self {
+            Made::One(compiled) => &compiled.program,
+            Made::Several(compiled) => &compiled.program,
+        }
+    }
+
+    fn constants(&self) -> Option<Section<'_>> {
+        match self {
+            Made::One(compiled) => compiled.constants(),
+            Made::Several(compiled) => compiled.constants(),
+        }
+    }
+}
+
 /// A program of one model.
 fn one(
     args: &Compile,
     model: &str,
     target: &Target,
     progress: &Progress,
-) -> Result<(Program, Vec<Problem>), Failure> {
+) -> Result<(Made, Vec<Problem>), Failure> {
     let imported = model::import_fixed(model, &args.axes.resolve(), &args.axes.files())?;
     progress.say("compiling");
-    let mut compiled = job::compile(imported.graph, target, &args.choices.resolve()?)?;
-    if !args.no_weights {
-        progress.say("quantising weights");
-        job::add_constants(&mut compiled)?;
-    }
+    let compiled = job::compile(imported.graph, target, &args.choices.resolve()?)?;
     let mut warnings = imported.warnings;
     warnings.extend(job::warnings(&compiled.passes));
-    Ok((compiled.program, warnings))
+    Ok((Made::One(Box::new(compiled)), warnings))
 }
 
 /// A program of several models.
@@ -166,20 +199,15 @@ fn several(
     args: &Compile,
     target: &Target,
     progress: &Progress,
-) -> Result<(Program, Vec<Problem>), Failure> {
+) -> Result<(Made, Vec<Problem>), Failure> {
     progress.say("compiling");
     let entries = EntryChoices {
         models: args.entry.clone(),
         capacity: args.capacity,
         binding: args.axes.resolve(),
     };
-    let (mut compiled, warnings) =
-        job::compile_entries(&entries, target, &args.choices.resolve()?)?;
-    if !args.no_weights {
-        progress.say("quantising weights");
-        compiled.with_constants()?;
-    }
-    Ok((compiled.program, warnings))
+    let (compiled, warnings) = job::compile_entries(&entries, target, &args.choices.resolve()?)?;
+    Ok((Made::Several(compiled), warnings))
 }
 
 fn draw(summary: &Summary, output: &Output) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use packwright::errors::{Failure, Problem, ProblemJson};
 use packwright::evaluation::{self, Evaluation, Task};
-use packwright::{arrays, feed, file, job, model};
+use packwright::{job, model, samples};
 use serde::Serialize;
 
 use crate::args::{BindArgs, ChoiceArgs, TargetArgs};
@@ -83,9 +83,7 @@ pub fn run(args: &Evaluate, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let progress = Progress::spinner(output, "importing");
     let imported = model::import(&args.model, &args.axes.resolve())?;
-    let given = arrays::read(&args.inputs)?;
-    let samples = feed::tensors(&imported.graph, &given)
-        .map_err(|failure| failure.at(&file::shown(&args.inputs)))?;
+    let samples = samples::open(&imported.graph, &args.inputs)?;
     progress.say("compiling");
     let choices = args.choices.resolve()?;
     let mut compiled = job::compile(imported.graph.clone(), &target, &choices)?;

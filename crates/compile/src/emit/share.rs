@@ -5,7 +5,7 @@
 //! alike from the same.
 
 use packwright_ir::diag::{Diagnostic, Diagnostics};
-use packwright_ir::konst::{Derivation, Source};
+use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::{ConstId, Graph};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub type Row = (usize, StoredId);
 
 /// Gives the constants of all parts their places in one section and lists each once.
 ///
-/// Values are read part by part; `between` is called behind each.
+/// Values are read some at a time; `between` is called behind them.
 ///
 /// # Errors
 /// `entry-weights-differ` and `entry-caches-differ`.
@@ -146,9 +146,12 @@ impl Classes {
     fn of(graphs: &[&Graph], between: fn()) -> Self {
         let mut hashes: Vec<Vec<u128>> = Vec::with_capacity(graphs.len());
         for graph in graphs {
-            let consts = graph.consts().par_iter();
-            hashes.push(consts.map(|k| content(&k.source)).collect());
-            between();
+            let mut own = Vec::with_capacity(graph.consts().len());
+            for consts in batches(graph.consts()) {
+                own.par_extend(consts.par_iter().map(|k| content(&k.source)));
+                between();
+            }
+            hashes.push(own);
         }
         let mut stored: HashMap<(u128, String), usize> = HashMap::new();
         let mut named: HashMap<String, usize> = HashMap::new();
@@ -253,6 +256,26 @@ fn class(
     };
     classes[index] = Some(found);
     found
+}
+
+/// Most bytes of values that are hashed at once, but for a constant that is larger.
+const BATCH: usize = 64 << 20;
+
+/// Constants cut where their values get too many.
+fn batches(consts: &[Const]) -> impl Iterator<Item = &[Const]> {
+    let size = |konst: &Const| match &konst.source {
+        Source::Bytes(bytes) => bytes.len(),
+        Source::Synthetic(_) | Source::Absent | Source::Derived(_) => 0,
+    };
+    let mut held = 0;
+    consts.chunk_by(move |_, next| {
+        held += size(next);
+        let more = held <= BATCH;
+        if !more {
+            held = 0;
+        }
+        more
+    })
 }
 
 /// A hash of stored values; 0 where there are none.

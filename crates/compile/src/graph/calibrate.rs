@@ -6,11 +6,12 @@ use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::konst::has_values;
 use packwright_ir::eval::{self, fill::Stream};
 use packwright_ir::konst::FillKind;
-use packwright_ir::tensor::{Data, Tensor};
+use packwright_ir::tensor::Data;
 use packwright_ir::{Graph, Op, Value};
 
 use super::observe::{Histogram, Observer};
 use super::recipe::{self, Recipe};
+use super::samples::Samples;
 
 /// Least and largest magnitude that a seeded range covers: what normalised activations of language
 /// models lie in.
@@ -21,13 +22,10 @@ const SEEDED: FillKind = FillKind::Uniform {
 /// Least magnitude that a scale covers.
 const SMALLEST: f32 = f32::MIN_POSITIVE * 254.0;
 
-/// One sample: inputs by name.
-pub type Sample = Vec<(String, Tensor)>;
-
 /// Samples, and what is made of them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// How static scales are chosen.
     pub observer: Observer,
     /// Whether the weights are rounded for inputs like the samples.
@@ -50,7 +48,7 @@ pub fn measure(
     graph: &Graph,
     recipe: &Recipe,
     observer: Observer,
-    samples: impl IntoIterator<Item = Sample>,
+    samples: &Samples,
 ) -> Result<Measured, Diagnostics> {
     let open = |layer: &recipe::Layer| {
         recipe.of(layer).is_fixed() && !recipe.scales.contains_key(&layer.name)
@@ -63,8 +61,8 @@ pub fn measure(
         .iter()
         .map(|layer| (layer.input, Histogram::default()))
         .collect();
-    for (number, sample) in samples.into_iter().enumerate() {
-        eval::run_with(graph, &sample, &mut |value, tensor| {
+    samples.each(&mut |number, sample| {
+        eval::run_with(graph, sample, &mut |value, tensor| {
             if let (Some(histogram), Data::F32(a) | Data::F16(a)) =
                 (seen.get_mut(&value), &tensor.data)
                 && let Some(values) = a.as_slice()
@@ -77,7 +75,8 @@ pub fn measure(
             Diagnostic::error("calibration-failed", message)
                 .help("each sample needs an array for each input, in its shape")
         })?;
-    }
+        Ok(())
+    })?;
     let mut measured = Measured::default();
     let mut problems = Vec::new();
     for layer in layers {

@@ -16,8 +16,8 @@ use packwright_numerics::quant::{Scale, dequantize_affine, quantize};
 use packwright_numerics::reduce::amax;
 use rayon::prelude::*;
 
-use super::calibrate::Sample;
 use super::recipe;
+use super::samples::Samples;
 use super::sensitivity::attended;
 
 /// Added to the diagonal, as a share of its mean, so that inputs that hardly occur do no harm.
@@ -30,7 +30,7 @@ const BUDGET: usize = 1 << 30;
 ///
 /// # Errors
 /// When a sample cannot be evaluated, or weights have no values.
-pub fn run(graph: &mut Graph, samples: &[Sample]) -> Result<usize, Diagnostics> {
+pub fn run(graph: &mut Graph, samples: &Samples) -> Result<usize, Diagnostics> {
     let targets = targets(graph);
     let mut rest = &targets[..];
     while !rest.is_empty() {
@@ -104,10 +104,10 @@ fn targets(graph: &Graph) -> Vec<Target> {
 fn gather(
     graph: &Graph,
     targets: &[Target],
-    samples: &[Sample],
+    samples: &Samples,
 ) -> Result<Vec<Vec<f32>>, Diagnostics> {
     let mut sums: Vec<Vec<f32>> = targets.iter().map(|t| vec![0.0; t.k * t.k]).collect();
-    for (number, sample) in samples.iter().enumerate() {
+    samples.each(&mut |number, sample| {
         let seen = attended(sample);
         eval::run_with(graph, sample, &mut |value, tensor| {
             for (target, sums) in targets.iter().zip(&mut sums) {
@@ -121,7 +121,8 @@ fn gather(
             Diagnostic::error("calibration-failed", message)
                 .help("each sample needs an array for each input, in its shape")
         })?;
-    }
+        Ok(())
+    })?;
     Ok(sums)
 }
 
@@ -324,6 +325,7 @@ fn store(graph: &mut Graph, target: &Target, rounded: Rounded) {
 mod tests {
     use packwright_ir::text;
 
+    use super::super::samples::Sample;
     use super::*;
 
     const SOURCE: &str = r#"graph case
@@ -359,7 +361,7 @@ mod tests {
         let mut nearest = meant.clone();
         crate::graph::quantize::run(&mut nearest).expect("quantises");
         let mut compensated = nearest.clone();
-        let samples: Vec<Sample> = (0..4).map(sample).collect();
+        let samples: Samples = (0..4).map(sample).collect::<Vec<_>>().into();
         assert_eq!(run(&mut compensated, &samples).expect("rounds"), 1);
         let fresh = sample(9);
         let (before, after) = (

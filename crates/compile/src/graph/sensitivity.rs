@@ -14,9 +14,9 @@ use packwright_numerics::quant::{
 };
 use rayon::prelude::*;
 
-use super::calibrate::Sample;
 use super::quantize::row_group;
 use super::recipe::{self, Activations, Layer, Recipe};
+use super::samples::{Sample, Samples};
 
 /// Sums over the elements of a tensor, sample after sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,12 +98,12 @@ pub type Results = [(String, Tensor)];
 pub fn distance(
     meant: &Graph,
     quantized: &Graph,
-    samples: &[Sample],
-    each: &mut dyn FnMut(usize, &Results, &Results),
+    samples: &Samples,
+    each: &mut dyn FnMut(&Sample, &Results, &Results),
 ) -> Result<Distance, Diagnostics> {
     let mut distance = Distance::default();
     let (of_meant, of_found) = (names(meant), names(quantized));
-    for (number, sample) in samples.iter().enumerate() {
+    samples.each(&mut |number, sample| {
         let failed = |error: eval::EvalError| failed(number, &error);
         let seen = attended(sample);
         let rows = |tensor: &Tensor| attended_rows(tensor, seen.as_deref());
@@ -131,8 +131,9 @@ pub fn distance(
             error.add(&rows(meant), &rows(found));
         }
         distance.results.push(error);
-        each(number, &results, &found);
-    }
+        each(sample, &results, &found);
+        Ok(())
+    })?;
     Ok(distance)
 }
 
@@ -151,11 +152,11 @@ fn names(graph: &Graph) -> IndexMap<Value, String> {
 pub fn own_errors(
     graph: &Graph,
     recipe: &Recipe,
-    samples: &[Sample],
+    samples: &Samples,
 ) -> Result<IndexMap<String, Error>, Diagnostics> {
     let layers = recipe::layers(graph);
     let mut errors: IndexMap<String, Error> = IndexMap::new();
-    for (number, sample) in samples.iter().enumerate() {
+    samples.each(&mut |number, sample| {
         let seen = attended(sample);
         eval::run_with(graph, sample, &mut |value, tensor| {
             for layer in layers.iter().filter(|layer| layer.input == value) {
@@ -171,7 +172,8 @@ pub fn own_errors(
             }
         })
         .map_err(|error| failed(number, &error))?;
-    }
+        Ok(())
+    })?;
     Ok(errors)
 }
 

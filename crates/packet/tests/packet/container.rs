@@ -1,7 +1,11 @@
 //! Programs and `.npu` files.
 
+use std::io::{Cursor, ErrorKind, Write};
+
 use bytes::Bytes;
-use packwright_packet::container::{ContainerError, ReadOptions, read, read_with, write};
+use packwright_packet::container::{
+    ContainerError, ReadOptions, read, read_with, write, write_with,
+};
 use packwright_packet::program::{Constants, Program};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -43,6 +47,29 @@ fn some_program(constants: Constants) -> Program {
         constants,
         ..programs.next().expect("there is always another")
     }
+}
+
+#[test]
+fn constants_written_piece_by_piece_make_the_same_file() {
+    let whole = file(&some_program(Constants::Present(Bytes::from_static(
+        b"weights",
+    ))));
+    let bare = some_program(Constants::Absent { bytes: 7 });
+    // Behind something, as in a longer output.
+    let mut out = Cursor::new(b"before".to_vec());
+    out.set_position(6);
+    let mut pieces = |out: &mut dyn Write| {
+        out.write_all(b"wei")?;
+        out.write_all(b"ghts")
+    };
+    write_with(&bare, &mut pieces, &mut out).expect("writes");
+    assert_eq!(out.into_inner(), [&b"before"[..], &whole].concat());
+    let mut short = |out: &mut dyn Write| out.write_all(b"weight");
+    let error = write_with(&bare, &mut short, &mut Cursor::new(Vec::new()));
+    assert_eq!(
+        error.expect_err("a byte is missing").kind(),
+        ErrorKind::InvalidData
+    );
 }
 
 #[test]
