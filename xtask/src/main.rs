@@ -57,8 +57,11 @@ enum Chore {
         #[arg(long)]
         folder: Option<PathBuf>,
         /// Write docs/accuracy.md.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "only")]
         write: bool,
+        /// Measure only the rows with this text in their names.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
         /// Go on without figures, and say so, where Python, the registry or a package of it is not there.
         #[arg(long)]
         skip_missing: bool,
@@ -81,10 +84,12 @@ fn main() -> ExitCode {
         Chore::Accuracy {
             folder,
             write,
+            only,
             skip_missing,
         } => {
             let folder = folder.unwrap_or_else(accuracy::cache_folder);
-            accuracy::run(&folder, write, skip_missing)
+            let only = only.as_deref().unwrap_or_default();
+            accuracy::run(&folder, only, write, skip_missing)
         }
         Chore::Proto => proto::run(),
     };

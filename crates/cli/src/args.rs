@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use packwright::compile::graph::compensate::{Clip, Rounding};
 use packwright::compile::graph::observe::Observer;
-use packwright::compile::graph::recipe::{BLOCK, Weights};
+use packwright::compile::graph::recipe::{BLOCK, Equalize, Weights};
 use packwright::compile::options::PlanMode;
 use packwright::compile::pipeline::Logits;
 use packwright::constants::{Choice, InputFile};
@@ -307,7 +308,8 @@ pub struct RecipeArgs {
     /// and weights are rounded for inputs like these.
     #[arg(help_heading = "Quantisation", long, value_name = "FILE.npz")]
     pub calibrate: Option<PathBuf>,
-    /// Scales of activations: found for each row at run time, or fixed by calibration.
+    /// Scales of activations: found for each row at run time, for eight bits, for sixteen, or for sixteen behind
+    /// norms alone; or fixed by calibration.
     #[arg(
         help_heading = "Quantisation",
         long,
@@ -342,9 +344,38 @@ pub struct RecipeArgs {
         default_value = "min-max"
     )]
     pub observer: ObserverArg,
+    /// Move magnitudes of channels into the weights that read them: of norms, or of products as well.
+    #[arg(help_heading = "Quantisation", long, value_name = "REACH")]
+    pub equalize: Option<EqualizeArg>,
+    /// How scales of int8 weights are chosen: by the largest of a channel, or for the least square error.
+    #[arg(
+        help_heading = "Quantisation",
+        long,
+        value_name = "HOW",
+        default_value = "largest"
+    )]
+    pub clip: ClipArg,
     /// Round each weight to its nearest value, whatever the samples say.
     #[arg(help_heading = "Quantisation", long)]
     pub nearest: bool,
+    /// Take what rounded weights lose on average over the samples into biases.
+    #[arg(help_heading = "Quantisation", long)]
+    pub correct_bias: bool,
+}
+
+/// Which activations are equalised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EqualizeArg {
+    Norms,
+    All,
+}
+
+/// How scales of int8 weights are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ClipArg {
+    #[default]
+    Largest,
+    Mse,
 }
 
 /// Bits of weights.
@@ -359,6 +390,8 @@ pub enum WeightsArg {
 pub enum ActivationsArg {
     #[default]
     Row,
+    Row16,
+    Norms16,
     Static,
 }
 
@@ -385,6 +418,8 @@ impl RecipeArgs {
         QuantizeChoices {
             activations: match self.activations {
                 ActivationsArg::Row => Activations::Row,
+                ActivationsArg::Row16 => Activations::Row16,
+                ActivationsArg::Norms16 => Activations::Norms16,
                 ActivationsArg::Static => Activations::Static,
             },
             group: self.group.map(|group| group as usize),
@@ -398,7 +433,18 @@ impl RecipeArgs {
                 ObserverArg::Entropy => Observer::Entropy,
                 ObserverArg::Mse => Observer::Mse,
             },
-            nearest: self.nearest,
+            rounding: Rounding {
+                clip: match self.clip {
+                    ClipArg::Largest => Clip::Largest,
+                    ClipArg::Mse => Clip::Mse,
+                },
+                nearest: self.nearest,
+                correct_bias: self.correct_bias,
+            },
+            equalize: self.equalize.map(|reach| match reach {
+                EqualizeArg::Norms => Equalize::Norms,
+                EqualizeArg::All => Equalize::All,
+            }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use packwright_compile::compile;
-use packwright_compile::graph::calibrate::{self, Calibration};
+use packwright_compile::graph::calibrate;
 use packwright_compile::graph::compensate;
 use packwright_compile::graph::observe::Observer;
 use packwright_compile::graph::recipe::{self, Activations, Layer, Recipe};
@@ -35,14 +35,14 @@ pub struct Outcome {
 /// Most rounds of raising layers, a quarter of those that are left each time.
 const MOST_ROUNDS: usize = 64;
 
-/// Measures static scales, and raises layers until the mean cosine of the first result to floats is reached.
+/// Measures static scales with the samples of the options, and raises layers of their recipe until the mean
+/// cosine of the first result to floats is reached.
 ///
 /// # Errors
 /// When a sample cannot be evaluated, or weights have no values.
 pub fn quantize(
     graph: &Graph,
-    recipe: &Recipe,
-    calibration: &Calibration,
+    options: &GraphOptions,
     target: Option<f64>,
     say: &dyn Fn(&str),
 ) -> Result<Outcome, Failure> {
@@ -54,15 +54,19 @@ pub fn quantize(
             .help("calibrate a file that holds its weights")
             .into());
     }
-    let mut recipe = recipe.clone();
-    say("measuring");
+    let mut options = options.clone();
+    let calibration = options.calibration.clone().unwrap_or_default();
     let samples = &calibration.samples;
+    say("measuring");
+    pipeline::equalize(&mut meant, &options)?;
+    let mut recipe = options.recipe.clone();
     let mut warnings = measured(&meant, &mut recipe, calibration.observer, samples)?;
     let own = sensitivity::own_errors(&meant, &recipe, samples)?;
     let mut rounds = 0;
     loop {
         say("comparing with floats");
-        let quantized = quantized(graph, &recipe, calibration)?;
+        options.recipe = recipe.clone();
+        let quantized = quantized(graph, &options)?;
         let distance = sensitivity::distance(&meant, &quantized, samples, &mut |_, _, _| {})?;
         let reached = target.is_none_or(|target| distance.mean_cosine() >= target);
         let errors = match reached {
@@ -139,25 +143,14 @@ fn measured(
     Ok(measured.warnings.into_iter().map(Problem::from).collect())
 }
 
-/// The quantised graph of a recipe, its weights rounded as the calibration says.
+/// The quantised graph of a recipe, its weights rounded as the options say.
 ///
 /// # Errors
 /// What stands in the way of quantisation.
-pub fn quantized(
-    graph: &Graph,
-    recipe: &Recipe,
-    calibration: &Calibration,
-) -> Result<Graph, Failure> {
+fn quantized(graph: &Graph, options: &GraphOptions) -> Result<Graph, Failure> {
     let mut quantized = graph.clone();
-    let options = GraphOptions {
-        recipe: recipe.clone(),
-        calibration: Some(calibration.clone()),
-        ..GraphOptions::default()
-    };
-    pipeline::run_graph_pipeline(&mut quantized, &options)?;
-    if calibration.compensate {
-        compensate::run(&mut quantized, &calibration.samples)?;
-    }
+    pipeline::run_graph_pipeline(&mut quantized, options)?;
+    compensate::run_with(&mut quantized, options)?;
     Ok(quantized)
 }
 

@@ -4,15 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packwright_compile::graph::calibrate::Calibration;
+use packwright_compile::graph::compensate::Rounding;
 use packwright_compile::graph::observe::Observer;
-use packwright_compile::graph::recipe::{Recipe, Weights};
+use packwright_compile::graph::recipe::{self, Equalize, Recipe, Weights};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::{GraphOptions, Logits};
 use packwright_ir::Graph;
 use packwright_target::{Target, config::TargetError, unit};
 
 use crate::errors::{Failure, Problem};
-use crate::{file, recipe, samples};
+use crate::{file, recipe as text, samples};
 
 /// How a model is quantised and planned.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,8 +42,10 @@ pub struct QuantizeChoices {
     pub calibration: Option<PathBuf>,
     /// How static scales are chosen.
     pub observer: Observer,
-    /// Whether weights are rounded each to its nearest value, whatever the samples say.
-    pub nearest: bool,
+    /// How weights become integers.
+    pub rounding: Rounding,
+    /// Which activations have the magnitudes of their channels moved into weights.
+    pub equalize: Option<Equalize>,
 }
 
 /// Scales of activations.
@@ -51,6 +54,10 @@ pub enum Activations {
     /// A scale for each row, found at run time.
     #[default]
     Row,
+    /// Rows in sixteen bits, in two parts of eight.
+    Row16,
+    /// Sixteen bits behind norms alone, where outliers sit.
+    Norms16,
     /// A scale for each tensor, fixed by calibration.
     Static,
 }
@@ -62,34 +69,50 @@ impl QuantizeChoices {
     /// When the file cannot be read, or says what makes no sense.
     pub fn recipe(&self) -> Result<Recipe, Failure> {
         let mut recipe = match &self.recipe {
-            Some(path) => recipe::read(&file::read_text(path)?)
+            Some(path) => text::read(&file::read_text(path)?)
                 .map_err(|failure| failure.at(&file::shown(path)))?,
             None => Recipe::default(),
         };
-        if self.activations == Activations::Static {
-            recipe.default = Recipe::fixed().default;
+        match self.activations {
+            Activations::Row => {}
+            Activations::Row16 => recipe.default = recipe::Activations::WideRow,
+            Activations::Norms16 => recipe.norms = Some(recipe::Activations::WideRow),
+            Activations::Static => recipe.default = Recipe::fixed().default,
         }
         if let Some(group) = self.group {
-            recipe.default = packwright_compile::graph::recipe::Activations::Row { group };
+            recipe.default = recipe::Activations::Row { group };
             recipe.hidden_group = group;
         }
+        recipe.equalize = self.equalize.unwrap_or(recipe.equalize);
         recipe.weights = self.weights.unwrap_or(recipe.weights);
         recipe.head = self.head.unwrap_or(recipe.head);
         Ok(recipe)
+    }
+
+    /// The options of the graph passes.
+    ///
+    /// # Errors
+    /// When the recipe cannot be read, or the samples do not fit the inputs.
+    pub fn resolve(&self, graph: &Graph) -> Result<GraphOptions, Failure> {
+        Ok(GraphOptions {
+            recipe: self.recipe()?,
+            calibration: self.calibration(graph)?,
+            rounding: self.rounding,
+            ..GraphOptions::default()
+        })
     }
 
     /// The samples for a graph, if there are any.
     ///
     /// # Errors
     /// When they cannot be read, or do not fit the inputs.
-    pub fn calibration(&self, graph: &Graph) -> Result<Option<Calibration>, Failure> {
+    fn calibration(&self, graph: &Graph) -> Result<Option<Calibration>, Failure> {
         let Some(path) = &self.calibration else {
             return Ok(None);
         };
         Ok(Some(Calibration {
             samples: samples::open(graph, path)?,
             observer: self.observer,
-            compensate: !self.nearest,
         }))
     }
 }
@@ -102,9 +125,8 @@ impl CompileChoices {
     pub fn resolve(&self, graph: &Graph) -> Result<CompileOptions, Failure> {
         Ok(CompileOptions {
             graph: GraphOptions {
-                recipe: self.quantization.recipe()?,
-                calibration: self.quantization.calibration(graph)?,
                 logits: self.logits,
+                ..self.quantization.resolve(graph)?
             },
             plan: PlanOptions {
                 tile_bytes: self.tile_bytes,

@@ -5,6 +5,8 @@
 //! activations = "row"       # or "static"; "row16" and "static16" take sixteen bits, in two parts
 //! group = 64                # most elements of a row that share a scale
 //! hidden_group = 256        # the same in front of products that make rows narrower
+//! norms = "row16"           # what layers behind norms have instead, where it is given
+//! equalize = "norms"        # or "all": magnitudes of channels move into weights
 //! weights = "int4"          # or "int8"
 //! block = 64                # most int4 weights of a channel that share a step: 32, 64 or 128
 //! head = "int8"             # weights of products that give results
@@ -21,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use packwright_compile::graph::recipe::{
-    Activations, BLOCK, BLOCKS, Recipe, SHORTEST_GROUP, Weights,
+    Activations, BLOCK, BLOCKS, Equalize, Recipe, SHORTEST_GROUP, Weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,10 @@ struct File {
     group: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden_group: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    norms: Option<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    equalize: Option<Reach>,
     #[serde(default, skip_serializing_if = "is_int8")]
     weights: Bits,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +77,13 @@ enum Kind {
     Row16,
     Static,
     Static16,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Reach {
+    Norms,
+    All,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -109,6 +122,12 @@ pub fn write(recipe: &Recipe) -> String {
         activations,
         group,
         hidden_group: group.map(|_| recipe.hidden_group),
+        norms: recipe.norms.map(|norms| parts(norms).0),
+        equalize: match recipe.equalize {
+            Equalize::Nothing => None,
+            Equalize::Norms => Some(Reach::Norms),
+            Equalize::All => Some(Reach::All),
+        },
         weights,
         block: block.or(head_block),
         head,
@@ -166,6 +185,14 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
             .hidden_group
             .or(file.group)
             .unwrap_or(default.hidden_group),
+        norms: file
+            .norms
+            .map(|kind| joined(kind, None, default.default, &mut wrong)),
+        equalize: match file.equalize {
+            None => Equalize::Nothing,
+            Some(Reach::Norms) => Equalize::Norms,
+            Some(Reach::All) => Equalize::All,
+        },
         weights: weights(file.weights, file.block, &mut wrong),
         head: weights(file.head, file.block, &mut wrong),
         ..default
@@ -250,6 +277,8 @@ mod tests {
             .layers
             .insert("b".into(), Activations::Row { group: 32 });
         recipe.layers.insert("c".into(), Activations::WideRow);
+        recipe.norms = Some(Activations::WideRow);
+        recipe.equalize = Equalize::All;
         recipe.scales.insert("a".into(), 0.125);
         recipe.weights = Weights::Int4 { group: 32 };
         recipe.layer_weights.insert("b".into(), Weights::Int8);
@@ -259,6 +288,8 @@ mod tests {
         activations = "row"
         group = 64
         hidden_group = 256
+        norms = "row16"
+        equalize = "all"
         weights = "int4"
         block = 32
 

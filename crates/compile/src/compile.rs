@@ -80,11 +80,8 @@ pub fn lower(
         bound: &bound,
     };
     let program = emit::emit(target, &[source], &shared)?;
-    if let Some(calibration) = &options.graph.calibration
-        && calibration.compensate
-        && calibrate::has_weights(&graph)
-    {
-        compensate::run(&mut graph, &calibration.samples)?;
+    if calibrate::has_weights(&graph) {
+        compensate::run_with(&mut graph, &options.graph)?;
     }
     Ok(Compiled {
         program,

@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod compensate;
+pub mod equalize;
 pub mod legalize;
 pub mod observe;
 pub mod quantize;
@@ -9,6 +10,7 @@ pub mod recipe;
 pub mod samples;
 pub mod sensitivity;
 
+mod feedback;
 pub(crate) mod integers;
 pub(crate) mod matching;
 mod trace;

@@ -332,6 +332,18 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "equalize",
+        what: "Moves magnitudes of channels from activations into the weights that read them, by factors that the maker of the activation takes.",
+        why: "Channels of unlike magnitude that share a scale cost the small ones their digits; weights, which have a scale each, lose less.",
+        before: "%1 = rms_norm %0, @gain",
+        after: "@1 = scale_each @gain, @factors axis=0",
+        requires: "Weights that nobody else reads. `--equalize` asks for it; norms are measured on samples, products by their weights where there are none.",
+        leaves: "Gains, shifts, rows and columns of weights derived with factors; a norm of their own for products where others read the norm as well.",
+        does_not: "Touch tied weights, shared layers or integers of the model, or let anything but values depend on values.",
+        run: graph::equalize::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "quantize",
         what: "Makes products and attention int8, with scales a channel and a row, over an f16 stream.",
         why: "Weights are the traffic: int8 is a quarter of it, and what the arrays multiply.",

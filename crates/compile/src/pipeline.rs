@@ -5,10 +5,13 @@ use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::verify::{self, Stage};
 
 use crate::graph::calibrate::{self, Calibration};
+use crate::graph::compensate::Rounding;
 use crate::graph::eliminate_dead;
+use crate::graph::equalize;
 use crate::graph::narrow_logits;
 use crate::graph::quantize;
-use crate::graph::recipe::Recipe;
+use crate::graph::recipe::{Equalize, Recipe};
+use crate::graph::samples::Samples;
 use crate::pass::{self, Pass, PassReport};
 
 /// Of which positions a program computes logits.
@@ -29,6 +32,8 @@ pub struct GraphOptions {
     /// Samples for scales that the recipe leaves open, and for the rounding of weights. They change values
     /// only: packets and time do not depend on them.
     pub calibration: Option<Calibration>,
+    /// How weights become integers. It changes values only, as calibration does.
+    pub rounding: Rounding,
     pub logits: Logits,
 }
 
@@ -85,6 +90,7 @@ pub fn run_graph_pipeline(
         narrow_logits::run(graph)?;
     }
     let mut reports = fuse(graph)?;
+    reports.extend(equalize(graph, options)?);
     let quantize = pass::find("quantize").expect("is in the table");
     let mut recipe = options.recipe.clone();
     let mut warnings = Vec::new();
@@ -130,6 +136,37 @@ pub fn fuse(graph: &mut Graph) -> Result<Vec<PassReport>, Diagnostics> {
         tidy(graph, &mut reports)?;
     }
     Ok(reports)
+}
+
+/// Gives activations of a fused graph their factors, where the recipe asks for it.
+///
+/// # Errors
+/// When a sample cannot be evaluated, or weights cannot be read.
+pub fn equalize(
+    graph: &mut Graph,
+    options: &GraphOptions,
+) -> Result<Option<PassReport>, Diagnostics> {
+    let reach = options.recipe.equalize;
+    if reach == Equalize::Nothing {
+        return Ok(None);
+    }
+    let known = calibrate::has_weights(graph);
+    let samples = options.calibration.as_ref().filter(|_| known);
+    let samples = samples.map_or_else(Samples::default, |found| found.samples.clone());
+    let mut warnings = Vec::new();
+    if known && samples.is_empty() {
+        let message = "norms are not equalised: there are no samples to measure them with";
+        let warning = Diagnostic::warning("equalize-unmeasured", message);
+        warnings.push(warning.help("give inputs with --calibrate"));
+    }
+    let pass = pass::find("equalize").expect("is in the table");
+    let run = |graph: &mut Graph| equalize::run_with(graph, reach, &samples);
+    let report = PassReport {
+        warnings,
+        ..step(graph, pass, run)?
+    };
+    graph.compact();
+    Ok(Some(report))
 }
 
 /// Runs one pass, and drops what it left behind.

@@ -171,6 +171,15 @@ impl Grower {
                     factor: self.float(),
                 })
             }
+            (6, None) if elem.is_float() && !shape.is_empty() => {
+                let axis = shape.len() - 1;
+                let of = self.constant(ty.clone());
+                let factors = self.constant(Type::new(Elem::F32, [shape[axis]]));
+                Source::Derived(Derivation::ScaleEach {
+                    of: [of, factors],
+                    axis,
+                })
+            }
             (7, None) if elem.is_float() && !shape.is_empty() => {
                 let of = self.constant(ty.clone());
                 Source::Derived(Derivation::Rest { of, axis: 0 })

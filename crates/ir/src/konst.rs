@@ -40,7 +40,7 @@ impl Derivation {
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_ref(of),
             Derivation::Concat { of, .. } => of,
-            Derivation::Scaled { of } => of,
+            Derivation::Scaled { of } | Derivation::ScaleEach { of, .. } => of,
         }
     }
 }
@@ -122,4 +122,6 @@ pub enum Derivation {
     Scaled { of: [ConstId; 2] },
     /// Every element multiplied by a number.
     Scale { of: ConstId, factor: f32 },
+    /// Every index along the axis of the first constant multiplied by a number of its own, an f32 of the second.
+    ScaleEach { of: [ConstId; 2], axis: usize },
 }

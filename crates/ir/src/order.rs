@@ -142,7 +142,7 @@ fn keep_const(
             | Derivation::Dequantize { of }
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => *of = keep_const(graph, *of, map, kept),
-            Derivation::Scaled { of } => {
+            Derivation::Scaled { of } | Derivation::ScaleEach { of, .. } => {
                 for part in of {
                     *part = keep_const(graph, *part, map, kept);
                 }

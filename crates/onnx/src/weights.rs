@@ -12,6 +12,7 @@ use crate::builder::{Arg, Builder, FOLD_LIMIT};
 use crate::codes;
 use crate::external::{DataFiles, is_external};
 use crate::load::Model;
+use crate::map::let_go_of_pages;
 use crate::proto::TensorProto;
 use crate::values;
 
@@ -21,6 +22,8 @@ const FORMULA_ELEMENTS: usize = 16;
 const TIE_ELEMENTS: usize = 1024;
 /// Rows and columns of the pieces in which transposes are compared.
 const TILE: usize = 64;
+/// Rows of pieces that are compared before their pages are let go of.
+const TILES_HELD: usize = 64;
 /// Standard deviation of synthetic weights without a rule.
 const DEFAULT_STD: f64 = 0.02;
 
@@ -295,6 +298,8 @@ fn find_ties(items: &mut [Item<'_>]) {
     }
     let mut seen: HashMap<(usize, usize, u64), Vec<usize>> = HashMap::new();
     for (at, item) in items.iter().enumerate() {
+        // A few elements of each matrix are spread over many pages.
+        let_go_of_pages();
         let Some(key) = fingerprint(item) else {
             continue;
         };
@@ -364,21 +369,31 @@ fn same_content(a: &Item<'_>, b: &Item<'_>) -> Option<bool> {
     if a.ty.elem != b.ty.elem || b.ty.shape != [columns, rows] {
         return None;
     }
-    let size = a.ty.elem.bytes();
-    let element = |x: &Bytes, at: usize| -> u64 {
-        x[at * size..(at + 1) * size]
-            .iter()
-            .fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    let equal = match a.ty.elem.bytes() {
+        1 => are_turned::<1>(x, y, [rows, columns]),
+        2 => are_turned::<2>(x, y, [rows, columns]),
+        4 => are_turned::<4>(x, y, [rows, columns]),
+        _ => are_turned::<8>(x, y, [rows, columns]),
     };
+    equal.then_some(true)
+}
+
+/// Whether two matrices of elements of `N` bytes are each other's transpose.
+fn are_turned<const N: usize>(x: &[u8], y: &[u8], [rows, columns]: [usize; 2]) -> bool {
+    let (x, y) = (x.as_chunks::<N>().0, y.as_chunks::<N>().0);
+    if x.len() != rows * columns || x.len() != y.len() {
+        return false;
+    }
     // Tile by tile, so that both stay in the cache.
-    let equal = (0..rows).step_by(TILE).all(|top| {
+    (0..rows).step_by(TILE).all(|top| {
+        if (top / TILE).is_multiple_of(TILES_HELD) {
+            let_go_of_pages();
+        }
         (0..columns).step_by(TILE).all(|left| {
             (top..rows.min(top + TILE)).all(|row| {
-                (left..columns.min(left + TILE)).all(|column| {
-                    element(x, row * columns + column) == element(y, column * rows + row)
-                })
+                (left..columns.min(left + TILE))
+                    .all(|column| x[row * columns + column] == y[column * rows + row])
             })
         })
-    });
-    equal.then_some(true)
+    })
 }

@@ -82,6 +82,9 @@ pub fn model(recipe: &Recipe, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
+/// A registry that does not answer is out of reach: nobody waits for it to come back.
+const AT_ONCE: [&str; 4] = ["--retries", "0", "--timeout", "10"];
+
 /// A Python with what the scripts need.
 fn python(folder: &Path) -> anyhow::Result<PathBuf> {
     let venv = folder.join("venv");
@@ -91,7 +94,7 @@ fn python(folder: &Path) -> anyhow::Result<PathBuf> {
         call(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
         let needs = root().join("xtask/scripts/requirements.txt");
         let install = ["-m", "pip", "install", "--quiet", "-r"];
-        let done = run(Command::new(&python).args(install).arg(needs))?;
+        let done = run(Command::new(&python).args(install).arg(needs).args(AT_ONCE))?;
         if done != Some(0) {
             bail!(Missing(
                 "the packages that the scripts need cannot be installed".to_owned()

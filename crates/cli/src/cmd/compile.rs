@@ -160,7 +160,7 @@ pub fn run(args: &Compile, output: &Output) -> Result<(), Failure> {
 /// What a compilation has made; the constants of its program are not there yet.
 enum Made {
     One(Box<Compiled>),
-    Several(CompiledProgram),
+    Several(Box<CompiledProgram>),
 }
 
 impl Made {
@@ -207,7 +207,7 @@ fn several(
         binding: args.axes.resolve(),
     };
     let (compiled, warnings) = job::compile_entries(&entries, target, &args.choices.resolve()?)?;
-    Ok((Made::Several(compiled), warnings))
+    Ok((Made::Several(Box::new(compiled)), warnings))
 }
 
 fn draw(summary: &Summary, output: &Output) -> String {

@@ -79,17 +79,9 @@ pub fn run(args: &Quantize, output: &Output) -> Result<(), Failure> {
     }
     let progress = Progress::spinner(output, "importing");
     let imported = model::import(&args.model, &args.axes.resolve())?;
-    let choices = args.choices.resolve();
-    let recipe = choices.recipe()?;
-    let calibration = choices.calibration(&imported.graph)?.unwrap_or_default();
+    let options = args.choices.resolve().resolve(&imported.graph)?;
     let say = |what: &str| progress.say(what.to_owned());
-    let outcome = calibration::quantize(
-        &imported.graph,
-        &recipe,
-        &calibration,
-        args.min_cosine,
-        &say,
-    )?;
+    let outcome = calibration::quantize(&imported.graph, &options, args.min_cosine, &say)?;
     let times = match &args.target {
         Some(name) => {
             progress.say("timing layers");
@@ -110,7 +102,7 @@ pub fn run(args: &Quantize, output: &Output) -> Result<(), Failure> {
         &outcome,
         &times,
         file::shown(&path),
-        calibration.samples.len(),
+        outcome.distance.results.len(),
     );
     if args.json {
         return output::print_json(&summary);

@@ -37,6 +37,11 @@ pub const CODES: &[CodeDoc] = &[
         "A scale needs finite numbers. Look for infinities or NaN in the samples and in the weights of earlier layers.",
     ),
     doc(
+        "equalize-unmeasured",
+        "Norms are not equalised, because nobody has measured them.",
+        "Factors of norms follow from the largest values of their channels over samples (--calibrate). Without samples they are 1, which keeps the form of the program and changes nothing that it computes.",
+    ),
+    doc(
         "emit-packets",
         "A plan takes too many packets.",
         "With little SRAM for its rows, a model is cut into so many row blocks that its packets would take gigabytes. Raise sram.bytes, or shorten the sequence.",

@@ -247,6 +247,7 @@ fn class(
                 } => format!("slice {start:?} {count:?} {step:?}"),
                 Derivation::Rest { axis, .. } => format!("rest {axis}"),
                 Derivation::Scaled { .. } => "scaled".to_owned(),
+                Derivation::ScaleEach { axis, .. } => format!("scale each {axis}"),
                 Derivation::Scale { factor, .. } => format!("scale {:x}", factor.to_bits()),
             };
             *named

@@ -28,8 +28,6 @@ pub struct Calibration {
     pub samples: Samples,
     /// How static scales are chosen.
     pub observer: Observer,
-    /// Whether the weights are rounded for inputs like the samples.
-    pub compensate: bool,
 }
 
 /// What calibration has found.

@@ -1,9 +1,10 @@
-//! Compensated rounding: the error of each weight is made good by those that are rounded after it.
+//! Rounding of weights for the inputs that they meet: scales of least square error, compensation
+//! ([`super::feedback`]), and biases that make good what is lost on average.
 //!
-//! The weights of a channel are rounded one after the other; what earlier ones have lost is added to later
-//! ones, in the proportion in which inputs go together: with `H = Σ xᵀx = U D Uᵀ` over the samples (U unit
-//! upper triangular), weight k becomes `round(w[k] + Σ_{i<k} (w[i] - q[i]) · U[i][k])`. Weights of strong
-//! inputs come first. Scales stay as they are, so nothing but values changes: packets and time do not.
+//! A scale of least square error clips the largest weights of a channel where that rounds the others better; each
+//! weight counts as the mean square of its input. Nothing but values changes: packets and time do not.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -11,26 +12,66 @@ use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::{self, konst as values};
 use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::tensor::{Data, Tensor};
-use packwright_ir::{ConstId, Elem, Graph, Op, Quant, Type, Value};
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value};
 use packwright_numerics::quant::{Scale, dequantize_affine, quantize};
 use packwright_numerics::reduce::amax;
 use rayon::prelude::*;
 
+use super::feedback::Feedback;
 use super::recipe;
 use super::samples::Samples;
 use super::sensitivity::attended;
+use crate::pipeline::GraphOptions;
 
-/// Added to the diagonal, as a share of its mean, so that inputs that hardly occur do no harm.
-const DAMPING: f64 = 0.01;
 /// Most bytes of sums of products that are gathered in one pass over the samples.
 const BUDGET: usize = 1 << 30;
 
-/// Rounds the weights of a quantised graph anew, for inputs like the samples. Returns how many matrices were
-/// rounded.
+/// How weights become integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rounding {
+    /// How the scale of a channel is chosen.
+    pub clip: Clip,
+    /// Whether each weight is rounded to its nearest value, whatever samples say.
+    pub nearest: bool,
+    /// Whether biases take up what rounded weights lose on average over the samples.
+    pub correct_bias: bool,
+}
+
+/// How the scale of a channel of weights is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clip {
+    /// By the largest magnitude: nothing is clipped.
+    #[default]
+    Largest,
+    /// For the least square error.
+    Mse,
+}
+
+/// Rounds the weights of a quantised graph as the options of its passes say.
 ///
 /// # Errors
 /// When a sample cannot be evaluated, or weights have no values.
-pub fn run(graph: &mut Graph, samples: &Samples) -> Result<usize, Diagnostics> {
+pub fn run_with(graph: &mut Graph, options: &GraphOptions) -> Result<usize, Diagnostics> {
+    let calibration = options.calibration.as_ref();
+    let samples = calibration.map(|calibration| calibration.samples.clone());
+    run(graph, &options.rounding, &samples.unwrap_or_default())
+}
+
+/// Rounds the weights of a quantised graph anew, for inputs like the samples where there are some. Returns how
+/// many matrices were rounded.
+///
+/// # Errors
+/// When a sample cannot be evaluated, or weights have no values.
+pub fn run(
+    graph: &mut Graph,
+    rounding: &Rounding,
+    samples: &Samples,
+) -> Result<usize, Diagnostics> {
+    let measured = !samples.is_empty();
+    let as_they_are = rounding.nearest && !rounding.correct_bias;
+    if rounding.clip == Clip::Largest && (as_they_are || !measured) {
+        return Ok(0);
+    }
     let targets = targets(graph);
     let mut rest = &targets[..];
     while !rest.is_empty() {
@@ -42,13 +83,19 @@ pub fn run(graph: &mut Graph, samples: &Samples) -> Result<usize, Diagnostics> {
         let count = rest.iter().take_while(fits).count().max(1);
         let (now, later) = rest.split_at(count);
         rest = later;
-        let moments = gather(graph, now, samples)?;
+        let moments = match measured {
+            true => gather(graph, now, samples)?.into_iter().map(Some).collect(),
+            false => vec![None; now.len()],
+        };
         let rounded: Vec<_> = now
             .par_iter()
             .zip(moments)
-            .map(|(target, moments)| round(graph, target, moments))
+            .map(|(target, moments)| round(graph, target, moments, rounding))
             .collect::<Result<_, _>>()?;
         for (target, rounded) in now.iter().zip(rounded) {
+            if rounding.correct_bias {
+                correct(graph, target, &rounded)?;
+            }
             store(graph, target, rounded);
         }
     }
@@ -65,6 +112,18 @@ struct Target {
     k: usize,
     /// What its products read.
     inputs: Vec<Value>,
+    /// The bias of its only product, which nobody else reads.
+    bias: Option<ConstId>,
+}
+
+/// What the inputs of a matrix were like.
+#[derive(Clone)]
+struct Moments {
+    /// `Σ xᵀx`, the upper triangle.
+    products: Vec<f32>,
+    /// `Σ x`, and the number of rows.
+    sums: Vec<f64>,
+    rows: usize,
 }
 
 /// The matrices that int8 products read and no table lookup does.
@@ -94,25 +153,47 @@ fn targets(graph: &Graph) -> Vec<Target> {
             axis,
             k: layer.columns,
             inputs: Vec::new(),
+            bias: own_bias(graph, layer.node),
         });
+        if !target.inputs.is_empty() {
+            target.bias = None;
+        }
         target.inputs.push(operands[0]);
     }
     found.into_values().collect()
 }
 
-/// `Σ xᵀx` of the inputs of each target, upper triangles.
+/// The bias of a product, where it is a constant that nobody else reads and that plainly holds its values.
+fn own_bias(graph: &Graph, node: NodeId) -> Option<ConstId> {
+    let Op::Matmul(attrs) = graph.op(node) else {
+        return None;
+    };
+    let bias = graph.operand(node, 2).filter(|_| attrs.bias)?;
+    let id = graph.as_const(bias)?;
+    let derived = |konst: &Const| konst.derived_from().contains(&id);
+    let alone = graph.users(bias).len() == 1 && !graph.consts().iter().any(derived);
+    let ty = &graph.konst(id).ty;
+    (alone && ty.elem == Elem::F32 && ty.quant.is_none()).then_some(id)
+}
+
+/// What the inputs of each target are like.
 fn gather(
     graph: &Graph,
     targets: &[Target],
     samples: &Samples,
-) -> Result<Vec<Vec<f32>>, Diagnostics> {
-    let mut sums: Vec<Vec<f32>> = targets.iter().map(|t| vec![0.0; t.k * t.k]).collect();
+) -> Result<Vec<Moments>, Diagnostics> {
+    let empty = |target: &Target| Moments {
+        products: vec![0.0; target.k * target.k],
+        sums: vec![0.0; target.k],
+        rows: 0,
+    };
+    let mut moments: Vec<Moments> = targets.iter().map(empty).collect();
     samples.each(&mut |number, sample| {
         let seen = attended(sample);
         eval::run_with(graph, sample, &mut |value, tensor| {
-            for (target, sums) in targets.iter().zip(&mut sums) {
+            for (target, moments) in targets.iter().zip(&mut moments) {
                 if target.inputs.contains(&value) {
-                    add_products(&rows(tensor, target.k, seen.as_deref()), target.k, sums);
+                    moments.add(&rows(tensor, target.k, seen.as_deref()), target.k);
                 }
             }
         })
@@ -123,7 +204,19 @@ fn gather(
         })?;
         Ok(())
     })?;
-    Ok(sums)
+    Ok(moments)
+}
+
+impl Moments {
+    fn add(&mut self, rows: &[f32], k: usize) {
+        add_products(rows, k, &mut self.products);
+        for row in rows.chunks_exact(k.max(1)) {
+            self.rows += 1;
+            for (sum, &x) in self.sums.iter_mut().zip(row) {
+                *sum += f64::from(x);
+            }
+        }
+    }
 }
 
 /// The real numbers of the rows of `k` that are attended to, one row after the other; parts of a row are
@@ -170,9 +263,16 @@ fn add_products(rows: &[f32], k: usize, sums: &mut [f32]) {
 struct Rounded {
     q: Vec<i8>,
     scales: Vec<f32>,
+    /// What the result of each channel loses on average; empty where nobody has measured it.
+    lost: Vec<f64>,
 }
 
-fn round(graph: &Graph, target: &Target, moments: Vec<f32>) -> Result<Rounded, Diagnostics> {
+fn round(
+    graph: &Graph,
+    target: &Target,
+    moments: Option<Moments>,
+    rounding: &Rounding,
+) -> Result<Rounded, Diagnostics> {
     let k = target.k;
     let tensor = values::value(graph, target.of).map_err(|error| {
         Diagnostic::error("weights-absent", error.to_string())
@@ -199,8 +299,18 @@ fn round(graph: &Graph, target: &Target, moments: Vec<f32>) -> Result<Rounded, D
             })
             .collect()
     };
-    let feedback = Feedback::of(&moments, k);
-    drop(moments);
+    let strengths: Vec<f32> = match &moments {
+        Some(moments) => (0..k).map(|i| moments.products[i * k + i]).collect(),
+        None => vec![1.0; k],
+    };
+    let mean = |moments: &Moments| -> Vec<f64> {
+        let rows = moments.rows.max(1) as f64;
+        moments.sums.iter().map(|sum| sum / rows).collect()
+    };
+    let means = moments.as_ref().map(mean);
+    let feedback = moments
+        .filter(|_| !rounding.nearest)
+        .map(|moments| Feedback::of(&moments.products, k));
     let mut q = vec![0i8; channels * k];
     let mut scales = vec![0.0; channels];
     q.par_chunks_exact_mut(k)
@@ -208,89 +318,79 @@ fn round(graph: &Graph, target: &Target, moments: Vec<f32>) -> Result<Rounded, D
         .enumerate()
         .for_each(|(c, (q, step))| {
             let row = channel(c);
-            let scale = Scale::from_amax(amax(&row));
+            let scale = match rounding.clip {
+                Clip::Largest => Scale::from_amax(amax(&row)),
+                Clip::Mse => least_error(&row, &strengths),
+            };
             *step = scale.step;
-            feedback.round(&row, scale, q);
-        });
-    Ok(Rounded { q, scales })
-}
-
-/// What the errors of earlier weights add to later ones.
-struct Feedback {
-    /// The order in which weights are rounded.
-    order: Vec<usize>,
-    /// Row k holds `U[0..k][k]`, by place in the order; rows lie one after the other.
-    factors: Vec<f32>,
-}
-
-impl Feedback {
-    /// From the upper triangle of `Σ xᵀx`.
-    fn of(moments: &[f32], k: usize) -> Self {
-        let at = |i: usize, j: usize| f64::from(moments[i.min(j) * k + i.max(j)]);
-        let mut order: Vec<usize> = (0..k).collect();
-        order.sort_by(|&i, &j| at(j, j).total_cmp(&at(i, i)).then(i.cmp(&j)));
-        let mean = (0..k).map(|i| at(i, i)).sum::<f64>() / k.max(1) as f64;
-        // In reverse, because U is upper triangular: the last weight is factored first.
-        let mut lower: Vec<Vec<f64>> = Vec::with_capacity(k);
-        for a in 0..k {
-            let mut row: Vec<f64> = Vec::with_capacity(a + 1);
-            let i = order[k - 1 - a];
-            for b in 0..a {
-                let before = &lower[b];
-                let rest = at(i, order[k - 1 - b]) - dot(&row, &before[..b]);
-                row.push(rest / before[b]);
+            match &feedback {
+                Some(feedback) => feedback.round(&row, scale, q),
+                None => {
+                    for (q, &w) in q.iter_mut().zip(&row) {
+                        *q = quantize(w, scale.inverse);
+                    }
+                }
             }
-            let rest = at(i, i) + DAMPING * mean - dot(&row, &row);
-            row.push(rest.max(f64::MIN_POSITIVE + 1e-9 * mean).sqrt());
-            lower.push(row);
-        }
-        let mut factors = Vec::with_capacity(k * k.saturating_sub(1) / 2);
-        for place in 0..k {
-            let column = k - 1 - place;
-            let own = lower[column][column];
-            factors.extend((0..place).map(|i| (lower[k - 1 - i][column] / own) as f32));
-        }
-        Self { order, factors }
-    }
-
-    /// Rounds the weights of a channel.
-    fn round(&self, weights: &[f32], scale: Scale, q: &mut [i8]) {
-        let mut errors: Vec<f32> = Vec::with_capacity(weights.len());
-        let mut rest = &self.factors[..];
-        for &i in &self.order {
-            let (factors, behind) = rest.split_at(errors.len());
-            rest = behind;
-            let wanted = weights[i] + dot_f32(&errors, factors);
-            q[i] = quantize(wanted, scale.inverse);
-            errors.push(weights[i] - f32::from(q[i]) * scale.step);
-        }
-    }
+        });
+    let lost = means.map_or_else(Vec::new, |means| {
+        let lost = |c: usize| -> f64 {
+            let pairs = channel(c).into_iter().zip(&q[c * k..(c + 1) * k]);
+            let errors = pairs.map(|(w, &q)| f64::from(w - f32::from(q) * scales[c]));
+            errors.zip(&means).map(|(error, mean)| error * mean).sum()
+        };
+        (0..channels).map(lost).collect()
+    });
+    Ok(Rounded { q, scales, lost })
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0f64; 8];
-    let (a_blocks, a_rest) = a.as_chunks::<8>();
-    let (b_blocks, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f64>() + rest
+/// Shares of the largest magnitude that a clip may keep, in 64ths.
+const CLIPS: Range<u32> = 48..65;
+
+/// The scale with the least square error, each weight counted as strongly as its input; the largest of equals.
+fn least_error(weights: &[f32], strengths: &[f32]) -> Scale {
+    let largest = amax(weights);
+    let error = |scale: &Scale| -> f64 {
+        let lost = |(&w, &strength): (&f32, &f32)| {
+            let error = w - f32::from(quantize(w, scale.inverse)) * scale.step;
+            f64::from(error) * f64::from(error) * f64::from(strength)
+        };
+        weights.iter().zip(strengths).map(lost).sum()
+    };
+    let scales = CLIPS
+        .rev()
+        .map(|part| Scale::from_amax(largest * part as f32 / 64.0));
+    let errors = scales.map(|scale| (error(&scale), scale));
+    let best = errors.reduce(|best, next| if next.0 < best.0 { next } else { best });
+    best.map_or_else(|| Scale::from_amax(largest), |(_, scale)| scale)
 }
 
-fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let (a_blocks, a_rest) = a.as_chunks::<16>();
-    let (b_blocks, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
+/// Adds what the channels lose on average to the bias of the product.
+fn correct(graph: &mut Graph, target: &Target, rounded: &Rounded) -> Result<(), Diagnostics> {
+    let Some(id) = target.bias.filter(|_| !rounded.lost.is_empty()) else {
+        return Ok(());
+    };
+    let alpha = graph
+        .node_ids()
+        .into_iter()
+        .find_map(|node| match graph.op(node) {
+            Op::Matmul(attrs)
+                if graph.operand(node, 2).and_then(|b| graph.as_const(b)) == Some(id) =>
+            {
+                Some(attrs.alpha)
+            }
+            _ => None,
+        });
+    let tensor = values::value(graph, id).map_err(|error| {
+        Diagnostic::error(error.code(), error.to_string()).at(graph.konst(id).name.clone())
+    })?;
+    let (Data::F32(bias), Some(alpha)) = (&tensor.data, alpha) else {
+        return Ok(());
+    };
+    let corrected = bias.iter().zip(&rounded.lost);
+    let corrected = corrected.map(|(&b, &lost)| (f64::from(b) + f64::from(alpha) * lost) as f32);
+    let bytes: Vec<u8> = corrected.flat_map(f32::to_le_bytes).collect();
+    graph.set_source(id, Source::Bytes(Bytes::from(bytes)));
+    Ok(())
 }
 
 /// Makes a constant what it was rounded to.
@@ -330,8 +430,9 @@ mod tests {
 
     const SOURCE: &str = r#"graph case
   @0 : f32[48,24] "w" = synthetic normal(std=0.3, seed=1)
+  @1 : f32[24] "b" = synthetic normal(std=0.3, seed=2)
   %0 : f32[1,40,48] = input "x"
-  %1 : f32[1,40,24] = matmul %0, @0
+  %1 : f32[1,40,24] = matmul %0, @0, @1 bias
   output %1 "y"
 "#;
 
@@ -355,22 +456,94 @@ mod tests {
         result(graph).iter().zip(&result(meant)).map(square).sum()
     }
 
-    #[test]
-    fn inputs_like_the_samples_lose_less() {
+    /// The error on a fresh sample, of weights rounded to the nearest value and as is said.
+    fn errors(rounding: Rounding, samples: &Samples, fresh: &Sample) -> (f64, f64) {
         let meant = text::parse(SOURCE).expect("is a graph");
         let mut nearest = meant.clone();
         crate::graph::quantize::run(&mut nearest).expect("quantises");
-        let mut compensated = nearest.clone();
-        let samples: Samples = (0..4).map(sample).collect::<Vec<_>>().into();
-        assert_eq!(run(&mut compensated, &samples).expect("rounds"), 1);
-        let fresh = sample(9);
-        let (before, after) = (
-            error(&nearest, &meant, &fresh),
-            error(&compensated, &meant, &fresh),
-        );
-        assert!(after < 0.7 * before, "{after} is not below {before}");
+        let mut rounded = nearest.clone();
+        assert_eq!(run(&mut rounded, &rounding, samples).expect("rounds"), 1);
+        let after = error(&rounded, &meant, fresh);
         // The text form holds what was rounded.
-        let again = text::parse(&text::print_full(&compensated)).expect("is a graph");
-        assert_eq!(error(&again, &meant, &fresh), after);
+        let again = text::parse(&text::print_full(&rounded)).expect("is a graph");
+        assert_eq!(error(&again, &meant, fresh), after);
+        (error(&nearest, &meant, fresh), after)
+    }
+
+    fn some() -> Samples {
+        (0..4).map(sample).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn inputs_like_the_samples_lose_less() {
+        let (before, after) = errors(Rounding::default(), &some(), &sample(9));
+        assert!(after < 0.7 * before, "{after} is not below {before}");
+    }
+
+    #[test]
+    fn corrected_biases_make_good_the_mean() {
+        let rounding = Rounding {
+            nearest: true,
+            correct_bias: true,
+            ..Rounding::default()
+        };
+        // Inputs that are not zero on average: each channel's errors add up.
+        let shifted = |seed: usize| {
+            let [(name, mut x)] = <[_; 1]>::try_from(sample(seed)).expect("is one input");
+            if let Data::F32(x) = &mut x.data {
+                x.mapv_inplace(|x| x + 1.5);
+            }
+            vec![(name, x)]
+        };
+        let samples = (0..4).map(shifted).collect::<Vec<_>>().into();
+        let (before, after) = errors(rounding, &samples, &shifted(9));
+        assert!(after < 0.9 * before, "{after} is not below {before}");
+    }
+
+    #[test]
+    fn clips_of_least_error_are_those_of_an_exhaustive_search() {
+        let wave = |i: usize| ((i * 37) % 101) as f32 / 100.0 - 0.5;
+        let mut row: Vec<f32> = (0..64).map(wave).collect();
+        let error = |scale: Scale, strengths: &[f32]| -> f64 {
+            let pairs = row.iter().zip(strengths);
+            let lost = pairs.map(|(&w, &s)| {
+                let error = w - f32::from(quantize(w, scale.inverse)) * scale.step;
+                f64::from(s) * f64::from(error).powi(2)
+            });
+            lost.sum()
+        };
+        let even = vec![1.0; 64];
+        let largest = Scale::from_amax(amax(&row));
+        let chosen = least_error(&row, &even);
+        assert!(error(chosen, &even) <= error(largest, &even));
+        for part in CLIPS {
+            let other = Scale::from_amax(amax(&row) * part as f32 / 64.0);
+            assert!(error(chosen, &even) <= error(other, &even), "{part}");
+        }
+        // An outlier whose input is always zero is clipped as far as it can be.
+        row[5] = 0.6;
+        let mut strengths = even.clone();
+        strengths[5] = 0.0;
+        assert!(least_error(&row, &strengths).step < Scale::from_amax(0.6).step);
+    }
+
+    #[test]
+    fn scales_of_least_error_need_no_samples() {
+        let rounding = Rounding {
+            clip: Clip::Mse,
+            ..Rounding::default()
+        };
+        let (before, after) = errors(rounding, &Samples::default(), &sample(9));
+        assert!(after < 1.2 * before, "{after} is far above {before}");
+    }
+
+    #[test]
+    fn nothing_is_rounded_anew_where_nothing_says_how() {
+        let mut graph = text::parse(SOURCE).expect("is a graph");
+        crate::graph::quantize::run(&mut graph).expect("quantises");
+        let before = text::print_full(&graph);
+        let none = run(&mut graph, &Rounding::default(), &Samples::default());
+        assert_eq!(none.expect("needs nothing"), 0);
+        assert_eq!(text::print_full(&graph), before);
     }
 }

@@ -53,6 +53,7 @@ pub fn of(graph: &mut Graph, id: ConstId, axis: usize) -> Option<[ConstId; 2]> {
         | Derivation::Rest { .. }
         | Derivation::Concat { .. }
         | Derivation::Scaled { .. }
+        | Derivation::ScaleEach { .. }
         | Derivation::Scale { .. } => None,
     }
 }

@@ -21,8 +21,12 @@ pub const SHORTEST_GROUP: usize = 16;
 pub struct Recipe {
     /// For layers that are not named.
     pub default: Activations,
+    /// For layers that are not named and read a norm, whose channels are of unlike magnitude.
+    pub norms: Option<Activations>,
     /// Longest group in front of products that make rows narrower, where the default has groups.
     pub hidden_group: usize,
+    /// Which activations have the magnitudes of their channels moved into weights.
+    pub equalize: Equalize,
     /// Weights of layers that are not named.
     pub weights: Weights,
     /// Weights of products that give a result of the model, a head over a vocabulary say.
@@ -35,6 +39,17 @@ pub struct Recipe {
     pub scales: IndexMap<String, f32>,
     /// For scales that nobody has measured.
     pub seed: u64,
+}
+
+/// Which activations share the magnitudes of their channels with the weights that read them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Equalize {
+    #[default]
+    Nothing,
+    /// Results of norms.
+    Norms,
+    /// Results of norms, and of products where what is in between lets factors through.
+    All,
 }
 
 /// How one activation becomes int8.
@@ -98,6 +113,8 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             default: Activations::default(),
+            norms: None,
+            equalize: Equalize::default(),
             hidden_group: HIDDEN_GROUP,
             weights: Weights::default(),
             head: Weights::default(),
@@ -120,7 +137,11 @@ impl Recipe {
 
     /// What a layer gets.
     pub fn of(&self, layer: &Layer) -> Activations {
-        match (self.layers.get(&layer.name), self.default) {
+        let default = match self.norms {
+            Some(norms) if layer.reads_norm => norms,
+            Some(_) | None => self.default,
+        };
+        match (self.layers.get(&layer.name), default) {
             (Some(&own), _) => own,
             (None, Activations::Row { .. }) if layer.narrows() => Activations::Row {
                 group: self.hidden_group,
@@ -148,6 +169,8 @@ pub struct Layer {
     pub columns: usize,
     /// Elements of a row of its result.
     pub results: usize,
+    /// Whether its input comes from a norm.
+    pub reads_norm: bool,
 }
 
 impl Layer {
@@ -198,5 +221,9 @@ pub fn layer(graph: &Graph, node: NodeId) -> Option<Layer> {
         input: operands[0],
         columns,
         results: graph.types(node)[0].columns(),
+        reads_norm: matches!(
+            graph.op(operands[0].node),
+            Op::LayerNorm { .. } | Op::RmsNorm { .. }
+        ),
     })
 }

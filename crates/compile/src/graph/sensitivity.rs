@@ -299,7 +299,7 @@ pub(super) fn attended(sample: &Sample) -> Option<Vec<bool>> {
 }
 
 /// The elements of the rows that are attended to.
-fn attended_rows(tensor: &Tensor, seen: Option<&[bool]>) -> Vec<f32> {
+pub(super) fn attended_rows(tensor: &Tensor, seen: Option<&[bool]>) -> Vec<f32> {
     let (Data::F32(a) | Data::F16(a)) = &tensor.data else {
         return Vec::new();
     };

@@ -85,7 +85,7 @@ fn representative(
                 | Derivation::Dequantize { of }
                 | Derivation::Rest { of, .. }
                 | Derivation::Scale { of, .. } => *of = representative(graph, *of, kept, first),
-                Derivation::Scaled { of } => {
+                Derivation::Scaled { of } | Derivation::ScaleEach { of, .. } => {
                     for of in of {
                         *of = representative(graph, *of, kept, first);
                     }

@@ -69,12 +69,33 @@ fn derive(graph: &Graph, ty: &Type, derivation: &Derivation) -> Result<Tensor, E
             scales: lanes::floats(&value(graph, *scales)?),
             ..value(graph, *values)?
         },
+        Derivation::ScaleEach {
+            of: [of, factors],
+            axis,
+        } => {
+            let mut values = lanes::floats(&value(graph, *of)?);
+            let inner = ty.shape[axis + 1..].iter().product();
+            scale_each(&mut values, &factors_of(graph, *factors)?, inner);
+            lanes::store(ty.elem, &ty.shape, Lanes::F32(values))
+        }
         Derivation::Scale { of, factor } => {
             let values = lanes::floats(&value(graph, *of)?);
             let scaled = values.into_iter().map(|x| x * factor).collect();
             lanes::store(ty.elem, &ty.shape, Lanes::F32(scaled))
         }
     })
+}
+
+fn factors_of(graph: &Graph, id: ConstId) -> Result<Vec<f32>, EvalError> {
+    Ok(lanes::floats(&value(graph, id)?))
+}
+
+/// Multiplies runs of `inner` values by the factors in turn.
+fn scale_each(values: &mut [f32], factors: &[f32], inner: usize) {
+    let runs = values.chunks_exact_mut(inner.max(1));
+    for (run, factor) in runs.zip(factors.iter().cycle()) {
+        run.iter_mut().for_each(|x| *x *= factor);
+    }
 }
 
 fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
@@ -140,6 +161,7 @@ pub fn quantized_channels(
         | Derivation::Dequantize { .. }
         | Derivation::Rest { .. }
         | Derivation::Concat { .. }
+        | Derivation::ScaleEach { .. }
         | Derivation::Scale { .. } => return Err(unsupported),
     };
     let k = konst.ty.shape[1 - axis];
@@ -256,6 +278,19 @@ fn channels(
         }
         Source::Derived(Derivation::Concat { of, axis: joined }) => {
             join(graph, of, (axis, *joined), range, out)
+        }
+        Source::Derived(Derivation::ScaleEach {
+            of: [of, factors],
+            axis: along,
+        }) => {
+            channels(graph, *of, axis, range.clone(), out)?;
+            let factors = factors_of(graph, *factors)?;
+            let length = out.len() / range.len().max(1);
+            match *along == axis {
+                true => scale_each(out, &factors[range], length),
+                false => scale_each(out, &factors, 1),
+            }
+            Ok(())
         }
         Source::Derived(Derivation::Scale { of, factor }) => {
             channels(graph, *of, axis, range, out)?;

@@ -408,7 +408,7 @@ fn sources_mut(source: &mut Source) -> &mut [ConstId] {
             | Derivation::Rest { of, .. }
             | Derivation::Scale { of, .. } => std::slice::from_mut(of),
             Derivation::Concat { of, .. } => of,
-            Derivation::Scaled { of } => of,
+            Derivation::Scaled { of } | Derivation::ScaleEach { of, .. } => of,
         },
     }
 }

@@ -226,8 +226,13 @@ fn derivation(word: &str, column: usize, cursor: &mut Cursor<'_>) -> Result<Deri
             of,
             factor: attrs.need("factor")?,
         },
-        ("scaled", _) => {
-            let message = "`scaled` takes two constants: values and scales".to_owned();
+        ("scale_each", &[values, factors]) => Derivation::ScaleEach {
+            of: [values, factors],
+            axis: attrs.need("axis")?,
+        },
+        ("scaled" | "scale_each", _) => {
+            let message =
+                format!("`{word}` takes two constants: values and what they are scaled by");
             return Err(Problem::new(column, "operand-count", message));
         }
         (

@@ -124,6 +124,7 @@ fn derived(derivation: &Derivation) -> String {
         Derivation::Dequantize { .. } => format!("dequantize {of}"),
         Derivation::Scaled { .. } => format!("scaled {of}"),
         Derivation::Scale { factor, .. } => format!("scale {of} factor={factor:?}"),
+        Derivation::ScaleEach { axis, .. } => format!("scale_each {of} axis={axis}"),
     }
 }
 

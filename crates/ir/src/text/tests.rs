@@ -167,6 +167,8 @@ graph "mini lm"
   @7 : f32[32,16] = transpose @0 perm=[1,0]
   @8 : f32[32,32] = concat @0, @2 axis=0
   @9 : f32[16,32] = scale @2 factor=0.125
+  @10 : f32[4,4] = scale_each @11, @1 axis=1
+  @11 : f32[4,4] = absent
   %0 : f32[8,16] = input "x"
   %1 : f32[8,32] = matmul %0, @0
   %2 : f16[8,32] = relu %1 from "encoder.layer.0" ["/enc/relu", "b"]
@@ -197,6 +199,8 @@ graph "mini lm"
       @7 : f32[32,16] = transpose @0 perm=[1,0]
       @8 : f32[32,32] = concat @0, @2 axis=0
       @9 : f32[16,32] = scale @2 factor=0.125
+      @10 : f32[4,4] = scale_each @11, @1 axis=1
+      @11 : f32[4,4] = absent
       %0 : f32[8,16] = input "x"
       %1 : f32[8,32] = matmul %0, @0
       %2 : f16[8,32] = relu %1 from "encoder.layer.0" ["/enc/relu", "b"]

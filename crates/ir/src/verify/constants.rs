@@ -140,14 +140,20 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
         Derivation::Scaled {
             of: [values, scales],
         } => return scaled(ty, source(values)?, source(scales)?),
-        Derivation::Scale { of, factor } => {
-            let of = source(of)?;
-            if of.quant.is_some() || !of.elem.is_float() {
-                return Err(Diagnostic::error(
-                    "operand-is-float",
-                    format!("cannot scale {of}"),
-                ));
+        Derivation::ScaleEach {
+            of: [of, factors],
+            axis,
+        } => {
+            let (of, factors) = (scalable(source(of)?)?, source(factors)?);
+            let wanted = of.shape.get(*axis).map(|&n| Type::new(Elem::F32, [n]));
+            if wanted.as_ref() != Some(factors) {
+                let message = format!("axis {axis} of {of} cannot be scaled by {factors}");
+                return Err(Diagnostic::error("axes-differ", message));
             }
+            return Ok(of.clone());
+        }
+        Derivation::Scale { of, factor } => {
+            let of = scalable(source(of)?)?;
             if !factor.is_finite() {
                 let message = format!("factor is {factor:?}");
                 return Err(Diagnostic::error("attribute-range", message));
@@ -157,6 +163,15 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
     };
     let mut types = infer::infer(&op, &operands)?;
     Ok(types.swap_remove(0))
+}
+
+/// The type of a constant that can be multiplied.
+fn scalable(of: &Type) -> Result<&Type, Diagnostic> {
+    if of.quant.is_some() || !of.elem.is_float() {
+        let message = format!("cannot scale {of}");
+        return Err(Diagnostic::error("operand-is-float", message));
+    }
+    Ok(of)
 }
 
 /// The type of i8 values with a scale for each channel, or of i4 values with a step for each block.

@@ -205,13 +205,21 @@ fn constants_fit_their_types() {
             factor: f32::INFINITY,
         }),
     );
+    // Two factors for four columns.
+    add(
+        f32s(&[2, 4]),
+        Source::Derived(Derivation::ScaleEach {
+            of: [of, of],
+            axis: 1,
+        }),
+    );
     add(
         f32s(&[2, 4]),
         Source::Derived(Derivation::Reshape { of: ConstId(99) }),
     );
     add(
         f32s(&[2, 4]),
-        Source::Derived(Derivation::Reshape { of: ConstId(14) }),
+        Source::Derived(Derivation::Reshape { of: ConstId(15) }),
     );
     add(channel(1), Source::Derived(Derivation::Quantize { of }));
     assert_snapshot!(drawn(&graph, Stage::Imported), @r#"
@@ -229,9 +237,10 @@ fn constants_fit_their_types() {
       @10 : f32[2,4] "" = quantize @0  ; error: quant-fits
       @11 : i8[2,4] channel(1) "" = scale @3 factor=1.0  ; error: operand-is-float
       @12 : f32[2,4] "" = scale @0 factor=inf  ; error: attribute-range
-      @13 : f32[2,4] "" = reshape @99  ; error: unknown-operand
-      @14 : f32[2,4] "" = reshape @14  ; error: cycle
-      @15 : i8[2,4] channel(1) "" = quantize @0
+      @13 : f32[2,4] "" = scale_each @0, @0 axis=1  ; error: axes-differ
+      @14 : f32[2,4] "" = reshape @99  ; error: unknown-operand
+      @15 : f32[2,4] "" = reshape @15  ; error: cycle
+      @16 : i8[2,4] channel(1) "" = quantize @0
     "#);
 }
 

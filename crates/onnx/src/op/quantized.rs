@@ -347,21 +347,31 @@ fn dequantize(
         }
         return b.emit(Op::Dequantize { to: Elem::F32 }, &[x]);
     }
-    if b.as_const(x).is_some() || (x.tensor().is_some() && ty.elements() > SMALL) {
-        return weights(b, x, scale, zero, axis);
+    if let Some(id) = kept(b, x, &ty)? {
+        return weights(b, id, scale, zero, axis);
     }
     if let Some((table, indices)) = gathered(b, x) {
-        let table = weights(b, &table, scale, zero, axis)?;
+        let table = weights(b, table, scale, zero, axis)?;
         return b.emit(Op::Gather { axis: 0 }, &[&table, &indices]);
     }
     by_numbers(b, x, scale, zero, axis)
+}
+
+/// Integers that the graph stores: those of large constants that are no repeated numbers.
+fn kept(b: &mut Builder, x: &Arg, ty: &Type) -> Result<Option<ConstId>, Diagnostic> {
+    let large = x.tensor().is_some() && ty.elements() > SMALL;
+    if b.as_const(x).is_none() && !large {
+        return Ok(None);
+    }
+    let value = b.value(x)?;
+    Ok(b.graph.as_const(value))
 }
 
 /// Elements up to which a constant is computed now.
 const SMALL: usize = 16;
 
 /// Rows of a stored table of integers.
-fn gathered(b: &Builder, x: &Arg) -> Option<(Arg, Arg)> {
+fn gathered(b: &Builder, x: &Arg) -> Option<(ConstId, Arg)> {
     let Arg::Graph(value) = x else {
         return None;
     };
@@ -372,8 +382,7 @@ fn gathered(b: &Builder, x: &Arg) -> Option<(Arg, Arg)> {
         b.graph.operand(value.node, 0)?,
         b.graph.operand(value.node, 1)?,
     );
-    b.graph.as_const(table)?;
-    Some((Arg::Graph(table), Arg::Graph(indices)))
+    Some((b.graph.as_const(table)?, Arg::Graph(indices)))
 }
 
 /// `(x - zero) · scale`, step by step.
@@ -407,15 +416,11 @@ fn by_numbers(
 /// Stored integers as the floats that they stand for, derived from them where the machine can keep them.
 fn weights(
     b: &mut Builder,
-    x: &Arg,
+    id: ConstId,
     scale: &Arg,
     zero: Option<&Arg>,
     axis: i64,
 ) -> Result<Arg, Diagnostic> {
-    let value = b.value(x)?;
-    let Some(id) = b.graph.as_const(value) else {
-        return by_numbers(b, x, scale, zero, axis);
-    };
     let ty = b.graph.konst(id).ty.clone();
     let zeros = match zero {
         None => Some(vec![0.0]),
