@@ -10,7 +10,12 @@ use anyhow::Context;
 use crate::{call, target_folder};
 
 /// Times the release build; every figure is the median of `runs` runs after one that is not counted.
-pub fn run(model: Option<&Path>, python: Option<&Path>, runs: usize) -> anyhow::Result<()> {
+pub fn run(
+    model: Option<&Path>,
+    only_model: bool,
+    python: Option<&Path>,
+    runs: usize,
+) -> anyhow::Result<()> {
     call("cargo", &["build", "--release", "--quiet"], &[])?;
     let program = target_folder().join("release/packwright");
     let folder = tempfile::tempdir()?;
@@ -18,24 +23,9 @@ pub fn run(model: Option<&Path>, python: Option<&Path>, runs: usize) -> anyhow::
         "{:<44} {:>10} {:>10} {:>10}",
         "job (median of wall seconds)", "seconds", "peak MiB", "ratio"
     );
-    let help = measure(&program, &["--version"], runs)?;
-    row("start of the process", help, None);
-    for name in ["zoo:DistilBERT", "zoo:MiniLM"] {
-        let job = measure(&program, &["estimate", name, "--json"], runs)?;
-        row(
-            &format!("estimate {name}"),
-            job,
-            Some(("start", help.seconds)),
-        );
+    if !only_model {
+        embedded(&program, runs)?;
     }
-    let slms = measure(&program, &["slms", "--json"], runs)?;
-    row("slms", slms, Some(("start", help.seconds)));
-    sweep(&program)?;
-    call(
-        "cargo",
-        &["bench", "--quiet", "--workspace", "--bench", "simulate"],
-        &[],
-    )?;
     if let Some(model) = model {
         real(&program, model, folder.path(), runs)?;
         passes(
@@ -46,6 +36,29 @@ pub fn run(model: Option<&Path>, python: Option<&Path>, runs: usize) -> anyhow::
             runs,
         )?;
     }
+    Ok(())
+}
+
+/// Jobs on embedded models.
+fn embedded(program: &Path, runs: usize) -> anyhow::Result<()> {
+    let help = measure(program, &["--version"], runs)?;
+    row("start of the process", help, None);
+    for name in ["zoo:DistilBERT", "zoo:MiniLM"] {
+        let job = measure(program, &["estimate", name, "--json"], runs)?;
+        row(
+            &format!("estimate {name}"),
+            job,
+            Some(("start", help.seconds)),
+        );
+    }
+    let slms = measure(program, &["slms", "--json"], runs)?;
+    row("slms", slms, Some(("start", help.seconds)));
+    sweep(program)?;
+    call(
+        "cargo",
+        &["bench", "--quiet", "--workspace", "--bench", "simulate"],
+        &[],
+    )?;
     Ok(())
 }
 

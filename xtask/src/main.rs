@@ -44,6 +44,9 @@ enum Chore {
         /// A model with real weights to compile; without it only embedded models are timed.
         #[arg(long)]
         model: Option<PathBuf>,
+        /// Time that model alone, and no embedded ones.
+        #[arg(long, requires = "model")]
+        only_model: bool,
         /// A Python with onnxruntime and onnx, to time ONNX Runtime's int8 beside the packets.
         #[arg(long, requires = "model")]
         python: Option<PathBuf>,
@@ -78,9 +81,10 @@ fn main() -> ExitCode {
         Chore::Validate { check } => validate::run(check),
         Chore::Bench {
             model,
+            only_model,
             python,
             runs,
-        } => bench::run(model.as_deref(), python.as_deref(), runs),
+        } => bench::run(model.as_deref(), only_model, python.as_deref(), runs),
         Chore::Accuracy {
             folder,
             write,

@@ -10,6 +10,7 @@ use crate::bound;
 use crate::emit::constants::{self, Section};
 use crate::emit::share::{self, Row};
 use crate::emit::{self, Source};
+use crate::graph::{calibrate, compensate};
 use crate::options::CompileOptions;
 use crate::pass::PassReport;
 use crate::pipeline;
@@ -52,6 +53,11 @@ pub fn compile_entries(
     options: &CompileOptions,
 ) -> Result<CompiledProgram, Diagnostics> {
     let mut problems = Vec::new();
+    if sources.len() > 1 && options.graph.calibration.is_some() {
+        let message = "samples fit the inputs of one model, and there are several";
+        let problem = Diagnostic::unsupported("entry-calibration", message);
+        problems.push(problem.help("give a recipe with the scales, or leave --calibrate out"));
+    }
     let mut entries: Vec<CompiledEntry> = Vec::new();
     for source in sources {
         if entries.iter().any(|entry| entry.name == source.name) {
@@ -98,6 +104,12 @@ pub fn compile_entries(
         })
         .collect();
     let program = emit::emit(target, &sources, &shared)?;
+    for entry in &mut entries {
+        if calibrate::has_weights(&entry.graph) {
+            compensate::run_with(&mut entry.graph, &options.graph)?;
+            (options.between)();
+        }
+    }
     Ok(CompiledProgram {
         program,
         entries,

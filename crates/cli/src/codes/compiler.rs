@@ -52,6 +52,11 @@ pub const CODES: &[CodeDoc] = &[
         "Caches of one name are the same memory in all entries, so batch, heads and width have to agree. Export all entries from the same model.",
     ),
     doc(
+        "entry-calibration",
+        "Samples calibrate one model, and a program of several was asked for.",
+        "The entries of a program have different inputs, so samples of one mean nothing to another. Measure the model that reads them with `packwright quantize`, and give its recipe to all entries; `--clip mse` needs no samples.",
+    ),
+    doc(
         "entry-repeated",
         "Two entries have the same name.",
         "Entries are called by name; give each its own.",
