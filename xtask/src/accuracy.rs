@@ -423,7 +423,7 @@ const SMOLLM2: &str = "
 ## SmolLM2-135M-Instruct
 
 Perplexity of 274 tokens in three paragraphs, target e6, prefill. Samples: 218 other tokens, prompts and what floats
-continue them with.
+continue them with. Of so few tokens half a percent is chance.
 
 | | perplexity | above floats |
 |---|---|---|

@@ -257,15 +257,13 @@ fn channels(
             if bytes.len() != konst.ty.bytes() {
                 return decode(konst, bytes).map(|_| ());
             }
-            let size = konst.ty.elem.bytes();
-            let read = |at: usize| match konst.ty.elem {
-                Elem::F16 => half([bytes[at * 2], bytes[at * 2 + 1]]),
-                _ => {
-                    let at = at * size;
-                    f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-                }
-            };
-            lines(rows, columns, axis, &range, out, read);
+            let (halves, words) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
+            match konst.ty.elem {
+                Elem::F16 => lines(rows, columns, axis, &range, out, |at| half(halves[at])),
+                _ => lines(rows, columns, axis, &range, out, |at| {
+                    f32::from_le_bytes(words[at])
+                }),
+            }
             Ok(())
         }
         Source::Synthetic(fill) => {
@@ -323,13 +321,19 @@ fn lines<T>(
         }
         return;
     }
-    // Down the matrix, so that its rows are read in order.
-    for row in 0..rows {
-        for (line, column) in range.clone().enumerate() {
-            out[line * rows + row] = read(row * columns + column);
+    // Some rows at a time down the matrix: pieces of them are read, and pieces of lines written, from the cache.
+    for top in (0..rows).step_by(ROWS_AT_ONCE) {
+        let block = top..(top + ROWS_AT_ONCE).min(rows);
+        for (line, column) in out.chunks_exact_mut(rows).zip(range.clone()) {
+            for (x, row) in line[block.clone()].iter_mut().zip(block.clone()) {
+                *x = read(row * columns + column);
+            }
         }
     }
 }
+
+/// Rows of a matrix that its columns are read from at once.
+const ROWS_AT_ONCE: usize = 16;
 
 /// Lines of a matrix that is joined from parts.
 fn join(
