@@ -5,6 +5,7 @@ mod accuracy;
 mod bench;
 mod ci;
 mod docs;
+mod plans;
 mod proto;
 mod tidy;
 mod validate;
@@ -38,6 +39,18 @@ enum Chore {
         /// Fail where the page is stale instead of writing it.
         #[arg(long)]
         check: bool,
+    },
+    /// Prints how near plans come to their bounds, over models, machines and SRAM sizes.
+    Plans {
+        /// Only models whose names begin so; repeatable.
+        #[arg(long)]
+        model: Vec<String>,
+        /// Only sections whose titles begin so; repeatable.
+        #[arg(long)]
+        section: Vec<String>,
+        /// Write docs/planner.md.
+        #[arg(long)]
+        write: bool,
     },
     /// Times the main jobs, as ratios to a plain copy of the same bytes.
     Bench {
@@ -79,6 +92,11 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Docs { check } => docs::run(check),
         Chore::Validate { check } => validate::run(check),
+        Chore::Plans {
+            model: models,
+            section: sections,
+            write,
+        } => plans::run(&plans::Selection { models, sections }, write),
         Chore::Bench {
             model,
             only_model,

@@ -1,5 +1,6 @@
 //! Passes from graph to graph, one file each; `pass::PASSES` holds their order.
 
+pub mod block_attention;
 pub mod calibrate;
 pub mod compensate;
 pub mod equalize;

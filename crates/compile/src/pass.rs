@@ -367,6 +367,18 @@ pub const PASSES: &[Pass] = &[
         run: graph::legalize::run,
         stage: Stage::Imported,
     },
+    Pass {
+        name: "block-attention",
+        what: "Lets the keys of long attentions come in blocks of 512.",
+        why: "Scores of a row then need room for a block, however long a sequence is, and keys can come and go block by block.",
+        before: "%3 = attention %q, %k, %v heads=12 scale=0.125 causal",
+        after: "%3 = attention %q, %k, %v heads=12 scale=0.125 causal block=512",
+        requires: "Integers as queries, keys and values; more than 512 keys.",
+        leaves: "Blocks with a softmax each, joined by the logarithms of their sums.",
+        does_not: "Touch windows, global columns, or keys that a cache holds: their rows are short or read once.",
+        run: graph::block_attention::run,
+        stage: Stage::Imported,
+    },
 ];
 
 /// A pass by its name.

@@ -112,6 +112,7 @@ pub fn run_graph_pipeline(
     });
     for name in [
         "legalize",
+        "block-attention",
         "eliminate-no-ops",
         "share-constants",
         "merge-common",

@@ -247,6 +247,16 @@ pub enum Part {
     },
     /// One head of one batch element.
     Head { head: usize, copy: u8 },
+    /// The scores, probabilities and results of one head over a block of keys; copies of scores alternate
+    /// from block to block, those of results from rows to rows.
+    Keys {
+        head: usize,
+        block: usize,
+        copy: u8,
+        results: u8,
+    },
+    /// The results of all blocks of keys become one.
+    Join { head: usize, results: u8 },
     /// A step of a sort by hash or of attention among chunks; rows count in the order of the head.
     Chunk(chunk::ChunkPart),
 }

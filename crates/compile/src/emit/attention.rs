@@ -8,6 +8,12 @@
 //!  score columns:  [ global columns, hidden ones │ the columns that these rows see beside them ]
 //! ```
 //!
+//! Where keys come in blocks, a fragment is that for one of them, and what it leaves waits in scratch:
+//!
+//! ```text
+//!  [ results of block 0 │ of block 1 │ … │ their sum │ logarithms of sums │ weights ]
+//! ```
+//!
 //! Only the columns that at least one of the rows sees are computed. They start at a whole number of
 //! lanes, so that sums have the same order as over a row of all columns.
 
@@ -24,7 +30,7 @@ use super::address::{Area, At, Site};
 use super::heads::{head_area, mask_view, unsupported};
 use crate::plan::Part;
 use crate::plan::constants::TileId;
-use crate::plan::demand::AttentionShape;
+use crate::plan::demand::{self, AttentionShape, KeyBlocks};
 
 /// Some query rows of one head at work.
 struct Scene<'a> {
@@ -51,6 +57,16 @@ struct Scene<'a> {
     columns: u64,
     /// Where partial sums lie, and behind them the scales of V, where columns come in parts.
     parts: u64,
+    /// The block of keys at hand and where what blocks leave lies, where keys come in blocks.
+    left: Option<Left>,
+}
+
+/// What a block of keys leaves.
+#[derive(Clone, Copy)]
+struct Left {
+    keys: KeyBlocks,
+    block: usize,
+    base: u64,
 }
 
 /// Neighbouring rows of K and V.
@@ -71,17 +87,29 @@ pub fn attention(
     let Op::Attention(attrs) = site.graph.op(node) else {
         unreachable!("attention stages hold attention nodes")
     };
-    let Part::Head { head, copy } = part else {
-        unreachable!("attention fragments are parts of heads")
+    let place = match *part {
+        Part::Head { head, copy } => (head, copy, None),
+        Part::Keys {
+            head,
+            block,
+            copy,
+            results,
+        } => (head, copy, Some((block, results))),
+        Part::Join { head, results } => return join(site, at, (node, attrs), (head, results)),
+        Part::All | Part::Columns { .. } | Part::Chunk(_) => {
+            unreachable!("attention fragments are parts of heads")
+        }
     };
-    let scene = Scene::of(site, at, (node, attrs), (*head, *copy), tiles)?;
+    let scene = Scene::of(site, at, (node, attrs), place, tiles)?;
     let mut commands: Vec<Command> = scene.runs.iter().map(|run| scene.score(run)).collect();
     commands.extend(scene.hidden());
     let mask = scene.mask(&mut commands)?;
     let scales = scene.value_scales(&mut commands);
     commands.push(scene.softmax(mask, scales)?);
     scene.values(&mut commands);
-    scene.replaced(&mut commands)?;
+    if scene.left.is_none() {
+        scene.replaced(&mut commands)?;
+    }
     Ok(commands)
 }
 
@@ -90,7 +118,7 @@ impl<'a> Scene<'a> {
         site: &'a Site<'a>,
         at: &'a At,
         (node, attrs): (NodeId, &'a Attention),
-        (head, copy): (usize, u8),
+        (head, copy, left): (usize, u8, Option<(usize, u8)>),
         tiles: &'a [TileId],
     ) -> Result<Self, Diagnostic> {
         let shape = AttentionShape::of(site.graph, node);
@@ -102,9 +130,20 @@ impl<'a> Scene<'a> {
             head_area(site, at, node, value, row, head, width)
         };
         let seen = attrs.columns_of_rows(&(first..first + rows), [shape.s, shape.t]);
-        let seen = match seen.is_empty() {
-            true => 0..0,
-            false => seen.start / LANES * LANES..seen.end,
+        let left = left.and_then(|(block, results)| {
+            demand::key_blocks(site.graph, node).map(|keys| Left {
+                keys,
+                block,
+                base: site.scratch(at, 2, results),
+            })
+        });
+        let seen = match left {
+            _ if seen.is_empty() => 0..0,
+            None => seen.start / LANES * LANES..seen.end,
+            Some(Left { keys, block, .. }) => {
+                let start = block * keys.size;
+                start..seen.end.clamp(start, start + keys.size)
+            }
         };
         let columns = (attrs.prefix() + seen.len()) as u64;
         if columns == 0 {
@@ -135,6 +174,7 @@ impl<'a> Scene<'a> {
                 true => 0,
                 false => site.scratch(at, 2, copy),
             },
+            left,
         })
     }
 
@@ -248,7 +288,7 @@ impl<'a> Scene<'a> {
             col_scale: Some(scales),
             dst: self.p,
             dst_scale: Some(self.p_scale),
-            log_sum: None,
+            log_sum: self.left.map(|left| left.sum(&self.shape, self.rows)),
         }))
     }
 
@@ -313,15 +353,7 @@ impl<'a> Scene<'a> {
 
     /// Where the result goes.
     fn out(&self) -> Area {
-        let out_root = self
-            .site
-            .plan
-            .storage
-            .root_of(self.node)
-            .expect("attention has a root");
-        self.site
-            .root_area(out_root, self.at.segment, self.at.block.start)
-            .column(self.head * self.shape.value_width, None)
+        out(self.site, self.at, self.node, self.head, &self.shape)
     }
 
     /// Rows that were computed apart take the place of those that the fragment made.
@@ -354,7 +386,10 @@ impl<'a> Scene<'a> {
 
     /// The sum of values, run by run.
     fn values(&self, commands: &mut Vec<Command>) {
-        let out = self.out();
+        let out = match self.left {
+            Some(left) => left.results(left.block, &self.shape, self.rows),
+            None => self.out().view(),
+        };
         let width = self.shape.value_width as u64;
         let sums =
             (self.runs.len() > 1).then(|| View::rows(Elem::I32, self.parts, (width * 4) as u32));
@@ -386,7 +421,7 @@ impl<'a> Scene<'a> {
                 acc: sums,
                 start: index == 0,
                 finish: index + 1 == self.runs.len(),
-                out: out.view(),
+                out,
                 out_scale: 1.0,
             }));
         }
@@ -400,6 +435,113 @@ impl<'a> Scene<'a> {
         let (mask, _) = mask_view(scene, position, full, place)?;
         Ok(mask)
     }
+}
+
+impl Left {
+    /// The results of a block, or the sum of all behind them.
+    fn results(self, block: usize, shape: &AttentionShape, rows: u64) -> View {
+        let pitch = shape.value_width as u64 * 4;
+        let addr = self.base + block as u64 * rows * pitch;
+        View::rows(Elem::F32, addr, pitch as u32)
+    }
+
+    /// Logarithms of sums (0) or weights (1): a row of one for each block.
+    fn table(self, which: u64, shape: &AttentionShape, rows: u64) -> View {
+        let pitch = self.keys.count as u64 * 4;
+        let results = (self.keys.count as u64 + 1) * rows * shape.value_width as u64 * 4;
+        let addr = self.base + results + which * rows * pitch;
+        View::rows(Elem::F32, addr, pitch as u32)
+    }
+
+    /// The logarithms of the sums of the block at hand.
+    fn sum(self, shape: &AttentionShape, rows: u64) -> View {
+        column(self.table(0, shape, rows), self.block)
+    }
+}
+
+/// What the blocks of keys have left becomes the result of some rows of a head.
+fn join(
+    site: &Site<'_>,
+    at: &At,
+    (node, attrs): (NodeId, &Attention),
+    (head, results): (usize, u8),
+) -> Result<Vec<Command>, Diagnostic> {
+    let shape = AttentionShape::of(site.graph, node);
+    let keys = demand::key_blocks(site.graph, node)
+        .ok_or_else(|| unsupported(node, "keys do not come in blocks"))?;
+    let left = Left {
+        keys,
+        block: 0,
+        base: site.scratch(at, 2, results),
+    };
+    let rows = at.block.len();
+    let first = at.block.start % shape.s;
+    let blocks = keys.seen(attrs, &(first..first + rows), &shape);
+    let (rows, count) = (rows as u64, blocks.len() as u64);
+    let size = [rows, shape.value_width as u64];
+    let sum = left.results(keys.count, &shape, rows);
+    let weights = left.table(1, &shape, rows);
+    let mut commands = vec![
+        Command::Softmax(Softmax {
+            rows: rows.into(),
+            cols: count.into(),
+            src: left.table(0, &shape, rows),
+            scale: 1.0,
+            mask: None,
+            row_mask: None,
+            causal: None,
+            window: None,
+            always: 0u64.into(),
+            col_scale: None,
+            dst: weights,
+            dst_scale: None,
+            log_sum: None,
+        }),
+        Command::Fill(defs::Fill {
+            rows: rows.into(),
+            cols: size[1].into(),
+            value: 0.0,
+            step: 0.0,
+            dst: sum,
+        }),
+    ];
+    for block in blocks {
+        let term = left.results(block, &shape, rows);
+        let weight = View {
+            step: 0,
+            ..column(weights, block)
+        };
+        let last = block as u64 + 1 == count;
+        let dst = match last {
+            true => out(site, at, node, head, &shape).view(),
+            false => sum,
+        };
+        commands.push(binary(BinaryFn::Mul, size, term, weight, term));
+        commands.push(binary(BinaryFn::Add, size, sum, term, dst));
+    }
+    Ok(commands)
+}
+
+fn binary(func: BinaryFn, [rows, cols]: [u64; 2], a: View, b: View, dst: View) -> Command {
+    Command::Binary(defs::Binary {
+        rows: rows.into(),
+        cols: cols.into(),
+        func,
+        a,
+        b,
+        dst,
+    })
+}
+
+/// Where the result of a head goes.
+fn out(site: &Site<'_>, at: &At, node: NodeId, head: usize, shape: &AttentionShape) -> Area {
+    let root = site
+        .plan
+        .storage
+        .root_of(node)
+        .expect("attention has a root");
+    site.root_area(root, at.segment, at.block.start)
+        .column(head * shape.value_width, None)
 }
 
 /// What a product does to the scores that it makes: the softmax multiplies them with the cap.

@@ -1,6 +1,9 @@
 //! What stages demand of SRAM: scratch, tiles of constants, and who reads what.
 
+use std::ops::Range;
+
 use indexmap::IndexMap;
+use packwright_ir::op::Attention;
 use packwright_ir::{Graph, NodeId, Op};
 use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
@@ -167,12 +170,12 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             let columns = score_columns(scene.graph, *node, rows) as u64;
             let rows = rows as u64;
             // Scores, probabilities with their scales; where columns come in parts, partial sums and the
-            // scales of values.
+            // scales of values; where keys come in blocks, what is left of each.
             let parts = match scene.graph.op(*node) {
                 Op::Attention(attrs) if !attrs.global.is_empty() => {
                     rows * shape.value_width as u64 * 4 + columns * 4
                 }
-                _ => 0,
+                _ => key_blocks(scene.graph, *node).map_or(0, |keys| rows * keys.row_bytes(&shape)),
             };
             vec![rows * columns * 4, rows * columns + rows * 4 + 8, parts]
         }
@@ -280,6 +283,46 @@ impl AttentionShape {
     }
 }
 
+/// Keys that come in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyBlocks {
+    /// Keys of a block, but for the last one.
+    pub size: usize,
+    pub count: usize,
+}
+
+impl KeyBlocks {
+    /// Bytes that a row of an attention leaves of its blocks: a row of results of each and one of their sum,
+    /// the logarithms of sums and the weights that follow from them.
+    pub fn row_bytes(self, shape: &AttentionShape) -> u64 {
+        ((self.count + 1) * shape.value_width * 4 + 2 * self.count * 4) as u64
+    }
+
+    /// The blocks of which some rows of a batch element see anything.
+    pub fn seen(
+        self,
+        attrs: &Attention,
+        rows: &Range<usize>,
+        shape: &AttentionShape,
+    ) -> Range<usize> {
+        let columns = attrs.columns_of_rows(rows, [shape.s, shape.t]);
+        columns.start / self.size..columns.end.div_ceil(self.size)
+    }
+}
+
+/// The blocks of the keys of an attention, where they come in blocks.
+pub fn key_blocks(graph: &Graph, node: NodeId) -> Option<KeyBlocks> {
+    let Op::Attention(attrs) = graph.op(node) else {
+        return None;
+    };
+    let size = attrs.block?;
+    let t = AttentionShape::of(graph, node).t;
+    Some(KeyBlocks {
+        size,
+        count: t.div_ceil(size),
+    })
+}
+
 /// Most score columns of an attention fragment of some rows: the global columns, and what the rows see
 /// beside them, from a whole number of lanes on.
 pub fn score_columns(graph: &Graph, node: NodeId, rows: usize) -> usize {
@@ -288,7 +331,7 @@ pub fn score_columns(graph: &Graph, node: NodeId, rows: usize) -> usize {
         return shape.t;
     };
     let seen = match attrs.window {
-        None => shape.t,
+        None => attrs.block.unwrap_or(shape.t).min(shape.t),
         Some(window) => {
             let ahead = if attrs.causal { 0 } else { window };
             (rows + window + ahead + LANES - 1).min(shape.t)
@@ -324,9 +367,10 @@ pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
     }
     // Two copies of scores and probabilities should not take more than an eighth of SRAM.
     let budget = scene.sram / 16;
+    let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape));
     let fits = |rows: usize| {
         let columns = score_columns(scene.graph, node, rows) as u64;
-        rows as u64 * (columns * 5 + 4) <= budget
+        rows as u64 * (columns * 5 + 4 + left) <= budget
     };
     let (mut rows, mut above) = (1, most + 1);
     while rows + 1 < above {

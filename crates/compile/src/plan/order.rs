@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
+use packwright_ir::op::Attention;
 use packwright_ir::{NodeId, Op};
 
 use super::chunk;
@@ -315,6 +316,9 @@ fn attention_fragments(
     block: Range<usize>,
     ordered: &mut Ordered,
 ) {
+    let Op::Attention(attrs) = scene.graph.op(node) else {
+        unreachable!("attention stages hold attention nodes")
+    };
     let shape = AttentionShape::of(scene.graph, node);
     let score_rows = demand::score_rows(scene, node, segment.rows);
     let tiles = match ordered.held.get(&node) {
@@ -323,17 +327,60 @@ fn attention_fragments(
     };
     ordered.held.insert(node, tiles.clone());
     let per_pass = shape.heads / segment.passes.count.max(1);
+    let keys = demand::key_blocks(scene.graph, node);
     let mut copy = 0u8;
+    let mut results = 0u8;
     for batch in 0..shape.batch {
         let whole = batch * shape.s..(batch + 1) * shape.s;
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
         for head in at.pass * per_pass..(at.pass + 1) * per_pass {
-            for rows in chunks(mine.clone(), score_rows) {
-                ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
-                copy ^= 1;
+            let Some(keys) = keys else {
+                for rows in chunks(mine.clone(), score_rows) {
+                    ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
+                    copy ^= 1;
+                }
+                continue;
+            };
+            for rows in rows_by_sight(attrs, &shape, &mine, keys.size, score_rows) {
+                let first = rows.start % shape.s;
+                for block in keys.seen(attrs, &(first..first + rows.len()), &shape) {
+                    let part = Part::Keys {
+                        head,
+                        block,
+                        copy,
+                        results,
+                    };
+                    ordered.work(at, rows.clone(), part, tiles.clone());
+                    copy ^= 1;
+                }
+                ordered.work(at, rows, Part::Join { head, results }, tiles.clone());
+                results ^= 1;
             }
         }
     }
+}
+
+/// Rows of a batch element in pieces of at most `size`. In causal order no piece has its last column in two
+/// blocks of keys, so that each of its rows sees something of each block that one of them sees.
+fn rows_by_sight(
+    attrs: &Attention,
+    shape: &AttentionShape,
+    rows: &Range<usize>,
+    block: usize,
+    size: usize,
+) -> Vec<Range<usize>> {
+    if !attrs.causal {
+        return chunks(rows.clone(), size);
+    }
+    let mut pieces = Vec::new();
+    let mut start = rows.start;
+    while start < rows.end {
+        let column = (start % shape.s + shape.t).saturating_sub(shape.s);
+        let end = (start + block - column % block).min(rows.end);
+        pieces.extend(chunks(start..end, size));
+        start = end;
+    }
+    pieces
 }
 
 /// A fragment for each key/value head: it reads one plane of the keys and one of the values.

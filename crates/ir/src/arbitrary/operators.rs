@@ -354,7 +354,7 @@ impl Grower {
     }
 
     fn attention(&mut self) -> (Op, Vec<Value>) {
-        let attrs = Attention {
+        let mut attrs = Attention {
             heads: 4,
             kv_heads: self.one_of(&[1, 2, 4]),
             scale: self.float(),
@@ -378,8 +378,13 @@ impl Grower {
                 true => vec![0, 2],
                 false => Vec::new(),
             },
+            block: None,
             out: self.float_elem(),
         };
+        let apart = attrs.global.is_empty() && attrs.replaced.is_empty();
+        if attrs.window.is_none() && apart && self.coin() {
+            attrs.block = Some(16);
+        }
         let quantized = self.coin();
         let part = |shape: [usize; 3]| match quantized {
             true => Type::quantized(shape, Quant::Row { group: 2 }),

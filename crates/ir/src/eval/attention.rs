@@ -1,11 +1,13 @@
 //! Attention over heads that lie side by side in rows.
 //!
 //! In i8 the probabilities take the scales of the rows of v and are quantised, a row with one scale,
-//! before the second product; so both products have exact sums.
+//! before the second product; so both products have exact sums. Where keys come in blocks, this is done for each
+//! block, and the results are joined by the logarithms of the blocks' sums.
 
 use packwright_numerics::activation::Activation;
 use packwright_numerics::elementary::tanh;
 use packwright_numerics::matmul::{ColumnScale, Epilogue, dot_i8};
+use packwright_numerics::reduce::logsumexp_row;
 use packwright_numerics::softmax::{softmax_row, softmax_scale_quantize_row};
 use rayon::prelude::*;
 
@@ -318,12 +320,44 @@ fn integers(scene: &Scene<'_>, x: &[&Tensor]) -> Result<Vec<f32>, EvalError> {
             raw.iter_mut().for_each(|score| *score *= cap);
         }
         scene.scores(i, &raw, &mut scores);
+        let y = &mut y[i * width..(i + 1) * width];
+        if let Some(block) = scene.attrs.block {
+            by_blocks(block, &mut scores, &steps, &columns, y);
+            continue;
+        }
         softmax_scale_quantize_row(&mut scores, Some(&steps), prefix + t, &mut p, &mut step);
         let p = scene.spread(&mut p);
-        let y = &mut y[i * width..(i + 1) * width];
         for (y, column) in y.iter_mut().zip(columns.chunks_exact(t.max(1))) {
             *y = dot_i8(p, column) as f32 * step[0];
         }
     }
     Ok(y)
+}
+
+/// A row of one head whose keys come in blocks; `columns` are those of v, as long as the row of scores.
+fn by_blocks(block: usize, scores: &mut [f32], steps: &[f32], columns: &[i8], y: &mut [f32]) {
+    let t = scores.len();
+    let mut sums = Vec::new();
+    let mut results = Vec::new();
+    for (index, scores) in scores.chunks_mut(block).enumerate() {
+        let keys = index * block..index * block + scores.len();
+        let mut p = vec![0i8; scores.len()];
+        let mut step = [0.0f32];
+        sums.push(logsumexp_row(scores));
+        let steps = &steps[keys.clone()];
+        softmax_scale_quantize_row(scores, Some(steps), keys.len(), &mut p, &mut step);
+        let values = columns.chunks_exact(t.max(1));
+        results.push(
+            values
+                .map(|column| dot_i8(&p, &column[keys.clone()]) as f32 * step[0])
+                .collect::<Vec<f32>>(),
+        );
+    }
+    softmax_row(&mut sums);
+    y.fill(0.0);
+    for (weight, result) in sums.iter().zip(&results) {
+        for (y, x) in y.iter_mut().zip(result) {
+            *y += x * weight;
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Shape rules of products, attention and what surrounds them.
 
+use packwright_numerics::reduce::LANES;
+
 use super::{check_float, check_index, check_rank, check_shape, common_shape};
 use crate::diag::Diagnostic;
 use crate::op::{Attention, Matmul};
@@ -107,6 +109,17 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
             "attribute-range",
             format!("softcap is {cap:?}"),
         ));
+    }
+    if let Some(block) = attrs.block {
+        let apart = attrs.window.is_none() && attrs.global.is_empty() && attrs.replaced.is_empty();
+        if block == 0 || !block.is_multiple_of(LANES) || !apart {
+            return Err(Diagnostic::error(
+                "attribute-range",
+                format!(
+                    "block is {block}: it is a multiple of {LANES}, without a window, global columns or replaced rows"
+                ),
+            ));
+        }
     }
     for (what, list, end) in [
         ("global columns", &attrs.global, columns),

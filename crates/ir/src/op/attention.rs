@@ -36,6 +36,10 @@ pub struct Attention {
     /// Rows of the result that the last operand, `[b, rows, heads·width of v]`, gives instead; ascending.
     /// So rows that see everything are computed apart.
     pub replaced: Vec<usize>,
+    /// Columns of a block, a multiple of [`LANES`]: softmax and sum of values are those of each block, and
+    /// blocks are joined by the logarithms of their sums. In floats the result is the same; in integers each
+    /// block's probabilities have a scale of their own. Not together with a window, global columns or replaced rows.
+    pub block: Option<usize>,
     /// Element type of the result.
     pub out: Elem,
 }
@@ -54,6 +58,7 @@ impl Attention {
             mask: false,
             row_mask: false,
             replaced: Vec::new(),
+            block: None,
             out: Elem::F32,
         }
     }

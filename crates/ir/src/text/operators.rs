@@ -255,6 +255,7 @@ fn attention_attributes(attrs: &Attention) -> Vec<String> {
     attributes.extend(attrs.window.map(|window| format!("window={window}")));
     attributes.extend((!attrs.global.is_empty()).then(|| list("global", &attrs.global)));
     attributes.extend((!attrs.replaced.is_empty()).then(|| list("replaced", &attrs.replaced)));
+    attributes.extend(attrs.block.map(|block| format!("block={block}")));
     attributes.extend((attrs.out != Elem::F32).then(|| format!("out={}", attrs.out)));
     attributes
 }
@@ -272,6 +273,7 @@ fn attention(attrs: &mut Attributes) -> Result<Attention, Problem> {
         replaced: optional_list(attrs, "replaced")?,
         mask: attrs.flag("mask")?,
         row_mask: attrs.flag("row_mask")?,
+        block: attrs.take("block")?,
         out: attrs.take("out")?.unwrap_or(Elem::F32),
     })
 }

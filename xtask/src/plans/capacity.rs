@@ -1,0 +1,105 @@
+//! Traffic from the smallest SRAM to the largest, beside the attainable curve and the bound.
+
+use rayon::prelude::*;
+
+use super::Selection;
+use super::point::{Point, WIDE, megabytes, size};
+
+/// KiB of SRAM.
+const SIZES: [u64; 12] = [
+    64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192, 16384,
+];
+
+/// What stands in a row.
+struct Row {
+    bytes: u64,
+    attainable: u64,
+    bound: u64,
+}
+
+pub fn section(selection: &Selection) -> anyhow::Result<String> {
+    let mut text = String::from(
+        "Machine e2 with other sizes of SRAM. A cell is MB without the packet stream, and × the attainable curve; \
+         below 1, the curve's families of schedules were too few. Aims: never more bytes with more SRAM, geometric \
+         mean at most 1.10 ×, worst at most 1.30 ×. A dash: the smallest plan needs more.\n\n",
+    );
+    text += &format!(
+        "| model | positions |{}\n|---|---|{}\n",
+        SIZES.map(|kib| format!(" {} |", size(kib << 10))).concat(),
+        "---|".repeat(SIZES.len())
+    );
+    let mut factors = Vec::new();
+    let mut grown = Vec::new();
+    for &(model, longest) in WIDE.iter().filter(|(model, _)| selection.has(model)) {
+        for seq in [128, 512, 2048].into_iter().filter(|&seq| seq <= longest) {
+            let rows: Vec<Option<Row>> =
+                SIZES.par_iter().map(|&kib| row(model, seq, kib)).collect();
+            text += &format!(
+                "| {model} | {seq} |{}\n",
+                rows.iter().map(cell).collect::<String>()
+            );
+            let least = rows.iter().flatten().map(|row| megabytes(row.attainable));
+            text += &format!("| | attainable | {} |\n", aligned(&rows, least));
+            let least = rows.iter().flatten().map(|row| megabytes(row.bound));
+            text += &format!("| | bound | {} |\n", aligned(&rows, least));
+            let made: Vec<&Row> = rows.iter().flatten().collect();
+            factors.extend(made.iter().map(|row| row.factor()));
+            let grows = made.windows(2).filter(|two| two[1].bytes > two[0].bytes);
+            let most = grows.map(|two| two[1].bytes as f64 / two[0].bytes as f64);
+            if let Some(most) = most.reduce(f64::max) {
+                grown.push(format!("{model} {seq} by {:.3} %", (most - 1.0) * 100.0));
+            }
+        }
+    }
+    let mean = factors.iter().map(|f| f.ln()).sum::<f64>() / factors.len().max(1) as f64;
+    let worst = factors.iter().copied().fold(0.0, f64::max);
+    text += &format!(
+        "\nGeometric mean {:.3} × the attainable curve over {} points, worst {worst:.2} ×. Traffic grows with SRAM: {}.\n",
+        mean.exp(),
+        factors.len(),
+        match grown.is_empty() {
+            true => "nowhere".to_owned(),
+            false => grown.join(", "),
+        }
+    );
+    Ok(text)
+}
+
+impl Row {
+    fn factor(&self) -> f64 {
+        self.bytes as f64 / self.attainable as f64
+    }
+}
+
+fn row(model: &str, seq: u64, kib: u64) -> Option<Row> {
+    let point = Point {
+        model: model.to_owned(),
+        target: "e2",
+        seq: Some(seq),
+        sram: Some(kib << 10),
+        ..Point::default()
+    };
+    let report = point.report().ok()?;
+    Some(Row {
+        bytes: report.dram_bytes.without_packets(),
+        attainable: report.bound.attainable_dram_bytes,
+        bound: report.bound.dram_bytes,
+    })
+}
+
+fn cell(row: &Option<Row>) -> String {
+    match row {
+        Some(row) => format!(" {} ({:.2}) |", megabytes(row.bytes), row.factor()),
+        None => " – |".to_owned(),
+    }
+}
+
+/// Figures of the rows that there are, with dashes at the others.
+fn aligned(rows: &[Option<Row>], figures: impl Iterator<Item = String>) -> String {
+    let mut figures = figures;
+    let cells = rows.iter().map(|row| match row {
+        Some(_) => figures.next().unwrap_or_default(),
+        None => "–".to_owned(),
+    });
+    cells.collect::<Vec<_>>().join(" | ")
+}

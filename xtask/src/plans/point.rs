@@ -1,0 +1,98 @@
+//! One compilation and simulation of an embedded model.
+
+use packwright::job;
+use packwright::model::{self, Binding};
+use packwright::options::{self, CompileChoices};
+use packwright::report::json::EntryReport;
+use packwright_compile::options::PlanMode;
+
+/// A model at a length on a machine.
+#[derive(Clone, Debug, Default)]
+pub struct Point {
+    /// As in `zoo:NAME`, e.g. `Ada:prefill`.
+    pub model: String,
+    pub seq: Option<u64>,
+    pub past: Option<u64>,
+    pub target: &'static str,
+    /// Bytes of SRAM; the target's own where there are none.
+    pub sram: Option<u64>,
+    pub mode: PlanMode,
+}
+
+impl Point {
+    /// The report of its only entry.
+    ///
+    /// # Errors
+    /// Why there is none, in one line.
+    pub fn report(&self) -> Result<EntryReport, String> {
+        let one_line = |failure: packwright::errors::Failure| {
+            let text = failure.to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        let overrides: Vec<String> = self
+            .sram
+            .iter()
+            .map(|bytes| format!("sram.bytes={bytes}"))
+            .collect();
+        let target = options::target(self.target, &overrides).map_err(one_line)?;
+        let binding = Binding {
+            seq: self.seq,
+            past: self.past,
+            ..Binding::default()
+        };
+        let imported = model::import(&format!("zoo:{}", self.model), &binding).map_err(one_line)?;
+        let choices = CompileChoices {
+            plan: self.mode,
+            ..CompileChoices::default()
+        };
+        let report = job::estimate(imported.graph, &target, &choices).map_err(one_line)?;
+        report
+            .entries
+            .into_iter()
+            .next()
+            .ok_or_else(|| "there is no entry".to_owned())
+    }
+}
+
+/// Models that compute many positions at once, with the most positions that they have.
+pub const WIDE: &[(&str, u64)] = &[
+    ("DistilBERT", 512),
+    ("TinyBERT", 512),
+    ("ALBERT", 512),
+    ("MiniLM", 512),
+    ("Ada:prefill", 2048),
+    ("Babbage:prefill", 2048),
+    ("T5-Small:encoder", 512),
+    ("T5-Base:encoder", 512),
+    ("GPT-2:prefill", 1024),
+    ("SmolLM2-135M:prefill", 2048),
+    ("Llama-3.2-1B:prefill", 2048),
+];
+
+/// Models that compute one position behind a past, with the longest past that they have.
+pub const DECODES: &[(&str, u64)] = &[
+    ("Ada:decode", 2047),
+    ("Babbage:decode", 2047),
+    ("T5-Small:decoder-past", 511),
+    ("T5-Base:decoder-past", 511),
+    ("GPT-2:decode", 1023),
+    ("SmolLM2-135M:decode", 2047),
+    ("Llama-3.2-1B:decode", 2047),
+];
+
+/// Sizes as people write them.
+pub fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mebi => format!("{mebi} MiB"),
+    }
+}
+
+/// Megabytes with four digits at least.
+pub fn megabytes(bytes: u64) -> String {
+    let mega = bytes as f64 / 1e6;
+    match mega {
+        mega if mega < 100.0 => format!("{mega:.2}"),
+        mega => format!("{mega:.1}"),
+    }
+}
