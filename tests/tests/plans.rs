@@ -2,6 +2,7 @@
 
 use packwright_compile::compile::{Compiled, compile};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
+use packwright_compile::plan::Home;
 use packwright_compile::plan::stage::Stage;
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
@@ -163,4 +164,68 @@ fn traffic_never_grows_with_memory() {
         }
         assert!(before < u64::MAX, "{name} fits somewhere");
     }
+}
+
+/// Two layers of causal attention whose keys and values are results, and too large for small memories.
+const PREFILL: &str = r#"
+graph "prefill"
+  @0 : f32[16,192] "qkv.0" = synthetic normal(std=0.4, seed=1)
+  @1 : f32[128,16] "o.0" = synthetic normal(std=0.2, seed=2)
+  @2 : f32[16,192] "qkv.1" = synthetic normal(std=0.4, seed=3)
+  @3 : f32[128,16] "o.1" = synthetic normal(std=0.2, seed=4)
+  @4 : f32[16,64] "k.0" = synthetic normal(std=0.4, seed=5)
+  @5 : f32[192] "norm" = synthetic normal(std=1.0, seed=6)
+  @6 : f32[64] "k_norm" = synthetic normal(std=1.0, seed=7)
+  %0 : f32[1,700,16] = input "x"
+  %1 : f32[1,700,192] = matmul %0, @0
+  %2 : f32[1,700,192] = rms_norm %1, @5 eps=1e-5 affine
+  %3 : f32[1,700,128] = slice %2 start=[0,0,0] count=[1,700,128]
+  %4 : f32[1,700,64] = slice %2 start=[0,0,128] count=[1,700,64]
+  %5 : f32[1,700,64] = matmul %0, @4
+  %6 : f32[1,700,64] = rms_norm %5, @6 eps=1e-5 affine
+  %7 : f32[1,700,128] = attention %3, %6, %4 heads=4 kv_heads=2 scale=0.18 causal
+  %8 : f32[1,700,16] = matmul %7, @1, %0 residual
+  %9 : f32[1,700,192] = matmul %8, @2
+  %10 : f32[1,700,128] = slice %9 start=[0,0,0] count=[1,700,128]
+  %11 : f32[1,700,64] = slice %9 start=[0,0,128] count=[1,700,64]
+  %12 : f32[1,700,128] = attention %10, %11, %11 heads=4 kv_heads=2 scale=0.18
+  %13 : f32[1,700,16] = matmul %12, @3, %8 residual
+  output %6 "keys"
+  output %13 "y"
+"#;
+
+#[test]
+fn attentions_come_by_heads_and_by_rows() {
+    let mut met = [false; 3];
+    let mut smallest = u64::MAX;
+    for kib in [1024, 512, 384, 256, 192, 160, 128] {
+        let e2 = target("e2", &[&format!("sram.bytes={kib}KiB")]);
+        let graph = packwright_ir::text::parse(PREFILL).expect("the graph is sound");
+        let mut compiled = match compile(graph, &e2, &CompileOptions::default()) {
+            Ok(compiled) => compiled,
+            Err(problems) => {
+                assert!(problems.to_string().contains("sram"), "{problems}");
+                continue;
+            }
+        };
+        smallest = smallest.min(kib);
+        let problems = check(&compiled.program, &e2);
+        assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
+        simulated(&compiled, &e2);
+        for (name, expected, found) in both(&mut compiled, &e2, 1) {
+            assert!(expected == found, "{name} in {kib} KiB");
+        }
+        let heads = |home: &Home| matches!(home, Home::Heads { .. });
+        let alone = compiled
+            .plan
+            .segments
+            .iter()
+            .filter(|segment| matches!(segment.stages[..], [Stage::Attention { .. }]));
+        let mut alone = alone.peekable();
+        met[0] |= alone.peek().is_some();
+        met[1] |= alone.any(|segment| segment.block_count() > 1);
+        met[2] |= compiled.plan.buffers.iter().any(|b| heads(&b.home));
+    }
+    assert_eq!(met, [true; 3]);
+    assert!(smallest <= 256, "{smallest} KiB");
 }

@@ -130,12 +130,26 @@ impl Segment {
         self.block_count() > 1 || self.passes.count > 1
     }
 
-    /// Whether a stage waits until all row blocks of a pass are done.
+    /// Whether a stage needs keys and values of all rows.
     pub fn is_gathering(stage: &Stage) -> bool {
         matches!(
             stage,
             Stage::Attention { .. } | Stage::CachedAttention { .. }
         )
+    }
+
+    /// Whether a stage waits until all row blocks of a pass are done: an attention whose keys and values other
+    /// stages of the segment may make.
+    pub fn waits(&self, stage: &Stage) -> bool {
+        Self::is_gathering(stage) && self.stages.len() > 1
+    }
+
+    /// Rows that a stage carries out at a time.
+    pub fn rows_at_a_time(&self, stage: &Stage) -> usize {
+        match self.waits(stage) {
+            true => self.rows,
+            false => self.block_rows.min(self.rows),
+        }
     }
 
     /// The row blocks in order.
@@ -181,6 +195,9 @@ pub enum Home {
     Refilled { root: RootId, segment: usize },
     /// All rows of the columns that one pass over a segment makes.
     Window { root: RootId, segment: usize },
+    /// All rows of a spilled value's columns for one pass of an attention; two copies, which alternate from
+    /// pass to pass.
+    Heads { root: RootId, segment: usize },
     /// Intermediate data of one stage; `copy` of several that alternate.
     Scratch {
         segment: usize,

@@ -117,17 +117,23 @@ impl<'a> Site<'a> {
             Home::Block { root, segment },
             Home::Window { root, segment },
             Home::Refilled { root, segment },
+            Home::Heads { root, segment },
             Home::Whole(root),
         ]
         .into_iter()
         .find_map(|home| self.homes.get(&home).map(|&addr| (home, addr)))
     }
 
+    /// Whether all columns of a spilled root come back at once.
+    pub fn comes_whole(&self, root: RootId, segment: usize) -> bool {
+        matches!(self.home(root, segment), Some((Home::Refilled { .. }, _)))
+    }
+
     /// The window that a root is seen through in a segment, where it is not there as a whole.
     pub fn window(&self, root: RootId, segment: usize) -> Option<&Window> {
         let (home, _) = self.home(root, segment)?;
         match home {
-            Home::Block { .. } | Home::Window { .. } => {
+            Home::Block { .. } | Home::Window { .. } | Home::Heads { .. } => {
                 self.plan.segments[segment].passes.window(root)
             }
             Home::Whole(_) | Home::Refilled { .. } | Home::Scratch { .. } => None,
@@ -165,9 +171,15 @@ impl<'a> Site<'a> {
                 let block = segment.block_rows.max(1);
                 (row / block * block, block.min(info.rows))
             }
-            Home::Whole(_) | Home::Window { .. } | Home::Refilled { .. } | Home::Scratch { .. } => {
-                (0, info.rows)
-            }
+            Home::Whole(_)
+            | Home::Window { .. }
+            | Home::Heads { .. }
+            | Home::Refilled { .. }
+            | Home::Scratch { .. } => (0, info.rows),
+        };
+        let base = match home {
+            Home::Heads { .. } if turn.pass % 2 == 1 => base + info.copy_bytes(),
+            _ => base,
         };
         let offset = (row - first) as u64;
         let area = Area {

@@ -4,13 +4,17 @@
 //! of what it reads, and for the readers and writers of what it writes; in a new life every touch waits
 //! for all that touched its bytes in their lives before. Waits that follow from others are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use packwright_packet::packet::{Packet, SramRange, Token};
 
 use super::touch::{Touch, touches};
 use crate::plan::constants::TileId;
+use crate::plan::storage::RootId;
 use crate::plan::{Fragment, Plan};
+
+/// Spills of one value that need not wait for each other.
+const CHAINS: usize = 4;
 
 /// Packets back to which implied waits are recognised.
 const HORIZON: usize = 1024;
@@ -224,7 +228,8 @@ fn range(plan: &Plan, owner: Owner) -> (u64, u64) {
 struct Tracker {
     lives: BTreeMap<Owner, Life>,
     past: Vec<Past>,
-    spilled: Vec<(u32, std::ops::Range<usize>, usize)>,
+    /// The last spills of each root, [`CHAINS`] at most.
+    spilled: BTreeMap<RootId, VecDeque<usize>>,
 }
 
 impl Tracker {
@@ -327,21 +332,24 @@ impl Tracker {
         );
     }
 
-    /// A fill waits for the spill that wrote its rows.
+    /// A fill waits for the spills of its value. Each of these waits for the one [`CHAINS`] before it, which is
+    /// done by then, so that a fill need not wait for more than the last ones.
     fn spill(&mut self, fragment: &Fragment, packet: usize) -> Vec<usize> {
         match fragment {
-            Fragment::Spill { root, rows, .. } => {
-                self.spilled.push((root.0, rows.clone(), packet));
-                Vec::new()
+            Fragment::Spill { root, .. } => {
+                let last = self.spilled.entry(*root).or_default();
+                last.push_back(packet);
+                let before = if last.len() > CHAINS {
+                    last.pop_front()
+                } else {
+                    None
+                };
+                before.into_iter().collect()
             }
-            Fragment::Fill { root, rows, .. } => self
-                .spilled
-                .iter()
-                .filter(|(r, written, _)| {
-                    *r == root.0 && written.start < rows.end && rows.start < written.end
-                })
-                .map(|&(_, _, packet)| packet)
-                .collect(),
+            Fragment::Fill { root, .. } => {
+                let last = self.spilled.get(root).into_iter().flatten();
+                last.copied().collect()
+            }
             Fragment::LoadTile { .. }
             | Fragment::LoadInput { .. }
             | Fragment::Work { .. }

@@ -130,12 +130,11 @@ impl<'a> Scene<'a> {
             head_area(site, at, node, value, row, head, width)
         };
         let seen = attrs.columns_of_rows(&(first..first + rows), [shape.s, shape.t]);
-        let left = left.and_then(|(block, results)| {
-            demand::key_blocks(site.graph, node).map(|keys| Left {
-                keys,
-                block,
-                base: site.scratch(at, 2, results),
-            })
+        let keys = demand::key_blocks(site.graph, node);
+        let left = keys.zip(left).map(|(keys, (block, results))| Left {
+            keys,
+            block,
+            base: site.scratch(at, 2, results),
         });
         let seen = match left {
             _ if seen.is_empty() => 0..0,
@@ -481,38 +480,32 @@ fn join(
     let size = [rows, shape.value_width as u64];
     let sum = left.results(keys.count, &shape, rows);
     let weights = left.table(1, &shape, rows);
-    let mut commands = vec![
-        Command::Softmax(Softmax {
-            rows: rows.into(),
-            cols: count.into(),
-            src: left.table(0, &shape, rows),
-            scale: 1.0,
-            mask: None,
-            row_mask: None,
-            causal: None,
-            window: None,
-            always: 0u64.into(),
-            col_scale: None,
-            dst: weights,
-            dst_scale: None,
-            log_sum: None,
-        }),
-        Command::Fill(defs::Fill {
-            rows: rows.into(),
-            cols: size[1].into(),
-            value: 0.0,
-            step: 0.0,
-            dst: sum,
-        }),
-    ];
+    let mut commands = vec![Command::Softmax(Softmax {
+        rows: rows.into(),
+        cols: count.into(),
+        src: left.table(0, &shape, rows),
+        scale: 1.0,
+        mask: None,
+        row_mask: None,
+        causal: None,
+        window: None,
+        always: 0u64.into(),
+        col_scale: None,
+        dst: weights,
+        dst_scale: None,
+        log_sum: None,
+    })];
     for block in blocks {
         let term = left.results(block, &shape, rows);
         let weight = View {
             step: 0,
             ..column(weights, block)
         };
-        let last = block as u64 + 1 == count;
-        let dst = match last {
+        if block == 0 {
+            commands.push(binary(BinaryFn::Mul, size, term, weight, sum));
+            continue;
+        }
+        let dst = match block as u64 + 1 == count {
             true => out(site, at, node, head, &shape).view(),
             false => sum,
         };

@@ -13,6 +13,7 @@ use super::matmul;
 use super::regions::Regions;
 use crate::plan::cache::Cache;
 use crate::plan::constants::{Form, StoredId, Tile, TileId};
+use crate::plan::demand;
 use crate::plan::stage::Stage;
 use crate::plan::storage::{Place, RootId};
 
@@ -205,7 +206,8 @@ pub fn spill(
         .collect()
 }
 
-/// The runs of a spilled row block: elements, then scales. In DRAM all elements precede all scales.
+/// The runs of a spilled row block: elements, then scales. In DRAM all elements precede all scales. Of what an
+/// attention reads head by head, all rows of a head lie together.
 fn spill_runs(
     site: &Site<'_>,
     regions: &Regions,
@@ -229,15 +231,41 @@ fn spill_runs(
         true => Block::run(count * width),
         false => Block::rows(count, width, dram, sram as u32),
     };
-    let ranges: Vec<Range<usize>> = match site.window(root, turn.segment) {
-        Some(window) => window.ranges(turn.pass).collect(),
-        None => std::iter::once(0..info.cols).collect(),
+    let ranges = match site.comes_whole(root, turn.segment) {
+        true => std::iter::once(0..info.cols).collect(),
+        false => site.pass_columns(root, turn),
     };
     let mut runs = Vec::new();
     for columns in ranges {
         let area = site
             .root_columns(root, turn, rows.start, columns.start)
             .column(columns.start, info.group);
+        if let Some(width) = demand::head_width(site.graph, &site.plan.storage, root) {
+            let (first, heads) = ((columns.start / width) as u64, columns.len() / width);
+            // A plane of elements and one of scales for each head.
+            for (bytes, sram, pitch, base) in [
+                (width as u64, area.addr, area.pitch, 0),
+                (
+                    4,
+                    area.scale_addr,
+                    area.scale_pitch,
+                    info.data_bytes(info.rows),
+                ),
+            ] {
+                let plane = info.rows as u64 * bytes;
+                runs.push((
+                    sram,
+                    at(base + first * plane + start * bytes),
+                    Block {
+                        count: [1, heads as u64, count].map(Affine::constant),
+                        bytes: bytes.into(),
+                        dram: [0, plane, bytes],
+                        sram: [0, bytes as u32, pitch as u32],
+                    },
+                ));
+            }
+            continue;
+        }
         let part = info.narrowed(columns.len());
         let before = info.narrowed(columns.start);
         runs.push((

@@ -167,6 +167,11 @@ impl Choice<'_> {
         }
         for (s, steps) in self.users(using) {
             let segment = &self.segments[s];
+            if s == home && kept_by_passes {
+                // The result leaves when all passes have made their columns.
+                push(info.bytes(info.rows), self.span(s), Home::Whole(root));
+                continue;
+            }
             let gathers = demand::gathers(segment, s, using);
             let kept = s != home && Taking::of(segment, s, root, using) == Taking::Kept;
             let life = if kept || gathers && segment.block_count() > 1 {
@@ -174,6 +179,13 @@ impl Choice<'_> {
             } else {
                 steps
             };
+            if s != home
+                && let (true, Some(window)) = (gathers, segment.passes.window(root))
+            {
+                let bytes = 2 * info.narrowed(window.columns()).copy_bytes();
+                push(bytes, self.span(s), Home::Heads { root, segment: s });
+                continue;
+            }
             if s != home && gathers {
                 let life = if segment.repeats() {
                     self.span(s)

@@ -32,6 +32,9 @@ pub struct Scene<'a> {
 pub struct Use {
     pub made: (usize, usize),
     pub read: Vec<(usize, usize)>,
+    /// Readers that are attentions alone in their segments and take it as queries and nothing else: block by
+    /// block.
+    pub queried: Vec<(usize, usize)>,
     pub output: bool,
 }
 
@@ -53,13 +56,21 @@ pub fn uses(graph: &Graph, storage: &Storage, segments: &[Segment]) -> IndexMap<
     for (s, segment) in segments.iter().enumerate() {
         for (i, stage) in segment.stages.iter().enumerate() {
             for node in stage.nodes() {
-                for operand in graph.operands(node) {
-                    if let Some(place) = storage.place(operand) {
-                        let entry = uses.entry(place.root).or_default();
-                        if entry.read.last() != Some(&(s, i)) {
-                            entry.read.push((s, i));
-                        }
+                let roots = graph.operands(node).into_iter();
+                let roots: Vec<RootId> = roots
+                    .filter_map(|operand| Some(storage.place(operand)?.root))
+                    .collect();
+                for &root in &roots {
+                    let entry = uses.entry(root).or_default();
+                    if entry.read.last() != Some(&(s, i)) {
+                        entry.read.push((s, i));
                     }
+                }
+                let alone = Segment::is_gathering(stage) && !segment.waits(stage);
+                if let ([queries, others @ ..], true) = (&roots[..], alone)
+                    && !others.contains(queries)
+                {
+                    uses.entry(*queries).or_default().queried.push((s, i));
                 }
                 if let Some(root) = storage.root_of(node) {
                     uses.entry(root).or_default().made = (s, i);
@@ -75,25 +86,41 @@ pub fn uses(graph: &Graph, storage: &Storage, segments: &[Segment]) -> IndexMap<
     uses
 }
 
-/// Whether an attention of a segment is among the readers of a value: it needs all rows.
+/// Whether an attention of a segment is among the readers of a value and needs all rows of it.
 pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
     using
         .read
         .iter()
-        .filter(|(s, _)| *s == index)
-        .any(|&(_, i)| {
-            matches!(
-                segment.stages[i],
-                Stage::Attention { .. } | Stage::CachedAttention { .. }
-            )
-        })
+        .filter(|read| read.0 == index && !using.queried.contains(read))
+        .any(|&(_, i)| Segment::is_gathering(&segment.stages[i]))
+}
+
+/// The width of a head of a value that an attention reads head by head, each with scales of its own.
+pub fn head_width(graph: &Graph, storage: &Storage, root: RootId) -> Option<usize> {
+    let width = storage.root(root).group?;
+    let reads = |node: NodeId| {
+        let parts = graph.operands(node).into_iter().take(3);
+        let mut places = parts.filter_map(|value| storage.place(value));
+        matches!(graph.op(node), Op::Attention(_)) && places.any(|place| place.root == root)
+    };
+    let mut pending = vec![storage.root(root).value.node];
+    while let Some(node) = pending.pop() {
+        for (user, _) in graph.users(node.into()) {
+            if reads(user) {
+                return Some(width);
+            }
+            if storage.root_of(user).is_none() {
+                pending.push(user);
+            }
+        }
+    }
+    None
 }
 
 /// Whether a segment needs all rows of a value at once: an attention of it reads or makes them.
 pub fn gathers(segment: &Segment, index: usize, using: &Use) -> bool {
     let (made, stage) = using.made;
-    attends(segment, index, using)
-        || (made == index && Segment::is_gathering(&segment.stages[stage]))
+    attends(segment, index, using) || (made == index && segment.waits(&segment.stages[stage]))
 }
 
 /// How a segment takes a spilled value that another one has made.
@@ -101,6 +128,8 @@ pub fn gathers(segment: &Segment, index: usize, using: &Use) -> bool {
 pub enum Taking {
     /// All rows, once: for an attention.
     Whole,
+    /// In each pass all rows of its columns: some heads, for an attention.
+    Heads,
     /// All rows, once: they stay for all passes.
     Kept,
     /// In each pass its columns, block by block.
@@ -113,7 +142,10 @@ impl Taking {
     /// How a segment takes a value.
     pub fn of(segment: &Segment, index: usize, root: RootId, using: &Use) -> Self {
         if attends(segment, index, using) {
-            Taking::Whole
+            match segment.passes.window(root) {
+                Some(_) => Taking::Heads,
+                None => Taking::Whole,
+            }
         } else if segment.passes.window(root).is_some() {
             Taking::Columns
         } else if segment.passes.count > 1 && segment.block_count() == 1 {
@@ -123,15 +155,15 @@ impl Taking {
         }
     }
 
-    /// Whether all rows come at once, and only once.
-    pub fn is_once(self) -> bool {
-        matches!(self, Taking::Whole | Taking::Kept)
+    /// Whether all rows come at once.
+    pub fn is_of_all_rows(self) -> bool {
+        matches!(self, Taking::Whole | Taking::Kept | Taking::Heads)
     }
 
     /// How often all bytes of the value come in.
     pub fn times(self, segment: &Segment) -> u64 {
         match self {
-            Taking::Whole | Taking::Kept | Taking::Columns => 1,
+            Taking::Whole | Taking::Kept | Taking::Heads | Taking::Columns => 1,
             Taking::Blocks => segment.passes.count as u64,
         }
     }
@@ -166,7 +198,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
         }
         Stage::Attention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
-            let rows = score_rows(scene, *node, segment.rows);
+            let rows = score_rows(scene, *node, segment.rows_at_a_time(stage));
             let columns = score_columns(scene.graph, *node, rows) as u64;
             let rows = rows as u64;
             // Scores, probabilities with their scales; where columns come in parts, partial sums and the

@@ -5,6 +5,7 @@
 //! for that.
 
 use indexmap::IndexMap;
+use packwright_ir::{NodeId, Op};
 
 use super::demand::{self, Scene};
 use super::stage::Stage;
@@ -194,8 +195,10 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let matrix = &scene.target.matrix;
     let (rows, width) = (matrix.rows as usize, matrix.columns as usize);
     let of_stage = |stage: &Stage| {
-        let Stage::Matmul { node, .. } = stage else {
-            return 0;
+        let node = match stage {
+            Stage::Matmul { node, .. } => node,
+            Stage::Attention { node } => return attention_cycles(scene, segment, stage, *node),
+            _ => return 0,
         };
         let Some(operand) = scene.graph.operand(*node, 0) else {
             return 0;
@@ -211,6 +214,26 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     all / u64::from(scene.target.cores.max(1))
 }
 
+/// Cycles that the arrays take for the scores of an attention and for their products with values: an array holds
+/// keys, and values, for as long as the rows of a fragment take, or as its own rows where those are more.
+fn attention_cycles(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> u64 {
+    let (Op::Attention(attrs), matrix) = (scene.graph.op(node), &scene.target.matrix) else {
+        return 0;
+    };
+    let shape = demand::AttentionShape::of(scene.graph, node);
+    let rows = demand::score_rows(scene, node, segment.rows_at_a_time(stage)) as u64;
+    let (high, wide) = (u64::from(matrix.rows), u64::from(matrix.columns));
+    // Columns that a row sees, on average.
+    let seen = attrs
+        .pairs([shape.s, shape.t])
+        .div_ceil(shape.s.max(1) as u64);
+    let (width, value_width) = (shape.width as u64, shape.value_width as u64);
+    let folds = width.div_ceil(high) * seen.div_ceil(wide)
+        + seen.div_ceil(high) * value_width.div_ceil(wide);
+    let fragments = (shape.batch * shape.heads) as u64 * (shape.s as u64).div_ceil(rows);
+    fragments * folds * rows.max(high)
+}
+
 /// DRAM bytes of the packets of a segment, about.
 pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let visits = segment.block_count() as u64;
@@ -224,7 +247,8 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
         }
         Stage::Attention { node } => {
             let shape = demand::AttentionShape::of(scene.graph, *node);
-            (shape.batch * shape.heads) as u64
+            let rows = demand::score_rows(scene, *node, segment.rows_at_a_time(stage));
+            (shape.heads * segment.rows.div_ceil(rows)) as u64
         }
         Stage::Rows { .. } => visits * segment.passes.count as u64,
         Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,
@@ -235,7 +259,7 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
 
 fn can_cut(segment: &Segment) -> bool {
     segment.rows > 1
-        && segment.stages.len() > usize::from(segment.stages.iter().any(Segment::is_gathering))
+        && segment.stages.iter().any(|stage| !segment.waits(stage))
         && segment.stages.iter().all(|s| match s {
             Stage::Whole { .. } | Stage::Input { .. } | Stage::CachedAttention { .. } => false,
             Stage::Matmul { .. } | Stage::Attention { .. } | Stage::Rows { .. } => true,
@@ -253,7 +277,7 @@ fn segment_ring(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let held: u64 = segment
         .stages
         .iter()
-        .filter(|stage| Segment::is_gathering(stage) && segment.passes.count > 1)
+        .filter(|stage| Segment::is_gathering(stage) && segment.repeats())
         .map(|stage| demand::constant_bytes(scene, segment, stage).1)
         .sum();
     let stages = segment

@@ -67,18 +67,24 @@ impl Walk<'_> {
     fn pass(&self, pass: usize, refilled: &mut IndexSet<RootId>, ordered: &mut Ordered) {
         // Tiles of the first block, in the order in which the blocks ask for them.
         let mut kept: Vec<TileId> = Vec::new();
+        let mut gathered = IndexSet::new();
         let blocks: Vec<Range<usize>> = self.segment.blocks().collect();
         for (b, block) in blocks.iter().enumerate() {
             let mut filled = IndexSet::new();
             let mut next_kept = 0;
             for (i, stage) in self.segment.stages.iter().enumerate() {
-                let rows = match Segment::is_gathering(stage) {
+                let rows = match self.segment.waits(stage) {
                     true if b + 1 < blocks.len() => continue,
                     true => 0..self.segment.rows,
                     false => block.clone(),
                 };
                 let turn = Turn { pass, rows };
-                self.fills(stage, &turn, &mut filled, refilled, ordered);
+                let once = Once {
+                    block: &mut filled,
+                    pass: &mut gathered,
+                    segment: refilled,
+                };
+                self.fills(stage, &turn, once, ordered);
                 let first = ordered.fragments.len();
                 stage_fragments(self.scene, (self.s, i), self.segment, &turn, ordered);
                 if self.segment.resident {
@@ -90,24 +96,22 @@ impl Walk<'_> {
     }
 
     /// Brings spilled operands of a stage back: the present rows, or all of them once.
-    fn fills(
-        &self,
-        stage: &Stage,
-        turn: &Turn,
-        filled: &mut IndexSet<RootId>,
-        refilled: &mut IndexSet<RootId>,
-        ordered: &mut Ordered,
-    ) {
+    fn fills(&self, stage: &Stage, turn: &Turn, once: Once<'_>, ordered: &mut Ordered) {
         for root in spilled_operands(self.scene, stage, self.spilled) {
             let using = &self.uses[&root];
-            if using.made.0 == self.s || !filled.insert(root) {
+            if using.made.0 == self.s {
                 continue;
             }
-            let once = Taking::of(self.segment, self.s, root, using).is_once();
-            if once && !refilled.insert(root) {
+            let taking = Taking::of(self.segment, self.s, root, using);
+            let known = match taking {
+                Taking::Whole | Taking::Kept => &mut *once.segment,
+                Taking::Heads => &mut *once.pass,
+                Taking::Columns | Taking::Blocks => &mut *once.block,
+            };
+            if !known.insert(root) {
                 continue;
             }
-            let rows = match once {
+            let rows = match taking.is_of_all_rows() {
                 true => 0..self.scene.storage.root(root).rows,
                 false => turn.rows.clone(),
             };
@@ -132,6 +136,13 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// What has been brought in for a block, for a pass and for a segment.
+struct Once<'a> {
+    block: &'a mut IndexSet<RootId>,
+    pass: &'a mut IndexSet<RootId>,
+    segment: &'a mut IndexSet<RootId>,
 }
 
 /// The pass and the rows at hand.
@@ -220,7 +231,9 @@ fn stage_fragments(
             let tiles = whole_tiles(scene, nodes, ordered);
             for rows in chunks(block, scene.options.row_chunk) {
                 ordered.work(at, rows.clone(), Part::All, tiles.clone());
-                store_outputs(scene, nodes, Some(rows), ordered);
+                if last_pass {
+                    store_outputs(scene, nodes, Some(rows), ordered);
+                }
             }
         }
         Stage::CachedAttention { node } => {
@@ -320,7 +333,8 @@ fn attention_fragments(
         unreachable!("attention stages hold attention nodes")
     };
     let shape = AttentionShape::of(scene.graph, node);
-    let score_rows = demand::score_rows(scene, node, segment.rows);
+    let at_a_time = segment.rows_at_a_time(&segment.stages[at.stage]);
+    let score_rows = demand::score_rows(scene, node, at_a_time);
     let tiles = match ordered.held.get(&node) {
         Some(tiles) => tiles.clone(),
         None => whole_tiles(scene, &[node], ordered),
@@ -343,7 +357,13 @@ fn attention_fragments(
             };
             for rows in rows_by_sight(attrs, &shape, &mine, keys.size, score_rows) {
                 let first = rows.start % shape.s;
-                for block in keys.seen(attrs, &(first..first + rows.len()), &shape) {
+                let seen = keys.seen(attrs, &(first..first + rows.len()), &shape);
+                if seen.len() == 1 {
+                    ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
+                    copy ^= 1;
+                    continue;
+                }
+                for block in seen {
                     let part = Part::Keys {
                         head,
                         block,

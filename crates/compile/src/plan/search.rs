@@ -521,7 +521,6 @@ impl<'a> Search<'a> {
         let rows = self.problem.scene.storage.root(root).rows;
         let home = using.made.0;
         using.crosses()
-            && !using.output
             && rows == segments[home].rows
             && using
                 .read

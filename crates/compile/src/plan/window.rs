@@ -94,12 +94,10 @@ fn unit(graph: &Graph, quantize: Option<NodeId>) -> usize {
 /// stage needs whole rows.
 pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) -> Option<Passes> {
     let mut windows: Vec<Window> = Vec::new();
-    let mut attended: Vec<RootId> = Vec::new();
     for (index, stage) in stages.iter().enumerate().rev() {
         match stage {
             Stage::Attention { node } if index + 1 == stages.len() => {
                 attention(graph, storage, *node, count, &mut windows)?;
-                attended.extend(windows.iter().map(|window| window.root));
             }
             Stage::Matmul { node, quantize } => {
                 let last = quantize.unwrap_or(*node);
@@ -150,7 +148,7 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
     }
     windows.retain(|window| {
         let elsewhere = !made.contains(&window.root);
-        !elsewhere || !(multiplied.contains(&window.root) || attended.contains(&window.root))
+        !elsewhere || !multiplied.contains(&window.root)
     });
     for window in &mut windows {
         window.sections.sort_by_key(|section| section.start);

@@ -322,7 +322,8 @@ fn integers(scene: &Scene<'_>, x: &[&Tensor]) -> Result<Vec<f32>, EvalError> {
         scene.scores(i, &raw, &mut scores);
         let y = &mut y[i * width..(i + 1) * width];
         if let Some(block) = scene.attrs.block {
-            by_blocks(block, &mut scores, &steps, &columns, y);
+            let seen = scene.attrs.columns(i, [shape.s, t]).end;
+            by_blocks(block, &mut scores[..seen], &steps, &columns, y);
             continue;
         }
         softmax_scale_quantize_row(&mut scores, Some(&steps), prefix + t, &mut p, &mut step);
@@ -334,9 +335,9 @@ fn integers(scene: &Scene<'_>, x: &[&Tensor]) -> Result<Vec<f32>, EvalError> {
     Ok(y)
 }
 
-/// A row of one head whose keys come in blocks; `columns` are those of v, as long as the row of scores.
+/// A row of one head whose keys come in blocks; `columns` are those of v, as long as all scales of its rows.
 fn by_blocks(block: usize, scores: &mut [f32], steps: &[f32], columns: &[i8], y: &mut [f32]) {
-    let t = scores.len();
+    let t = steps.len();
     let mut sums = Vec::new();
     let mut results = Vec::new();
     for (index, scores) in scores.chunks_mut(block).enumerate() {
@@ -353,11 +354,15 @@ fn by_blocks(block: usize, scores: &mut [f32], steps: &[f32], columns: &[i8], y:
                 .collect::<Vec<f32>>(),
         );
     }
+    if let [only] = &results[..] {
+        y.copy_from_slice(only);
+        return;
+    }
     softmax_row(&mut sums);
-    y.fill(0.0);
-    for (weight, result) in sums.iter().zip(&results) {
+    for (index, (weight, result)) in sums.iter().zip(&results).enumerate() {
         for (y, x) in y.iter_mut().zip(result) {
-            *y += x * weight;
+            let term = x * weight;
+            *y = if index == 0 { term } else { *y + term };
         }
     }
 }
