@@ -30,6 +30,7 @@ pub mod fuse_embedding;
 pub mod fuse_gelu;
 pub mod fuse_hash_sort;
 pub mod fuse_norm;
+pub mod fuse_relative_bias;
 pub mod fuse_replaced_rows;
 pub mod fuse_residual;
 pub mod fuse_rotary;

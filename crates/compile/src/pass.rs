@@ -212,6 +212,18 @@ pub const PASSES: &[Pass] = &[
         stage: Stage::Imported,
     },
     Pass {
+        name: "fuse-relative-bias",
+        what: "Makes a bias that depends on the distance of row and column an operand of attention.",
+        why: "Looked up for all pairs the bias is as large as all scores and has to stay for all layers.",
+        before: "%1 = gather %table, [[0,1],[2,0]]\n%2 = transpose %1 perm=[2,0,1]\n%3 = attention %q, %k, %v, %2 heads=8 scale=1.0 mask",
+        after: "%1 = embedding [2,0,1], %table\n%2 = transpose %1 perm=[1,0]\n%3 = attention %q, %k, %v, %2 heads=8 scale=1.0 relative",
+        requires: "Constant buckets, the same along each diagonal, of more than one row.",
+        leaves: "One number for each head and distance; masks that were added to the bias.",
+        does_not: "Touch biases that are computed, or capped scores.",
+        run: graph::fuse_relative_bias::run,
+        stage: Stage::Imported,
+    },
+    Pass {
         name: "fuse-window-attention",
         what: "Recognises attention of which each row sees a window of columns and some global ones.",
         why: "Hundreds of nodes cut chunks, turn diagonals into columns and write slices: a window costs what it sees only if it is known to be one.",

@@ -60,6 +60,7 @@ const FUSE: &[&str] = &[
     "fuse-rotary",
     "fuse-cache",
     "fuse-attention",
+    "fuse-relative-bias",
     "fuse-window-attention",
     "fuse-replaced-rows",
     "fuse-hash-sort",

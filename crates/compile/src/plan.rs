@@ -272,6 +272,8 @@ pub enum Part {
         copy: u8,
         results: u8,
     },
+    /// The biases by distance of one head, for all fragments of it.
+    Bias { head: usize },
     /// The results of all blocks of keys become one.
     Join { head: usize, results: u8 },
     /// A step of a sort by hash or of attention among chunks; rows count in the order of the head.

@@ -28,9 +28,11 @@ use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::heads::{head_area, mask_view, unsupported};
+use super::whole::Operand;
 use crate::plan::Part;
 use crate::plan::constants::TileId;
 use crate::plan::demand::{self, AttentionShape, KeyBlocks};
+use crate::plan::storage::machine_elem;
 
 /// Some query rows of one head at work.
 struct Scene<'a> {
@@ -95,6 +97,7 @@ pub fn attention(
             copy,
             results,
         } => (head, copy, Some((block, results))),
+        Part::Bias { head } => return bias(site, at, (node, attrs), head, tiles),
         Part::Join { head, results } => return join(site, at, (node, attrs), (head, results)),
         Part::All | Part::Columns { .. } | Part::Chunk(_) => {
             unreachable!("attention fragments are parts of heads")
@@ -197,13 +200,30 @@ impl<'a> Scene<'a> {
             alpha: self.attrs.product_scale(),
             bias: None,
             activation: squeeze(self.attrs),
-            residual: None,
+            residual: self.relative(run),
             acc: None,
             start: true,
             finish: true,
             out: column(self.scores, run.column),
             out_scale: 1.0,
         })
+    }
+
+    /// The biases of the fragment's rows for some keys.
+    fn relative(&self, run: &Run) -> Option<View> {
+        let position = self.attrs.relative_operand()?;
+        let ty = self
+            .site
+            .graph
+            .ty(self.site.graph.operands(self.node)[position]);
+        let elem = machine_elem(ty.elem)?;
+        let row = Skewed::of(self.site, self.at, self.head, ty.columns(), elem);
+        let distance = self.shape.s - 1 - self.first + run.keys.start;
+        Some(View::rows(
+            elem,
+            row.base + distance as u64 * u64::from(elem.bytes()),
+            row.pitch as u32,
+        ))
     }
 
     /// Hides the columns that pad the global ones, and the global columns among the others.
@@ -456,6 +476,49 @@ impl Left {
     fn sum(self, shape: &AttentionShape, rows: u64) -> View {
         column(self.table(0, shape, rows), self.block)
     }
+}
+
+/// The biases by distance of a head in scratch: row r begins r places further on, so that the bias of row r and
+/// column c of a fragment lies in column `c + s - 1 - first`, whatever r is.
+struct Skewed {
+    base: u64,
+    pitch: u64,
+}
+
+impl Skewed {
+    fn of(site: &Site<'_>, at: &At, head: usize, columns: usize, elem: Elem) -> Self {
+        Self {
+            base: site.scratch(at, 3, (head % 2) as u8),
+            pitch: columns as u64 * u64::from(elem.bytes()),
+        }
+    }
+}
+
+/// Puts the biases by distance of a head into scratch.
+fn bias(
+    site: &Site<'_>,
+    at: &At,
+    (node, attrs): (NodeId, &Attention),
+    head: usize,
+    tiles: &[TileId],
+) -> Result<Vec<Command>, Diagnostic> {
+    let position = attrs
+        .relative_operand()
+        .ok_or_else(|| unsupported(node, "there is no bias"))?;
+    let value = site.graph.operands(node)[position];
+    let operand = Operand::of(site, at, value, tiles)
+        .ok_or_else(|| unsupported(node, "the bias has no place"))?;
+    let columns = site.graph.ty(value).columns();
+    let skewed = Skewed::of(site, at, head, columns, operand.elem);
+    let columns = columns as u64;
+    let bytes = u64::from(operand.elem.bytes());
+    let row = operand.addr + head as u64 * columns * bytes;
+    Ok(vec![Command::Copy(defs::Copy {
+        rows: (at.block.len() as u64).into(),
+        cols: columns.into(),
+        src: View::rows(operand.elem, row, 0),
+        dst: View::rows(operand.elem, skewed.base, (skewed.pitch + bytes) as u32),
+    })])
 }
 
 /// What the blocks of keys have left becomes the result of some rows of a head.

@@ -138,7 +138,13 @@ fn growing(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
 /// Whether the mask of an attention says the same of the first columns, however many there are. What
 /// comes from inputs is given anew for each pass; constants along the columns have to be all the same.
 fn hides_nothing(graph: &Graph, attention: NodeId) -> bool {
-    let Some(mask) = graph.operand(attention, 3) else {
+    let Op::Attention(attrs) = graph.op(attention) else {
+        return true;
+    };
+    let mask = attrs
+        .mask_operand()
+        .and_then(|at| graph.operand(attention, at));
+    let Some(mask) = mask else {
         return true;
     };
     let columns = graph.ty(mask).columns();

@@ -322,10 +322,11 @@ fn cached(graph: &Graph, layout: &mut Layout, node: NodeId) -> Result<Vec<Stored
         let bytes = cache.planes() as u64 * cache.plane_bytes(cache.rows());
         ids.push(layout.store(Form::Cache(cache), false, Elem::I8, bytes));
     }
-    if let Some(mask) = graph.operand(node, 3)
-        && let Some(konst) = graph.as_const(mask)
-    {
-        ids.push(plain(graph, layout, konst));
+    // Masks and biases.
+    for value in graph.operands(node).into_iter().skip(3) {
+        if let Some(konst) = graph.as_const(value) {
+            ids.push(plain(graph, layout, konst));
+        }
     }
     Ok(ids)
 }

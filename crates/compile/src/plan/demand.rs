@@ -202,14 +202,19 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             let columns = score_columns(scene.graph, *node, rows) as u64;
             let rows = rows as u64;
             // Scores, probabilities with their scales; where columns come in parts, partial sums and the
-            // scales of values; where keys come in blocks, what is left of each.
+            // scales of values; where keys come in blocks, what is left of each; biases by distance.
             let parts = match scene.graph.op(*node) {
                 Op::Attention(attrs) if !attrs.global.is_empty() => {
                     rows * shape.value_width as u64 * 4 + columns * 4
                 }
                 _ => key_blocks(scene.graph, *node).map_or(0, |keys| rows * keys.row_bytes(&shape)),
             };
-            vec![rows * columns * 4, rows * columns + rows * 4 + 8, parts]
+            vec![
+                rows * columns * 4,
+                rows * columns + rows * 4 + 8,
+                parts,
+                rows * relative_bytes(scene.graph, *node),
+            ]
         }
         Stage::CachedAttention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
@@ -384,6 +389,21 @@ impl AttentionShape {
     }
 }
 
+/// Bytes that a row of a fragment takes for biases by distance: it has all of them, one place further on than
+/// the row before.
+pub fn relative_bytes(graph: &Graph, node: NodeId) -> u64 {
+    let Op::Attention(attrs) = graph.op(node) else {
+        return 0;
+    };
+    let bias = attrs
+        .relative_operand()
+        .and_then(|at| graph.operand(node, at));
+    bias.map_or(0, |bias| {
+        let ty = graph.ty(bias);
+        ((ty.columns() + 1) * ty.elem.bytes()) as u64
+    })
+}
+
 /// Rows of scores that one attention fragment holds.
 pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
     let shape = AttentionShape::of(scene.graph, node);
@@ -399,7 +419,8 @@ pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
     }
     // Two copies of scores and probabilities should not take more than an eighth of SRAM.
     let budget = scene.sram / 16;
-    let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape));
+    let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape))
+        + relative_bytes(scene.graph, node);
     let fits = |rows: usize| {
         let columns = score_columns(scene.graph, node, rows) as u64;
         rows as u64 * (columns * 5 + 4 + left) <= budget

@@ -348,6 +348,10 @@ fn attention_fragments(
         let whole = batch * shape.s..(batch + 1) * shape.s;
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
         for head in at.pass * per_pass..(at.pass + 1) * per_pass {
+            if attrs.relative && !mine.is_empty() {
+                let rows = mine.start..(mine.start + score_rows).min(mine.end);
+                ordered.work(at, rows, Part::Bias { head }, tiles.clone());
+            }
             let Some(keys) = keys else {
                 for rows in chunks(mine.clone(), score_rows) {
                     ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());

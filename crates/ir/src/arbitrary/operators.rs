@@ -374,6 +374,7 @@ impl Grower {
             },
             mask: self.coin(),
             row_mask: self.coin(),
+            relative: false,
             replaced: match self.coin() {
                 true => vec![0, 2],
                 false => Vec::new(),
@@ -382,6 +383,7 @@ impl Grower {
             out: self.float_elem(),
         };
         let apart = attrs.global.is_empty() && attrs.replaced.is_empty();
+        attrs.relative = attrs.softcap.is_none() && self.coin();
         if attrs.window.is_none() && apart && self.coin() {
             attrs.block = Some(16);
         }
@@ -398,6 +400,9 @@ impl Grower {
         }
         if attrs.row_mask {
             operands.push(self.value(Type::new(Elem::F32, [3, 1])));
+        }
+        if attrs.relative {
+            operands.push(self.value(Type::new(Elem::F32, [4, 7])));
         }
         if !attrs.replaced.is_empty() {
             operands.push(self.value(Type::new(Elem::F32, [1, 2, 8])));

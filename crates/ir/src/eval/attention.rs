@@ -30,6 +30,7 @@ pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<T
     let heads: Vec<(usize, usize)> = (0..shape.batch)
         .flat_map(|b| (0..shape.heads).map(move |h| (b, h)))
         .collect();
+    let relative = attrs.relative_operand().map(|at| lanes::floats(x[at]));
     let quantized = matches!(q.data, Data::I8(_));
     let parts: Vec<Vec<f32>> = heads
         .par_iter()
@@ -38,6 +39,7 @@ pub(super) fn attention(attrs: &Attention, x: &[&Tensor], ty: &Type) -> Result<T
                 attrs,
                 shape: &shape,
                 masks: &masks,
+                relative: relative.as_deref(),
                 head: (b, h),
             };
             if quantized {
@@ -70,6 +72,8 @@ struct Scene<'a> {
     attrs: &'a Attention,
     shape: &'a Shape,
     masks: &'a [Mask],
+    /// Numbers by distance, a row for each head.
+    relative: Option<&'a [f32]>,
     /// Batch element and head.
     head: (usize, usize),
 }
@@ -128,6 +132,18 @@ impl Scene<'_> {
             others[j] = p;
         }
         others
+    }
+
+    /// Adds what depends on the distance of a column to the scores of row i.
+    fn add_relative(&self, i: usize, raw: &mut [f32]) {
+        let Some(bias) = self.relative else {
+            return;
+        };
+        let (s, t) = (self.shape.s, self.shape.t);
+        let row = &bias[self.head.1 * (s + t - 1)..][s - 1 - i..];
+        for (score, bias) in raw.iter_mut().zip(row) {
+            *score += bias;
+        }
     }
 
     /// A score between the two numbers that cap it, if there are any.
@@ -191,6 +207,7 @@ fn floats(scene: &Scene<'_>, x: &[&Tensor]) -> Vec<f32> {
                 *score = scene.capped(dot(q, k) * scene.attrs.product_scale());
             }
         }
+        scene.add_relative(i, &mut raw);
         scene.scores(i, &raw, &mut scores);
         softmax_row(&mut scores);
         let p = scene.spread(&mut scores);
@@ -319,6 +336,7 @@ fn integers(scene: &Scene<'_>, x: &[&Tensor]) -> Result<Vec<f32>, EvalError> {
         if let Some(cap) = scene.attrs.softcap {
             raw.iter_mut().for_each(|score| *score *= cap);
         }
+        scene.add_relative(i, &mut raw);
         scene.scores(i, &raw, &mut scores);
         let y = &mut y[i * width..(i + 1) * width];
         if let Some(block) = scene.attrs.block {

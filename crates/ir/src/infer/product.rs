@@ -150,6 +150,20 @@ pub(super) fn attention(attrs: &Attention, operands: &[&Type]) -> Result<Type, D
             ));
         }
     }
+    if let Some(bias) = attrs.relative_operand().and_then(|at| operands.get(at)) {
+        check_float(bias)?;
+        check_shape(
+            "the bias by distance",
+            bias,
+            &[heads, (rows + columns).saturating_sub(1)],
+        )?;
+        if attrs.softcap.is_some() {
+            return Err(Diagnostic::error(
+                "attribute-range",
+                "scores that are capped have no bias by distance",
+            ));
+        }
+    }
     let out_width = heads.saturating_mul(width_v);
     if let Some(rows) = attrs.replaced_operand().and_then(|at| operands.get(at)) {
         check_float(rows)?;

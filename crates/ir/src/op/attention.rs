@@ -33,6 +33,9 @@ pub struct Attention {
     /// A mask of whole rows is an operand behind the mask: added to the scores, broadcasts to
     /// `[b, heads, s, 1]`. A row that is hidden altogether (−inf) gives zeros.
     pub row_mask: bool,
+    /// A bias by distance is an operand behind the masks, `[heads, s + t − 1]`: element `j − i + s − 1` of a
+    /// head is added to the score of row i and column j, before the masks.
+    pub relative: bool,
     /// Rows of the result that the last operand, `[b, rows, heads·width of v]`, gives instead; ascending.
     /// So rows that see everything are computed apart.
     pub replaced: Vec<usize>,
@@ -57,6 +60,7 @@ impl Attention {
             global: Vec::new(),
             mask: false,
             row_mask: false,
+            relative: false,
             replaced: Vec::new(),
             block: None,
             out: Elem::F32,
@@ -72,7 +76,17 @@ impl Attention {
     /// Number of operands.
     pub fn operands(&self) -> usize {
         let replaced = !self.replaced.is_empty();
-        3 + usize::from(self.mask) + usize::from(self.row_mask) + usize::from(replaced)
+        self.masks_end() + usize::from(self.relative) + usize::from(replaced)
+    }
+
+    /// Operands up to the masks.
+    fn masks_end(&self) -> usize {
+        3 + usize::from(self.mask) + usize::from(self.row_mask)
+    }
+
+    /// Position of the bias by distance among the operands.
+    pub fn relative_operand(&self) -> Option<usize> {
+        self.relative.then(|| self.masks_end())
     }
 
     /// Position of the mask among the operands.

@@ -249,6 +249,7 @@ fn attention_attributes(attrs: &Attention) -> Vec<String> {
     let flags = [
         ("mask", &attrs.mask),
         ("row_mask", &attrs.row_mask),
+        ("relative", &attrs.relative),
         ("causal", &attrs.causal),
     ];
     let mut attributes = with_flags(sizes, flags);
@@ -273,6 +274,7 @@ fn attention(attrs: &mut Attributes) -> Result<Attention, Problem> {
         replaced: optional_list(attrs, "replaced")?,
         mask: attrs.flag("mask")?,
         row_mask: attrs.flag("row_mask")?,
+        relative: attrs.flag("relative")?,
         block: attrs.take("block")?,
         out: attrs.take("out")?.unwrap_or(Elem::F32),
     })
