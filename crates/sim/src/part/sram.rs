@@ -17,8 +17,9 @@ use packwright_target::Target;
 pub struct Banks {
     /// Bytes of a word: what a bank moves in a cycle.
     word: u64,
-    /// Words that each bank has to move.
+    /// Words that each bank has to move, besides those that all of them have.
     load: Vec<u64>,
+    all: u64,
 }
 
 impl Banks {
@@ -27,12 +28,14 @@ impl Banks {
         Self {
             word: u64::from(target.sram.bank_bytes_per_cycle).max(1),
             load: vec![0; target.sram.banks.max(1) as usize],
+            all: 0,
         }
     }
 
     /// Starts with the next command.
     pub fn clear(&mut self) {
         self.load.fill(0);
+        self.all = 0;
     }
 
     /// Adds an access to SRAM that is repeated `times` times.
@@ -52,19 +55,22 @@ impl Banks {
         let runs = access.bytes.div_ceil(run);
         let words = runs.saturating_mul(words_of_run).saturating_mul(times);
         let banks = self.load.len();
-        let all = u64::MAX;
         // Of more than 64 banks all are taken as met.
+        let every = match banks {
+            1..=64 => u64::MAX >> (64 - banks),
+            _ => u64::MAX,
+        };
         let met = match banks {
             1..=64 => met(extent, self.word, banks as u32),
-            _ => all,
+            _ => every,
         };
-        let count = match met == all {
-            true => banks as u64,
-            false => u64::from(met.count_ones()),
-        };
-        let share = words.div_ceil(count);
+        if met == every {
+            self.all = self.all.saturating_add(words.div_ceil(banks as u64));
+            return;
+        }
+        let share = words.div_ceil(u64::from(met.count_ones()));
         for (bank, load) in self.load.iter_mut().enumerate() {
-            if met == all || met >> bank & 1 == 1 {
+            if met >> bank & 1 == 1 {
                 *load = load.saturating_add(share);
             }
         }
@@ -73,6 +79,7 @@ impl Banks {
     /// Bytes that the command takes from all ports together: those of its fullest bank, times the banks.
     pub fn bytes(&self) -> u64 {
         let fullest = self.load.iter().max().copied().unwrap_or(0);
+        let fullest = fullest.saturating_add(self.all);
         let ports = self.word.saturating_mul(self.load.len() as u64);
         fullest.saturating_mul(ports)
     }
