@@ -424,16 +424,16 @@ impl Channel {
         };
         let mut own = self.next[group];
         forbid(&mut own, 0);
-        let rank = match self.ranks.len() {
-            1 => 0..self.groups,
-            _ => {
-                let first = group / self.groups * self.groups;
-                first..first + self.groups
-            }
+        // Groups of the same rank lie next to each other.
+        let first = match self.ranks.len() {
+            1 => 0,
+            _ => group / self.groups * self.groups,
         };
-        for (number, next) in self.next.iter_mut().enumerate() {
-            let near = if rank.contains(&number) { 1 } else { 2 };
-            forbid(next, near);
+        let (before, rest) = self.next.split_at_mut(first);
+        let (rank, behind) = rest.split_at_mut(self.groups);
+        rank.iter_mut().for_each(|next| forbid(next, 1));
+        for next in before.iter_mut().chain(behind) {
+            forbid(next, 2);
         }
         self.next[group] = own;
     }
