@@ -2,8 +2,8 @@
 
 use packwright_compile::compile::{Compiled, compile};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
-use packwright_compile::plan::Home;
 use packwright_compile::plan::stage::Stage;
+use packwright_compile::plan::{Home, text};
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
@@ -193,6 +193,20 @@ graph "prefill"
   output %6 "keys"
   output %13 "y"
 "#;
+
+/// The plan of one layer in little memory, as `packwright plan` prints it.
+#[test]
+fn plans_can_be_read() {
+    for kib in [1024, 256] {
+        let e2 = target("e2", &[&format!("sram.bytes={kib}KiB")]);
+        let graph = packwright_ir::text::parse(PREFILL).expect("the graph is sound");
+        let compiled = compile(graph, &e2, &CompileOptions::default())
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let bound = &compiled.program.entries[0].bound;
+        let text = text::print(&compiled.graph, &compiled.plan, bound);
+        insta::assert_snapshot!(format!("prefill_in_{kib}_kib"), text);
+    }
+}
 
 #[test]
 fn attentions_come_by_heads_and_by_rows() {

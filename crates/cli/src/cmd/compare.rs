@@ -1,4 +1,4 @@
-//! `compare`: two reports side by side.
+//! `compare`: reports side by side.
 
 use std::path::{Path, PathBuf};
 
@@ -10,29 +10,41 @@ use packwright::report::json::{REPORT_SCHEMA, Report};
 use crate::output::{self, Output};
 use crate::render::compare;
 
-/// Compare two reports.
+/// Compare reports.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   packwright estimate zoo:MiniLM -t e1 --json > a.json
   packwright estimate zoo:MiniLM -t e2 --json > b.json
-  packwright compare a.json b.json")]
+  packwright compare a.json b.json
+  for plan in layer-wise fused-ops best; do
+    packwright estimate zoo:MiniLM --plan $plan --json > $plan.json
+  done
+  packwright compare layer-wise.json fused-ops.json best.json")]
 pub struct Compare {
-    /// A report, as `simulate --json` or `estimate --json` prints it.
-    #[arg(value_name = "A.json")]
-    pub a: PathBuf,
-    /// Another one; ratios are its figures over those of the first.
-    #[arg(value_name = "B.json")]
-    pub b: PathBuf,
+    /// Reports, as `simulate --json` or `estimate --json` prints them, two or more; ratios are figures over
+    /// those of the first.
+    #[arg(value_name = "REPORT.json", required = true, num_args = 2..=26)]
+    pub reports: Vec<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Reads both and prints the comparison.
+/// Reads them and prints the comparison.
 pub fn run(args: &Compare, output: &Output) -> Result<(), Failure> {
-    let (a, b) = (read(&args.a)?, read(&args.b)?);
-    let comparison = compare::Comparison::of(&a, &b);
+    let mut reports = Vec::new();
+    let mut problems = Vec::new();
+    for path in &args.reports {
+        match read(path) {
+            Ok(report) => reports.push(report),
+            Err(failure) => problems.extend(failure.0),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure(problems));
+    }
+    let comparison = compare::Comparison::of(&reports);
     match args.json {
         true => output::print_json(&comparison),
         false => output::print(&compare::draw(&comparison, output.width())),

@@ -35,5 +35,6 @@ pub fn run(args: &Plan, output: &Output) -> Result<(), Failure> {
     let compiled = job::compile(imported.graph, &target, &args.choices.resolve()?)?;
     drop(progress);
     output.warn(&imported.warnings);
-    output::print(&text::print(&compiled.graph, &compiled.plan))
+    let bound = &compiled.program.entries[0].bound;
+    output::print(&text::print(&compiled.graph, &compiled.plan, bound))
 }

@@ -1,45 +1,44 @@
-//! Two reports side by side: each figure, and the second over the first.
+//! Reports side by side: each figure, and each of them over the first.
 
-use packwright::report::json::{EntryReport, Report};
+use packwright::report::json::{DramBytes, EntryReport, Report, Units};
 use serde::Serialize;
 
 use super::{table, unit};
 
-/// Two reports, entry by entry.
+/// Reports, entry by entry.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     pub schema: &'static str,
-    pub a: Side,
-    pub b: Side,
-    pub entries: Vec<Pair>,
-    /// Entries that one report has and the other has not.
-    pub only_a: Vec<String>,
-    pub only_b: Vec<String>,
+    pub reports: Vec<Side>,
+    pub entries: Vec<Row>,
 }
 
 /// What a report speaks of.
 #[derive(Clone, Debug, Serialize)]
 pub struct Side {
+    /// `a` for the first one, `b` for the second, ….
+    pub letter: char,
     pub model: String,
     pub target: String,
     pub precision: String,
+    /// Entries that are not in all of the others.
+    pub only_here: Vec<String>,
 }
 
-/// An entry of the same name in both.
+/// An entry of the same name in all of them.
 #[derive(Clone, Debug, Serialize)]
-pub struct Pair {
+pub struct Row {
     pub name: String,
     pub figures: Vec<Figure>,
 }
 
-/// One figure of both.
+/// One figure of all.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     pub name: String,
-    pub a: f64,
-    pub b: f64,
-    /// `b` over `a`; null where `a` is zero.
-    pub ratio: Option<f64>,
+    pub values: Vec<f64>,
+    /// Each over the first; null where that is zero.
+    pub ratios: Vec<Option<f64>>,
     #[serde(skip)]
     kind: Kind,
 }
@@ -54,145 +53,127 @@ enum Kind {
 }
 
 impl Comparison {
-    /// Pairs the entries of two reports by name; where each has just one, those two.
-    pub fn of(a: &Report, b: &Report) -> Self {
-        let single = a.entries.len() == 1 && b.entries.len() == 1;
-        let same = |x: &EntryReport, y: &EntryReport| single || x.name == y.name;
-        let mut entries = Vec::new();
-        for x in &a.entries {
-            if let Some(y) = b.entries.iter().find(|y| same(x, y)) {
-                entries.push(Pair {
-                    name: x.name.clone(),
-                    figures: figures(x, y),
-                });
-            }
-        }
-        let missing = |of: &[EntryReport], from: &[EntryReport]| {
-            let alone = of.iter().filter(|x| !from.iter().any(|y| same(x, y)));
-            alone.map(|x| x.name.clone()).collect()
+    /// Puts the entries of reports together by name; where each has just one, those.
+    pub fn of(reports: &[Report]) -> Self {
+        let single = reports.iter().all(|report| report.entries.len() == 1);
+        let like = |report: &'_ Report, name: &str| {
+            let same = |entry: &&EntryReport| single || entry.name == name;
+            report.entries.iter().find(same).cloned()
         };
+        let all_have = |name: &str| -> Option<Vec<EntryReport>> {
+            reports.iter().map(|report| like(report, name)).collect()
+        };
+        let first = reports.first().map_or(&[][..], |report| &report.entries);
+        let entries = first.iter().filter_map(|entry| {
+            let found = all_have(&entry.name)?;
+            Some(Row {
+                name: entry.name.clone(),
+                figures: figures(&found),
+            })
+        });
+        let sides = ('a'..).zip(reports).map(|(letter, report)| Side {
+            letter,
+            model: report.model.clone(),
+            target: report.target.clone(),
+            precision: report.precision.clone(),
+            only_here: report
+                .entries
+                .iter()
+                .filter(|entry| all_have(&entry.name).is_none())
+                .map(|entry| entry.name.clone())
+                .collect(),
+        });
         Self {
-            schema: "packwright.compare/1",
-            a: side(a),
-            b: side(b),
-            entries,
-            only_a: missing(&a.entries, &b.entries),
-            only_b: missing(&b.entries, &a.entries),
+            schema: "packwright.compare/2",
+            reports: sides.collect(),
+            entries: entries.collect(),
         }
     }
 }
 
-fn side(report: &Report) -> Side {
-    Side {
-        model: report.model.clone(),
-        target: report.target.clone(),
-        precision: report.precision.clone(),
-    }
-}
-
-fn figures(a: &EntryReport, b: &EntryReport) -> Vec<Figure> {
+fn figures(entries: &[EntryReport]) -> Vec<Figure> {
     let mut list = Vec::new();
-    let mut add = |name: &str, a: f64, b: f64, kind: Kind| {
-        let ratio = if a == 0.0 { None } else { Some(b / a) };
+    let mut add = |name: &str, kind: Kind, value: &dyn Fn(&EntryReport) -> f64| {
+        let values: Vec<f64> = entries.iter().map(value).collect();
+        let over = |&value: &f64| (values[0] != 0.0).then(|| value / values[0]);
         list.push(Figure {
             name: name.to_owned(),
-            a,
-            b,
-            ratio,
+            ratios: values.iter().map(over).collect(),
+            values,
             kind,
         });
     };
-    add("seconds", a.seconds, b.seconds, Kind::Seconds);
-    add("cycles", a.cycles as f64, b.cycles as f64, Kind::Count);
-    add(
-        "energy_joules",
-        a.energy_joules,
-        b.energy_joules,
-        Kind::Joules,
-    );
-    add(
-        "dram_bytes.total",
-        a.dram_bytes.total as f64,
-        b.dram_bytes.total as f64,
-        Kind::Bytes,
-    );
-    for ((name, x), (_, y)) in a
-        .dram_bytes
-        .categories()
-        .into_iter()
-        .zip(b.dram_bytes.categories())
-    {
-        if x != 0 || y != 0 {
-            add(
-                &format!("dram_bytes.{name}"),
-                x as f64,
-                y as f64,
-                Kind::Bytes,
-            );
+    add("seconds", Kind::Seconds, &|e| e.seconds);
+    add("cycles", Kind::Count, &|e| e.cycles as f64);
+    add("energy_joules", Kind::Joules, &|e| e.energy_joules);
+    add("dram_bytes.total", Kind::Bytes, &|e| {
+        e.dram_bytes.total as f64
+    });
+    for (index, (name, _)) in DramBytes::default().categories().iter().enumerate() {
+        let of = |e: &EntryReport| e.dram_bytes.categories()[index].1 as f64;
+        if entries.iter().any(|e| of(e) != 0.0) {
+            add(&format!("dram_bytes.{name}"), Kind::Bytes, &of);
         }
     }
-    add(
-        "bound.dram_bytes",
-        a.bound.dram_bytes as f64,
-        b.bound.dram_bytes as f64,
-        Kind::Bytes,
-    );
-    add(
-        "bound.dram_ratio",
-        a.bound.dram_ratio,
-        b.bound.dram_ratio,
-        Kind::Ratio,
-    );
-    add(
-        "bound.seconds",
-        a.bound.seconds,
-        b.bound.seconds,
-        Kind::Seconds,
-    );
-    add(
-        "bound.time_ratio",
-        a.bound.time_ratio,
-        b.bound.time_ratio,
-        Kind::Ratio,
-    );
-    add(
-        "sram_peak_bytes",
-        a.sram_peak_bytes as f64,
-        b.sram_peak_bytes as f64,
-        Kind::Bytes,
-    );
-    add("packets", a.packets as f64, b.packets as f64, Kind::Count);
-    for ((name, x), (_, y)) in a.units.all().into_iter().zip(b.units.all()) {
-        add(
-            &format!("units.{name}.busy"),
-            x.busy as f64,
-            y.busy as f64,
-            Kind::Count,
-        );
+    add("bound.dram_bytes", Kind::Bytes, &|e| {
+        e.bound.dram_bytes as f64
+    });
+    add("bound.dram_ratio", Kind::Ratio, &|e| e.bound.dram_ratio);
+    add("bound.seconds", Kind::Seconds, &|e| e.bound.seconds);
+    add("bound.time_ratio", Kind::Ratio, &|e| e.bound.time_ratio);
+    add("sram_peak_bytes", Kind::Bytes, &|e| {
+        e.sram_peak_bytes as f64
+    });
+    add("packets", Kind::Count, &|e| e.packets as f64);
+    for (index, (name, _)) in Units::default().all().iter().enumerate() {
+        add(&format!("units.{name}.busy"), Kind::Count, &|e| {
+            e.units.all()[index].1.busy as f64
+        });
     }
     list
 }
 
 /// The comparison as text.
 pub fn draw(comparison: &Comparison, width: Option<u16>) -> String {
-    let title = |side: &Side| format!("{} on {}, {}", side.model, side.target, side.precision);
-    let mut text = format!("a: {}\nb: {}\n", title(&comparison.a), title(&comparison.b));
-    for pair in &comparison.entries {
-        let mut list = table::table(&[&format!("<{}", pair.name), "a", "b", "b / a"], width);
-        for figure in &pair.figures {
-            list.add_row([
-                figure.name.clone(),
-                value(figure.a, figure.kind),
-                value(figure.b, figure.kind),
-                figure.ratio.map_or("–".to_owned(), unit::ratio),
-            ]);
+    let mut text = String::new();
+    for side in &comparison.reports {
+        text.push_str(&format!(
+            "{}: {} on {}, {}\n",
+            side.letter, side.model, side.target, side.precision
+        ));
+    }
+    let letters: Vec<String> = comparison
+        .reports
+        .iter()
+        .map(|side| side.letter.to_string())
+        .collect();
+    let ratios: Vec<String> = letters
+        .iter()
+        .skip(1)
+        .map(|letter| format!("{letter} / a"))
+        .collect();
+    for row in &comparison.entries {
+        let title = format!("<{}", row.name);
+        let head = std::iter::once(&title).chain(&letters).chain(&ratios);
+        let head: Vec<&str> = head.map(String::as_str).collect();
+        let mut list = table::table(&head, width);
+        for figure in &row.figures {
+            let values = figure.values.iter().map(|&x| value(x, figure.kind));
+            let over = figure.ratios.iter().skip(1);
+            let over = over.map(|ratio| ratio.map_or("–".to_owned(), unit::ratio));
+            list.add_row(
+                std::iter::once(figure.name.clone())
+                    .chain(values)
+                    .chain(over),
+            );
         }
         text.push('\n');
         text.push_str(&table::text(&list));
     }
-    for (name, alone) in [("a", &comparison.only_a), ("b", &comparison.only_b)] {
-        if !alone.is_empty() {
-            text.push_str(&format!("\nonly in {name}: {}\n", alone.join(", ")));
+    for side in &comparison.reports {
+        if !side.only_here.is_empty() {
+            let names = side.only_here.join(", ");
+            text.push_str(&format!("\nonly in {}: {names}\n", side.letter));
         }
     }
     text
@@ -236,6 +217,6 @@ mod tests {
             entries: vec![entry(0.001, 2_100_000)],
             ..Default::default()
         };
-        insta::assert_snapshot!(draw(&Comparison::of(&a, &b), None));
+        insta::assert_snapshot!(draw(&Comparison::of(&[a, b]), None));
     }
 }

@@ -45,6 +45,8 @@ fn reports_are_compared_side_by_side() {
     folder.write("a.json", report(0.002).as_bytes());
     folder.write("b.json", report(0.001).as_bytes());
     insta::assert_snapshot!(folder.done(&["compare", "a.json", "b.json"]));
+    let three = folder.done(&["compare", "a.json", "b.json", "a.json"]);
+    insta::assert_snapshot!("reports_are_compared_three_at_a_time", three);
     folder.write("c.json", b"{\"rows\": []}");
     let ran = folder.run(&["compare", "a.json", "c.json", "--json"]);
     assert_eq!(

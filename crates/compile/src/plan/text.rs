@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use indexmap::IndexSet;
 use packwright_ir::{Graph, Op};
+use packwright_packet::program::Bound;
 
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Fragment, Home, Plan};
+use super::{Fragment, Home, Plan, place};
 
 /// DRAM bytes that the fragments of a plan move, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,18 +109,28 @@ pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
     traffic
 }
 
-/// Prints a plan: one line a stage, with the SRAM that is alive while it runs.
-pub fn print(graph: &Graph, plan: &Plan) -> String {
+/// Prints a plan: how near it comes to its bound and why not nearer, and one line a stage, with the bytes of SRAM
+/// that are alive while it runs.
+pub fn print(graph: &Graph, plan: &Plan, bound: &Bound) -> String {
     let mut out = String::new();
+    let live = place::live(&plan.buffers, 1);
+    let (peak, _) = place::live_peak(&plan.buffers, 1);
+    let end = plan.buffers.iter().map(|b| b.addr + b.bytes).max();
+    let _ = writeln!(
+        out,
+        "plan {} : sram {}, of which buffers {} for at most {peak} bytes alive at once, ring {} at {:#x}",
+        graph.name,
+        plan.sram_peak,
+        end.unwrap_or(0),
+        plan.ring.bytes,
+        plan.ring.addr,
+    );
     let traffic = traffic(graph, plan);
     let _ = writeln!(
         out,
-        "plan {} : sram {} of which ring {} at {:#x}, dram {}",
-        graph.name,
-        plan.sram_peak,
-        plan.ring.bytes,
-        plan.ring.addr,
-        traffic.total()
+        "  dram {} : {}",
+        traffic.total(),
+        distance(plan, &traffic, bound)
     );
     let mut step = 0;
     for (index, segment) in plan.segments.iter().enumerate() {
@@ -140,12 +151,7 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
             }
         );
         for stage in &segment.stages {
-            let live: u64 = plan
-                .buffers
-                .iter()
-                .filter(|b| b.life.contains(&step))
-                .map(|b| b.bytes)
-                .sum();
+            let live = live.get(step).copied().unwrap_or(0);
             let names: Vec<String> = stage.nodes().iter().map(ToString::to_string).collect();
             let _ = writeln!(out, "    {} {} ; live {live}", kind(stage), names.join(" "));
             step += 1;
@@ -176,6 +182,35 @@ pub fn print(graph: &Graph, plan: &Plan) -> String {
         );
     }
     out
+}
+
+/// How far the bytes of a plan are from the least, and what makes them more.
+fn distance(plan: &Plan, traffic: &Traffic, bound: &Bound) -> String {
+    let least = bound.dram_bytes;
+    let constants = plan
+        .layout
+        .stored
+        .iter()
+        .filter(|s| s.is_constant() && !s.table);
+    let once: u64 = constants.map(|s| s.bytes).sum();
+    let reasons: Vec<String> = [
+        ("of constants again", traffic.tiles.saturating_sub(once)),
+        ("spilled", traffic.spilled),
+        ("brought back", traffic.filled),
+    ]
+    .into_iter()
+    .filter(|&(_, bytes)| bytes > 0)
+    .map(|(what, bytes)| format!("{bytes} {what}"))
+    .collect();
+    let why = match reasons.is_empty() {
+        true => "each byte moves once".to_owned(),
+        false => reasons.join(", "),
+    };
+    let ratio = traffic.total() as f64 / (least as f64).max(1.0);
+    format!(
+        "{ratio:.3} of the least, {least}; {why}; {} binds",
+        bound.binding_term
+    )
 }
 
 fn kind(stage: &Stage) -> &'static str {
