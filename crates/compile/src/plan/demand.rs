@@ -498,7 +498,7 @@ pub fn columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns 
         return Columns { tile: n, chunk: n };
     };
     let array = scene.target.matrix.columns as usize;
-    let fit = (tile_budget(scene).min(segment.tile_bytes) / record) as usize;
+    let fit = (tile_budget(scene, matmul).min(segment.tile_bytes) / record) as usize;
     let widest = (segment.tile_bytes / record).max(1) as usize;
     let unit = if fit >= array {
         fit / array * array
@@ -537,12 +537,16 @@ fn fused_group(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
     }
 }
 
-/// Most bytes of a weight tile.
-fn tile_budget(scene: &Scene<'_>) -> u64 {
+/// Most bytes of a weight tile. Results that leave column by column do so in wider runs where tiles are wider.
+fn tile_budget(scene: &Scene<'_>, matmul: NodeId) -> u64 {
+    let most = match drained(scene, matmul) {
+        Some(_) => 512 << 10,
+        None => 128 << 10,
+    };
     scene
         .options
         .tile_bytes
-        .unwrap_or_else(|| (scene.sram / 24).clamp(2 << 10, 128 << 10))
+        .unwrap_or_else(|| (scene.sram / 24).clamp(2 << 10, most))
 }
 
 /// Bytes of the constants that a stage brings through the ring: the largest set that one fragment
