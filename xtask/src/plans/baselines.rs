@@ -10,18 +10,14 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let jobs: Vec<(&str, u64)> = WIDE
         .iter()
         .filter(|(model, _)| selection.has(model))
-        .flat_map(|&(model, longest)| {
-            let all = [longest.min(1024), longest.min(2048)];
-            let count = if all[0] == all[1] { 1 } else { 2 };
-            all.into_iter().take(count).map(move |seq| (model, seq))
-        })
+        .map(|&(model, longest)| (model, longest.min(1024)))
         .collect();
     let rows: Vec<String> = jobs
         .par_iter()
         .map(|&(model, seq)| row(model, seq))
         .collect();
     Ok(format!(
-        "One pass over the longest sequence up to 1024 and up to 2048 positions, w8a8, e6 (8 MiB). `layer-wise`: each \
+        "One pass over the longest sequence up to 1024 positions, w8a8, e6 (8 MiB). `layer-wise`: each \
          operator reads its operands from DRAM and writes its result there. `fused-ops`: operators are fused, what \
          one hands to the next goes through DRAM.\n\n\
          | model | positions | layer-wise, MB | fused-ops, MB | MB | ÷ layer-wise | ÷ fused-ops | × bound |\n\

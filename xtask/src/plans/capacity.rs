@@ -10,6 +10,9 @@ const SIZES: [u64; 12] = [
     64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192, 16384,
 ];
 
+/// Decoders of more than so many positions are left out: their many plans in little memory take an hour.
+const LONGEST: u64 = 1024;
+
 /// What stands in a row.
 struct Row {
     bytes: u64,
@@ -31,7 +34,11 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let mut factors = Vec::new();
     let mut grown = Vec::new();
     for &(model, longest) in WIDE.iter().filter(|(model, _)| selection.has(model)) {
-        for seq in [128, 512, 2048].into_iter().filter(|&seq| seq <= longest) {
+        let decoder = model.contains("prefill");
+        if decoder && longest > LONGEST {
+            continue;
+        }
+        for seq in [128, 512].into_iter().filter(|&seq| seq <= longest) {
             let rows: Vec<Option<Row>> =
                 SIZES.par_iter().map(|&kib| row(model, seq, kib)).collect();
             text += &format!(

@@ -54,7 +54,8 @@ impl Point {
     }
 }
 
-/// Models that compute many positions at once, with the most positions that they have.
+/// Models that compute many positions at once, with the most positions that they have; those that take long
+/// to plan in little memory last.
 pub const WIDE: &[(&str, u64)] = &[
     ("DistilBERT", 512),
     ("TinyBERT", 512),

@@ -27,7 +27,7 @@ use packwright_packet::defs::{self, Command, Matmul, Softmax};
 use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
-use super::heads::{head_area, mask_view, unsupported};
+use super::heads::{binary, head_area, mask_view, unsupported};
 use super::whole::Operand;
 use crate::plan::Part;
 use crate::plan::constants::TileId;
@@ -576,17 +576,6 @@ fn join(
         commands.push(binary(BinaryFn::Add, size, sum, term, dst));
     }
     Ok(commands)
-}
-
-fn binary(func: BinaryFn, [rows, cols]: [u64; 2], a: View, b: View, dst: View) -> Command {
-    Command::Binary(defs::Binary {
-        rows: rows.into(),
-        cols: cols.into(),
-        func,
-        a,
-        b,
-        dst,
-    })
 }
 
 /// Where the result of a head goes.

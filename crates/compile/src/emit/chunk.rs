@@ -10,7 +10,7 @@ use packwright_packet::defs::{self, Command};
 use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, ReduceKind, UnaryFn, View};
 
 use super::address::{Area, At, Site};
-use super::heads::head_area;
+use super::heads::{binary, head_area};
 use crate::plan::chunk::{
     Cell, ChunkPart, ChunkShape, HeadScratch, JOINED_ROWS, PieceScratch, Step, WindowScratch,
 };
@@ -667,17 +667,6 @@ fn fill(cols: u64, value: f32, step: f32, dst: View) -> Command {
         value,
         dst,
         step,
-    })
-}
-
-fn binary(func: BinaryFn, [rows, cols]: [u64; 2], a: View, b: View, dst: View) -> Command {
-    Command::Binary(defs::Binary {
-        rows: rows.into(),
-        cols: cols.into(),
-        func,
-        a,
-        b,
-        dst,
     })
 }
 

@@ -2,7 +2,8 @@
 
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::{NodeId, Value};
-use packwright_packet::operand::View;
+use packwright_packet::defs::{self, Command};
+use packwright_packet::operand::{BinaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::whole::{Operand, broadcast};
@@ -66,4 +67,16 @@ pub fn unsupported(node: NodeId, reason: &str) -> Diagnostic {
     )
     .at(node.to_string())
     .help("run the whole graph pipeline, or report the model")
+}
+
+/// A function of two operands, element by element.
+pub fn binary(func: BinaryFn, [rows, cols]: [u64; 2], a: View, b: View, dst: View) -> Command {
+    Command::Binary(defs::Binary {
+        rows: rows.into(),
+        cols: cols.into(),
+        func,
+        a,
+        b,
+        dst,
+    })
 }

@@ -11,6 +11,7 @@
 //! much of an array idle, and its time is only partly hidden.
 
 use indexmap::{IndexMap, IndexSet};
+use packwright_ir::NodeId;
 use packwright_ir::diag::Diagnostic;
 
 use super::classes::Classes;
@@ -534,6 +535,17 @@ impl<'a> Search<'a> {
                 })
     }
 
+    /// A node as people know it: its operator and the layer of the model that it comes from.
+    fn described(&self, node: NodeId) -> String {
+        let graph = self.problem.scene.graph;
+        let origin = graph.origin(graph.origin_of(node));
+        let name = graph.op(node).name();
+        match origin.layer.is_empty() {
+            true => format!("{name} ({node})"),
+            false => format!("{name} of {} ({node})", origin.layer),
+        }
+    }
+
     /// What the smallest fragments need, with everything spilled.
     fn too_small(&mut self) -> Diagnostic {
         let all = vec![true; self.families.len()];
@@ -558,10 +570,7 @@ impl<'a> Search<'a> {
                 self.problem.scene.sram
             ),
         )
-        .at(format!(
-            "segment at {}",
-            node.map_or_else(String::new, |node| node.to_string())
-        ))
+        .at(node.map_or_else(String::new, |node| self.described(node)))
         .help(format!(
             "raise sram.bytes (--set sram.bytes={}KiB), or shorten the sequence",
             need.div_ceil(1024)
