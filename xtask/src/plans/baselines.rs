@@ -4,12 +4,12 @@ use packwright_compile::options::PlanMode;
 use rayon::prelude::*;
 
 use super::Selection;
-use super::point::{Point, WIDE, megabytes};
+use super::point::{Point, SLOW, WIDE, megabytes};
 
 pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let jobs: Vec<(&str, u64)> = WIDE
         .iter()
-        .filter(|(model, _)| selection.has(model))
+        .filter(|(model, _)| selection.has(model) && !SLOW.contains(model))
         .map(|&(model, longest)| (model, longest.min(1024)))
         .collect();
     let rows: Vec<String> = jobs

@@ -54,8 +54,7 @@ impl Point {
     }
 }
 
-/// Models that compute many positions at once, with the most positions that they have; those that take long
-/// to plan in little memory last.
+/// Models that compute many positions at once, with the most positions that they have.
 pub const WIDE: &[(&str, u64)] = &[
     ("DistilBERT", 512),
     ("TinyBERT", 512),
@@ -69,6 +68,9 @@ pub const WIDE: &[(&str, u64)] = &[
     ("SmolLM2-135M:prefill", 2048),
     ("Llama-3.2-1B:prefill", 2048),
 ];
+
+/// Those of them that take minutes to plan beyond 128 positions, and are shown there alone.
+pub const SLOW: [&str; 2] = ["Babbage:prefill", "Llama-3.2-1B:prefill"];
 
 /// Models that compute one position behind a past, with the longest past that they have.
 pub const DECODES: &[(&str, u64)] = &[

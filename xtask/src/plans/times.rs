@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Selection;
-use super::point::{DECODES, Point, WIDE};
+use super::point::{DECODES, Point, SLOW, WIDE};
 
 pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let mut text = String::from(
@@ -14,7 +14,7 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let wide = WIDE.iter().flat_map(|&(model, longest)| {
         [128, 512]
             .into_iter()
-            .filter(move |&seq| seq <= longest)
+            .filter(move |&seq| seq <= if SLOW.contains(&model) { 128 } else { longest })
             .map(move |seq| (model, Some(seq), None))
     });
     let decodes = DECODES.iter().flat_map(|&(model, longest)| {
