@@ -4,7 +4,7 @@
 use indexmap::IndexMap;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::eval::konst::has_values;
-use packwright_ir::eval::{self, fill::Stream};
+use packwright_ir::eval::{self, EvalError, fill::Stream};
 use packwright_ir::konst::FillKind;
 use packwright_ir::tensor::Data;
 use packwright_ir::{Graph, Op, Value};
@@ -68,11 +68,7 @@ pub fn measure(
                 histogram.add(values);
             }
         })
-        .map_err(|error| {
-            let message = format!("sample {number} cannot be evaluated: {error}");
-            Diagnostic::error("calibration-failed", message)
-                .help("each sample needs an array for each input, in its shape")
-        })?;
+        .map_err(|error| failed(number, &error))?;
         Ok(())
     })?;
     let mut measured = Measured::default();
@@ -132,4 +128,11 @@ pub fn has_weights(graph: &Graph) -> bool {
         Op::Const(id) => has_values(graph, *id),
         _ => true,
     })
+}
+
+/// A sample that the graph cannot be evaluated on.
+pub(super) fn failed(number: usize, error: &EvalError) -> Diagnostic {
+    let message = format!("sample {number} cannot be evaluated: {error}");
+    Diagnostic::error("calibration-failed", message)
+        .help("each sample needs an array for each input, in its shape")
 }

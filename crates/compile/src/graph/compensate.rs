@@ -17,6 +17,7 @@ use packwright_numerics::quant::{Scale, dequantize_affine, quantize};
 use packwright_numerics::reduce::amax;
 use rayon::prelude::*;
 
+use super::calibrate;
 use super::feedback::Feedback;
 use super::recipe;
 use super::samples::Samples;
@@ -197,11 +198,7 @@ fn gather(
                 }
             }
         })
-        .map_err(|error| {
-            let message = format!("sample {number} cannot be evaluated: {error}");
-            Diagnostic::error("calibration-failed", message)
-                .help("each sample needs an array for each input, in its shape")
-        })?;
+        .map_err(|error| calibrate::failed(number, &error))?;
         Ok(())
     })?;
     Ok(moments)

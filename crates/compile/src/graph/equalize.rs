@@ -19,6 +19,7 @@ use packwright_ir::op::{Activation, Attention, Binary};
 use packwright_ir::tensor::{Data, Tensor};
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Type, Value, infer};
 
+use super::calibrate;
 use super::matching::only_user;
 use super::recipe::{self, Equalize};
 use super::samples::Samples;
@@ -250,11 +251,8 @@ fn measure(graph: &Graph, sites: &[Site], samples: &Samples) -> Result<Measured,
                 widen(largest, row.iter().copied());
             }
         };
-        eval::run_with(graph, sample, &mut watch).map_err(|error| {
-            let message = format!("sample {number} cannot be evaluated: {error}");
-            Diagnostic::error("calibration-failed", message)
-                .help("each sample needs an array for each input, in its shape")
-        })?;
+        eval::run_with(graph, sample, &mut watch)
+            .map_err(|error| calibrate::failed(number, &error))?;
         Ok(())
     })?;
     Ok(measured)

@@ -93,8 +93,7 @@ fn by_distance(
                 let from = real(graph, source?);
                 turned = real(graph, looked_up) == [heads, s, t] && from == [s, t, heads];
                 // Axes of equal length do not tell what is turned.
-                let last = ambiguous(graph, looked_up)?;
-                if !turned || !last {
+                if !turned || !brings_last_first(graph, looked_up)? {
                     return None;
                 }
             }
@@ -135,7 +134,7 @@ fn real(graph: &Graph, value: Value) -> Vec<usize> {
 }
 
 /// Whether a transposition brings the last axis to the front and keeps the others in order.
-fn ambiguous(graph: &Graph, value: Value) -> Option<bool> {
+fn brings_last_first(graph: &Graph, value: Value) -> Option<bool> {
     let Op::Transpose { perm } = graph.op(value.node) else {
         return None;
     };
