@@ -113,9 +113,7 @@ pub fn on_machine(
     let mut machine = Machine::new(program, target).unwrap_or_else(|error| panic!("{error}"));
     let (mut bytes, all) = (Vec::new(), caches(graph));
     for (name, tensor) in inputs {
-        let state = all
-            .iter()
-            .find(|c| tensor.quant.is_some() && c.name == state_name(name));
+        let state = all.iter().find(|c| c.name == state_name(name));
         let Some(cache) = state else {
             bytes.push((name.as_str(), tensor.to_le_bytes()));
             continue;
@@ -152,8 +150,9 @@ fn cache_of(graph: &Graph, output: &str) -> Option<Cache> {
 
 /// Rows of a cache as its planes in DRAM, with room for `capacity` rows.
 pub fn planes(cache: &Cache, tensor: &Tensor, capacity: usize) -> Vec<u8> {
-    let Cache { heads, width, .. } = *cache;
-    let q = tensor.to_le_bytes();
+    let heads = cache.heads;
+    let [bytes_of_row, scale] = cache.row_parts().map(|bytes| bytes as usize);
+    let elements = tensor.to_le_bytes();
     let rows = tensor.shape()[1];
     let mut bytes = Vec::new();
     for plane in 0..cache.planes() {
@@ -161,10 +160,10 @@ pub fn planes(cache: &Cache, tensor: &Tensor, capacity: usize) -> Vec<u8> {
         let row = |r: usize| (batch * rows + r) * heads + head;
         let start = bytes.len();
         for r in 0..rows {
-            bytes.extend(&q[row(r) * width..][..width]);
+            bytes.extend(&elements[row(r) * bytes_of_row..][..bytes_of_row]);
         }
         bytes.resize(start + cache.data_bytes(capacity) as usize, 0);
-        for r in 0..rows {
+        for r in (0..rows).filter(|_| scale > 0) {
             bytes.extend(tensor.scales[row(r)].to_le_bytes());
         }
         bytes.resize(start + cache.plane_bytes(capacity) as usize, 0);

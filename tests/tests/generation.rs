@@ -9,7 +9,7 @@ use packwright::job::{self, EntryChoices};
 use packwright::options::CompileChoices;
 use packwright_compile::compile::{compile, with_constants};
 use packwright_compile::entries::{CompiledProgram, EntrySource, compile_entries};
-use packwright_compile::graph::recipe::{Recipe, Weights};
+use packwright_compile::graph::recipe::{Caches, Recipe, Weights};
 use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::{self, GraphOptions, Logits};
 use packwright_compile::plan::cache::{Cache, caches};
@@ -154,10 +154,21 @@ fn decoder(past: usize, seq: usize, seed: u64) -> Graph {
 
 /// Weights of four bits, but for the head.
 fn int4() -> CompileOptions {
-    let recipe = Recipe {
+    by(Recipe {
         weights: Weights::Int4 { group: 64 },
         ..Recipe::default()
-    };
+    })
+}
+
+/// Caches that keep floats.
+fn floats() -> CompileOptions {
+    by(Recipe {
+        caches: Caches::F16,
+        ..Recipe::default()
+    })
+}
+
+fn by(recipe: Recipe) -> CompileOptions {
     CompileOptions {
         graph: GraphOptions {
             recipe,
@@ -213,21 +224,26 @@ fn run(machine: &mut Machine<'_>, entry: &Entry, tokens: &[i64], position: i64) 
 
 #[test]
 fn one_binary_computes_what_the_graph_means_at_every_length() {
+    assert_every_length(&CompileOptions::default());
+}
+
+#[test]
+fn caches_of_floats_compute_what_the_graph_means_at_every_length() {
+    assert_every_length(&floats());
+}
+
+fn assert_every_length(options: &CompileOptions) {
     let tiny = target("tiny", &[]);
     const CAPACITY: usize = 13;
-    let mut whole = compile(
-        decoder(CAPACITY - 1, 1, 1),
-        &tiny,
-        &CompileOptions::default(),
-    )
-    .unwrap_or_else(|problems| panic!("{problems}"));
+    let mut whole = compile(decoder(CAPACITY - 1, 1, 1), &tiny, options)
+        .unwrap_or_else(|problems| panic!("{problems}"));
     assert!(with_constants(&mut whole).expect("weights are synthetic"));
     let problems = check(&whole.program, &tiny);
     assert!(problems.is_empty(), "{:?}", problems.first());
     let entry = &whole.program.entries[0];
     assert_eq!(entry.registers[0].max, CAPACITY as u64 - 1);
     for position in [0, 1, 7, CAPACITY - 1] {
-        let graph = quantized(position, 1, &CompileOptions::default());
+        let graph = quantized(position, 1, options);
         let inputs = eval::random_inputs(&graph, position as u64);
         let expected = eval::run(&graph, &inputs).unwrap_or_else(|error| panic!("{error}"));
         let mut machine = Machine::new(&whole.program, &tiny).expect("a machine");
@@ -271,8 +287,16 @@ fn one_binary_computes_what_the_graph_means_at_every_length() {
 
 #[test]
 fn costs_follow_the_rows_that_are_held() {
+    // A row of a head has eight elements, and a scale where they are integers.
+    for (options, bytes) in [(CompileOptions::default(), 8 + 4), (floats(), 2 * 8)] {
+        assert_costs_follow(&options, LAYERS as u64 * 2 * 2 * bytes);
+    }
+}
+
+/// `row`: bytes of a position in all caches.
+fn assert_costs_follow(options: &CompileOptions, row: u64) {
     let tiny = target("tiny", &[]);
-    let program = compile(decoder(31, 1, 1), &tiny, &CompileOptions::default())
+    let program = compile(decoder(31, 1, 1), &tiny, options)
         .unwrap_or_else(|problems| panic!("{problems}"))
         .program;
     let entry = &program.entries[0];
@@ -284,7 +308,6 @@ fn costs_follow_the_rows_that_are_held() {
         let report = simulate(&program, entry, &tiny, &options);
         report.unwrap_or_else(|error| panic!("{error}")).dram.bytes
     };
-    let row = (LAYERS * 2 * 2 * (8 + 4)) as u64;
     for position in [0, 1, 20, 31] {
         let bytes = moved(position);
         assert_eq!(bytes.kv_read, position * row, "read at {position}");
@@ -317,6 +340,11 @@ fn a_text_goes_through_prefill_and_decode() {
 #[test]
 fn weights_of_four_bits_generate_what_the_graph_means() {
     assert_text_goes_through(&int4());
+}
+
+#[test]
+fn caches_of_floats_generate_what_the_graph_means() {
+    assert_text_goes_through(&floats());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use insta::assert_snapshot;
 use packwright_compile::compile::{Compiled, compile, with_constants};
 use packwright_compile::graph::calibrate::Calibration;
-use packwright_compile::graph::recipe::Recipe;
+use packwright_compile::graph::recipe::{Caches, Recipe};
 use packwright_compile::graph::samples::Samples;
 use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::GraphOptions;
@@ -269,15 +269,19 @@ fn a_layer_that_is_shared_is_read_once_where_it_fits() {
 #[test]
 fn decoders_with_caches_compute_what_the_graph_means() {
     let e6 = target("e6", &[]);
-    for name in [
-        "t5-small.decoder.ts14.dyn.onnx",
-        "t5-small.decoder-past.ts14.dyn.onnx",
-        "smollm2-135m.decode.ts14.dyn.onnx",
+    for (name, caches) in [
+        ("t5-small.decoder.ts14.dyn.onnx", Caches::Int8),
+        ("t5-small.decoder-past.ts14.dyn.onnx", Caches::Int8),
+        ("t5-small.decoder-past.ts14.dyn.onnx", Caches::F16),
+        ("smollm2-135m.decode.ts14.dyn.onnx", Caches::Int8),
     ] {
-        let mut compiled = compiled(graph(name, None, Some(1)), &e6);
+        let mut options = CompileOptions::default();
+        options.graph.recipe.caches = caches;
+        let compiled = compile(graph(name, None, Some(1)), &e6, &options);
+        let mut compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
         assert_sound(&compiled, &e6, name);
         for (output, expected, found) in both(&mut compiled, &e6, 2) {
-            assert!(expected == found, "{name}: {output} differs");
+            assert!(expected == found, "{name}, {caches:?}: {output} differs");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use packwright::compile::graph::compensate::{Clip, Rounding};
 use packwright::compile::graph::observe::Observer;
-use packwright::compile::graph::recipe::{BLOCK, Equalize, Weights};
+use packwright::compile::graph::recipe::{BLOCK, Caches, Equalize, Weights};
 use packwright::compile::options::PlanMode;
 use packwright::compile::pipeline::Logits;
 use packwright::constants::{Choice, InputFile};
@@ -336,6 +336,9 @@ pub struct RecipeArgs {
     /// [default: int8].
     #[arg(help_heading = "Quantisation", long, value_name = "TYPE")]
     pub head: Option<WeightsArg>,
+    /// How caches keep keys and values: int8 with a scale a head and position, or f16 [default: int8].
+    #[arg(help_heading = "Quantisation", long, value_name = "TYPE")]
+    pub kv: Option<CachesArg>,
     /// How static scales are chosen.
     #[arg(
         help_heading = "Quantisation",
@@ -385,6 +388,13 @@ pub enum WeightsArg {
     Int4,
 }
 
+/// How caches keep keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CachesArg {
+    Int8,
+    F16,
+}
+
 /// Scales of activations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ActivationsArg {
@@ -425,6 +435,10 @@ impl RecipeArgs {
             group: self.group.map(|group| group as usize),
             weights: self.weights.map(weights),
             head: self.head.map(weights),
+            caches: self.kv.map(|kv| match kv {
+                CachesArg::Int8 => Caches::Int8,
+                CachesArg::F16 => Caches::F16,
+            }),
             recipe: self.recipe.clone(),
             calibration: self.calibrate.clone(),
             observer: match self.observer {

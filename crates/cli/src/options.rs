@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use packwright_compile::graph::calibrate::Calibration;
 use packwright_compile::graph::compensate::Rounding;
 use packwright_compile::graph::observe::Observer;
-use packwright_compile::graph::recipe::{self, Equalize, Recipe, Weights};
+use packwright_compile::graph::recipe::{self, Caches, Equalize, Recipe, Weights};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::{GraphOptions, Logits};
 use packwright_ir::Graph;
@@ -36,6 +36,8 @@ pub struct QuantizeChoices {
     /// How weights become integers, and those of products that give results.
     pub weights: Option<Weights>,
     pub head: Option<Weights>,
+    /// How caches keep keys and values.
+    pub caches: Option<Caches>,
     /// A file to start from.
     pub recipe: Option<PathBuf>,
     /// Inputs to calibrate with.
@@ -86,6 +88,7 @@ impl QuantizeChoices {
         recipe.equalize = self.equalize.unwrap_or(recipe.equalize);
         recipe.weights = self.weights.unwrap_or(recipe.weights);
         recipe.head = self.head.unwrap_or(recipe.head);
+        recipe.caches = self.caches.unwrap_or(recipe.caches);
         Ok(recipe)
     }
 

@@ -10,6 +10,7 @@
 //! weights = "int4"          # or "int8"
 //! block = 64                # most int4 weights of a channel that share a step: 32, 64 or 128
 //! head = "int8"             # weights of products that give results
+//! caches = "f16"            # or "int8": keys and values from one pass to the next
 //!
 //! [layers."encoder.layer.0.output.dense.weight"]
 //! activations = "static"
@@ -23,7 +24,7 @@
 use std::collections::BTreeMap;
 
 use packwright_compile::graph::recipe::{
-    Activations, BLOCK, BLOCKS, Equalize, Recipe, SHORTEST_GROUP, Weights,
+    Activations, BLOCK, BLOCKS, Caches, Equalize, Recipe, SHORTEST_GROUP, Weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ struct File {
     block: Option<usize>,
     #[serde(default, skip_serializing_if = "is_int8")]
     head: Bits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caches: Option<Kept>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     layers: BTreeMap<String, Layer>,
 }
@@ -84,6 +87,13 @@ enum Kind {
 enum Reach {
     Norms,
     All,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kept {
+    Int8,
+    F16,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -131,6 +141,10 @@ pub fn write(recipe: &Recipe) -> String {
         weights,
         block: block.or(head_block),
         head,
+        caches: match recipe.caches {
+            Caches::Int8 => None,
+            Caches::F16 => Some(Kept::F16),
+        },
         layers: names.map(layer).collect(),
     };
     toml::to_string(&file).expect("strings, numbers and tables have a text")
@@ -195,6 +209,10 @@ pub fn read(text: &str) -> Result<Recipe, Failure> {
         },
         weights: weights(file.weights, file.block, &mut wrong),
         head: weights(file.head, file.block, &mut wrong),
+        caches: match file.caches {
+            None | Some(Kept::Int8) => Caches::Int8,
+            Some(Kept::F16) => Caches::F16,
+        },
         ..default
     };
     for (name, layer) in file.layers {
@@ -281,6 +299,7 @@ mod tests {
         recipe.equalize = Equalize::All;
         recipe.scales.insert("a".into(), 0.125);
         recipe.weights = Weights::Int4 { group: 32 };
+        recipe.caches = Caches::F16;
         recipe.layer_weights.insert("b".into(), Weights::Int8);
         let text = write(&recipe);
         insta::assert_snapshot!(text, @r#"
@@ -292,6 +311,7 @@ mod tests {
         equalize = "all"
         weights = "int4"
         block = 32
+        caches = "f16"
 
         [layers.a]
         activations = "static"

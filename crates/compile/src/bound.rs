@@ -92,8 +92,15 @@ fn cache_reads(graph: &Graph) -> u64 {
             let Some(cache) = Cache::of(graph, node.into()) else {
                 continue;
             };
-            let users = graph.users(node.into()).into_iter();
-            let seen = users.map(|(user, _)| match graph.op(user) {
+            // Readers of what is quantised on the way come with it.
+            let mut users = graph.users(node.into());
+            for (user, _) in users.clone() {
+                if matches!(graph.op(user), Op::Quantize { .. }) {
+                    users.retain(|(own, _)| *own != user);
+                    users.extend(graph.users(user.into()));
+                }
+            }
+            let seen = users.into_iter().map(|(user, _)| match graph.op(user) {
                 // The first new row sees as many behind it as the window says.
                 Op::Attention(attention) => attention.window.unwrap_or(usize::MAX),
                 _ => usize::MAX,

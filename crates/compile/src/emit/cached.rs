@@ -1,13 +1,14 @@
 //! Attention over caches: one key/value head with all the heads that read it.
 //!
 //! The planes of keys and values have come through the ring; the new rows are copied behind them, and
-//! every extent along the keys follows the register that counts the rows. With a single new row the
+//! every extent along the keys follows the register that counts the rows. Planes of floats are quantised
+//! first, a row with one scale. With a single new row the
 //! heads that share keys are the rows of one product.
 
 use packwright_ir::diag::Diagnostic;
 use packwright_ir::op::Attention;
-use packwright_ir::{NodeId, Op, Value};
-use packwright_packet::defs::{Command, Copy, Matmul, Softmax};
+use packwright_ir::{Elem as GraphElem, NodeId, Op, Value};
+use packwright_packet::defs::{Command, Copy, Matmul, Quantize, Softmax};
 use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
@@ -32,6 +33,19 @@ struct Head<'a> {
     copy: u8,
     /// Rows of keys, with the new ones.
     rows: Affine,
+}
+
+/// The part of the scratch that the first factor goes to when it is quantised; scores and probabilities
+/// come before.
+const FIRST_FACTOR: u8 = 2;
+
+/// Keys or values of a head in int8.
+#[derive(Clone, std::marker::Copy)]
+struct Factor {
+    /// Where the first row is; rows stand one behind the other.
+    elements: u64,
+    /// Where its scale is.
+    scales: u64,
 }
 
 /// Rows of one product: their queries, and where they go.
@@ -82,8 +96,24 @@ pub fn cached(
     };
     let mut commands = head.add_rows(k_cache, k)?;
     commands.extend(head.add_rows(v_cache, v)?);
+    let mut parts = FIRST_FACTOR..;
+    let mut factor = |cache: &Cache, plane: u64| match cache.elem {
+        GraphElem::F16 => {
+            let (factor, quantize) = head.quantize(cache, plane, parts.next()?);
+            commands.push(quantize);
+            Some(factor)
+        }
+        _ => Some(Factor {
+            elements: plane,
+            scales: plane + cache.data_bytes(cache.rows()),
+        }),
+    };
+    let factors = (factor(k_cache, k), factor(v_cache, v));
+    let (Some(k), Some(v)) = factors else {
+        unreachable!("there are more parts of scratch than factors")
+    };
     for queries in head.queries()? {
-        commands.extend(head.attend(&queries, (k_cache, k), (v_cache, v)));
+        commands.extend(head.attend(&queries, k_cache, [k, v]));
     }
     Ok(commands)
 }
@@ -106,29 +136,44 @@ impl Head<'_> {
         let Some(added) = cache.added else {
             return Ok(Vec::new());
         };
-        let area = self.rows_of(added, self.batch * cache.new, self.head, cache.width)?;
-        let width = cache.width as u64;
+        let row = self.batch * cache.new;
+        let area = match cache.elem {
+            GraphElem::F16 => self.floats_of(added, row, self.head * cache.width)?,
+            _ => self.rows_of(added, row, self.head, cache.width)?,
+        };
         let scales = plane + cache.data_bytes(cache.rows());
-        let copy = |cols: u64, src: View, dst: View| {
+        let copy = |cols: usize, src: View, base: u64, bytes: u64| {
             Command::Copy(Copy {
                 rows: (cache.new as u64).into(),
-                cols: cols.into(),
+                cols: (cols as u64).into(),
                 src,
-                dst,
+                dst: View::rows(src.elem, cache.at_position(base, bytes), bytes as u32),
             })
         };
-        Ok(vec![
-            copy(
-                width,
-                area.view(),
-                View::rows(Elem::I8, cache.at_position(plane, width), width as u32),
-            ),
-            copy(
-                1,
-                area.scales(),
-                View::rows(Elem::F32, cache.at_position(scales, 4), 4),
-            ),
-        ])
+        let [elements, scale] = cache.row_parts();
+        let mut commands = vec![copy(cache.width, area.view(), plane, elements)];
+        if scale > 0 {
+            commands.push(copy(1, area.scales(), scales, scale));
+        }
+        Ok(commands)
+    }
+
+    /// Quantises the rows of a plane, with those that were added, into a part of the scratch.
+    fn quantize(&self, cache: &Cache, plane: u64, part: u8) -> (Factor, Command) {
+        let (width, most) = (cache.width as u64, cache.rows() as u64);
+        let elements = self.site.scratch(self.at, part, self.copy);
+        let scales = elements + (most * width).next_multiple_of(4);
+        let command = Command::Quantize(Quantize {
+            rows: self.rows,
+            cols: width.into(),
+            src: View::rows(Elem::F16, plane, 2 * width as u32),
+            dst: View::rows(Elem::I8, elements, width as u32),
+            group: width.into(),
+            dst_scale: Some(View::rows(Elem::F32, scales, 4)),
+            scale: 1.0,
+            zero: None,
+        });
+        (Factor { elements, scales }, command)
     }
 
     /// The rows of each product.
@@ -183,6 +228,14 @@ impl Head<'_> {
         head_area(self.site, self.at, self.node, value, row, head, width)
     }
 
+    /// Where rows that are in floats lie, from one of them and a column on.
+    fn floats_of(&self, value: Value, row: usize, column: usize) -> Result<Area, Diagnostic> {
+        let place = self.site.plan.storage.place(value);
+        let place = place.ok_or_else(|| unsupported(self.node, "new rows are a constant"))?;
+        let area = self.site.place_area(place, self.at.segment, row);
+        Ok(area.column(column, None))
+    }
+
     /// The part of the mask that a product sees: rows of one head, or the row of several heads.
     fn mask(&self, head: usize) -> Result<Option<View>, Diagnostic> {
         let Some(position) = self.attributes.mask_operand() else {
@@ -213,7 +266,7 @@ impl Head<'_> {
     }
 
     /// Scores, softmax and the sum of values.
-    fn attend(&self, queries: &Queries, k: (&Cache, u64), v: (&Cache, u64)) -> [Command; 3] {
+    fn attend(&self, queries: &Queries, keys: &Cache, [k, v]: [Factor; 2]) -> [Command; 3] {
         let (most, m) = (self.shape.t as u64, queries.count as u64);
         let scores = View::rows(
             Elem::F32,
@@ -223,9 +276,9 @@ impl Head<'_> {
         let p_addr = self.site.scratch(self.at, 1, self.copy);
         let p = View::rows(Elem::I8, p_addr, most as u32);
         let p_scale = View::rows(Elem::F32, p_addr + (m * most).next_multiple_of(4), 4);
-        let scales = |(cache, plane): (&Cache, u64)| View {
+        let scales = |factor: Factor| View {
             elem: Elem::F32,
-            addr: (plane + cache.data_bytes(cache.rows())).into(),
+            addr: factor.scales.into(),
             pitch: 0,
             step: 4,
         };
@@ -234,7 +287,7 @@ impl Head<'_> {
             n: self.rows,
             k: (self.shape.width as u64).into(),
             a: queries.q.view(),
-            b: View::rows(Elem::I8, k.1, k.0.width as u32),
+            b: View::rows(Elem::I8, k.elements, self.shape.width as u32),
             hold: Hold::B,
             group: (self.shape.width as u64).into(),
             a_scale: Some(queries.q.scales()),
@@ -253,7 +306,7 @@ impl Head<'_> {
             out: scores,
             out_scale: 1.0,
         };
-        let (causal, window) = self.sight(k.0);
+        let (causal, window) = self.sight(keys);
         let softmax = Softmax {
             rows: m.into(),
             cols: self.rows,
@@ -275,9 +328,9 @@ impl Head<'_> {
             a: p,
             b: View {
                 elem: Elem::I8,
-                addr: v.1.into(),
+                addr: v.elements.into(),
                 pitch: 1,
-                step: v.0.width as u32,
+                step: self.shape.value_width as u32,
             },
             group: self.rows,
             a_scale: Some(p_scale),

@@ -66,14 +66,14 @@ impl Shared {
                 });
                 continue;
             };
-            let form = |c: &Cache| (c.batch, c.heads, c.width);
+            let form = |c: &Cache| (c.batch, c.heads, c.width, c.elem);
             if form(&known.cache) == form(&cache) {
                 known.capacity = known.capacity.max(cache.rows());
                 continue;
             }
             let text = |c: &Cache| {
-                let (batch, heads, width) = form(c);
-                format!("batch {batch}, {heads} heads of {width}")
+                let (batch, heads, width, elem) = form(c);
+                format!("batch {batch}, {heads} heads of {width} in {elem}")
             };
             let (name, old, new) = (&cache.name, text(&known.cache), text(&cache));
             problems.push(

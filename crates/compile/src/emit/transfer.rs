@@ -54,16 +54,18 @@ fn load_plane(regions: &Regions, cache: &Cache, tile: &Tile) -> Vec<Command> {
         return Vec::new();
     };
     let start = tile.offset / tile.bytes * cache.plane_bytes(capacity);
+    let [elements, scale] = cache.row_parts();
     let parts = [
-        (0, 0, cache.width as u64),
+        (0, 0, elements),
         (
             cache.data_bytes(cache.rows()),
             cache.data_bytes(capacity),
-            4,
+            scale,
         ),
     ];
     parts
         .into_iter()
+        .filter(|&(_, _, bytes)| bytes > 0)
         .map(|(sram, dram, bytes)| {
             Command::Load(Load {
                 dst: (tile.addr + sram).into(),
@@ -97,16 +99,17 @@ fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>)
         let area = site.place_area(place, Turn { segment, pass: 0 }, start);
         let first = (start - own.start) as u64;
         let base = (batch * cache.heads) as u64 * plane;
+        let [elements, scale] = cache.row_parts();
         let parts = [
-            (area.addr, area.pitch, 0, cache.width as u64),
+            (area.addr, area.pitch, 0, elements),
             (
                 area.scale_addr,
                 area.scale_pitch,
                 cache.data_bytes(capacity),
-                4,
+                scale,
             ),
         ];
-        for (addr, pitch, behind, bytes) in parts {
+        for (addr, pitch, behind, bytes) in parts.into_iter().filter(|part| part.3 > 0) {
             let one = Affine::constant(1);
             commands.push(Command::Store(Store {
                 dst: DramRef {

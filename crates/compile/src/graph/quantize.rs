@@ -13,7 +13,7 @@ use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value, infer};
 
 use super::integers;
-use super::recipe::{self, Activations, BLOCKS, Layer, Recipe, Weights};
+use super::recipe::{self, Activations, BLOCKS, Caches, Layer, Recipe, Weights};
 
 /// What groups of a row are multiples of, so that a product's tile of columns holds whole ones.
 const GROUP_UNIT: usize = 16;
@@ -308,8 +308,8 @@ impl Quantizer<'_> {
         cache.map_or(value, |&(cache, _)| cache.into())
     }
 
-    /// A cache keeps its rows as attention reads them; what it holds was quantised when it was new, so
-    /// the result is that of quantising all rows.
+    /// A cache keeps its rows as attention reads them, or in floats. What it holds was quantised when it was new,
+    /// or is whenever it is read: the result is that of quantising all rows.
     fn cache(&mut self, value: Value, width: usize) -> Result<Value, Diagnostics> {
         let quant = Quant::Row { group: width };
         if self.graph.ty(value).quant.is_some() {
@@ -321,16 +321,27 @@ impl Quantizer<'_> {
         }
         let mut operands = self.graph.operands(value.node);
         for operand in operands.iter_mut().skip(1) {
-            *operand = self.head(*operand, width)?;
+            *operand = match self.recipe.caches {
+                Caches::Int8 => self.head(*operand, width)?,
+                Caches::F16 => {
+                    let origin = self.graph.origin_of(operand.node);
+                    infer::add(self.graph, Op::Cast { to: Elem::F16 }, &[*operand], origin)?.into()
+                }
+            };
         }
-        let held = operands[0].node;
-        let quantized = |ty: &Type| Type::quantized(ty.shape.clone(), quant);
-        let (past, whole) = (self.graph.types(held), self.graph.types(value.node));
-        let (past, whole) = (quantized(&past[0]), quantized(&whole[0]));
-        self.graph.set_types(held, vec![past]);
-        self.graph.set_types(value.node, vec![whole]);
+        for node in [operands[0].node, value.node] {
+            let shape = self.graph.types(node)[0].shape.clone();
+            let kept = match self.recipe.caches {
+                Caches::Int8 => Type::quantized(shape, quant),
+                Caches::F16 => Type::new(Elem::F16, shape),
+            };
+            self.graph.set_types(node, vec![kept]);
+        }
         self.graph.set_operands(value.node, &operands);
-        Ok(value)
+        match self.recipe.caches {
+            Caches::Int8 => Ok(value),
+            Caches::F16 => self.value(value, Form::Group(width), quant),
+        }
     }
 
     fn embedding(&mut self, operands: &[Value]) -> Option<Vec<Value>> {
@@ -502,6 +513,7 @@ fn retype(graph: &mut Graph, node: NodeId) -> Result<(), Diagnostic> {
     let output = graph.is_output(node.into());
     let stream = match graph.op(node) {
         Op::Input { .. } | Op::Const(_) => return Ok(()),
+        Op::Cache if declared[0].elem == Elem::F16 => return Ok(()),
         Op::Embedding { .. } => !gives_angles(graph, node),
         Op::LayerNorm { .. } | Op::RmsNorm { .. } => true,
         // Products that stay in floats are no part of the stream: angles of rotations, say.
@@ -552,11 +564,12 @@ fn gives_angles(graph: &Graph, node: NodeId) -> bool {
     })
 }
 
-/// Results that were narrowed on their way become what they were.
+/// Results that were narrowed on their way become what they were; caches are no results, but state.
 fn widen_outputs(graph: &mut Graph) -> Result<(), Diagnostics> {
     for index in 0..graph.outputs().len() {
         let value = graph.outputs()[index].value;
-        if graph.ty(value).elem == Elem::F16 && graph.as_const(value).is_none() {
+        let state = matches!(graph.op(value.node), Op::Cache);
+        if graph.ty(value).elem == Elem::F16 && graph.as_const(value).is_none() && !state {
             let origin = graph.origin_of(value.node);
             let wide = infer::add(graph, Op::Cast { to: Elem::F32 }, &[value], origin)?;
             graph.set_output(index, wide.into());

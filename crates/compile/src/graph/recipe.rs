@@ -31,6 +31,8 @@ pub struct Recipe {
     pub weights: Weights,
     /// Weights of products that give a result of the model, a head over a vocabulary say.
     pub head: Weights,
+    /// How caches keep keys and values.
+    pub caches: Caches,
     /// Weights by the name of the layer.
     pub layer_weights: IndexMap<String, Weights>,
     /// By the name of the weights that a product reads.
@@ -103,6 +105,16 @@ pub enum Weights {
     Int4 { group: usize },
 }
 
+/// How caches keep keys and values from one pass to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Caches {
+    /// As attention reads them: a scale for each row and head.
+    #[default]
+    Int8,
+    /// As they are made; a pass quantises the rows that it reads.
+    F16,
+}
+
 impl Default for Activations {
     fn default() -> Self {
         Self::Row { group: GROUP }
@@ -118,6 +130,7 @@ impl Default for Recipe {
             hidden_group: HIDDEN_GROUP,
             weights: Weights::default(),
             head: Weights::default(),
+            caches: Caches::default(),
             layer_weights: IndexMap::new(),
             layers: IndexMap::new(),
             scales: IndexMap::new(),

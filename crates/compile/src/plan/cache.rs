@@ -1,12 +1,12 @@
 //! Caches: keys and values of earlier positions, in DRAM from one pass to the next.
 //!
 //! A cache has a plane for each batch element and head: int8 rows, one behind the other, and behind the
-//! room for all of them their scales. So what attention reads of a head is two sequential runs, however
-//! many rows there are. How many there are is a register of the entry: the rows that a cache holds are the
+//! room for all of them their scales; or f16 rows. So what attention reads of a head is one or two sequential
+//! runs, however many rows there are. How many there are is a register of the entry: the rows that a cache holds are the
 //! most that it can hold before the pass.
 
 use packwright_ir::eval::konst;
-use packwright_ir::{ConstId, Graph, NodeId, Op, Quant, Value};
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Value};
 
 use packwright_packet::operand::{Affine, Reg};
 use packwright_packet::program::Register;
@@ -24,8 +24,10 @@ pub struct Cache {
     pub name: String,
     pub batch: usize,
     pub heads: usize,
-    /// Elements of a row of one head; they share a scale.
+    /// Elements of a row of one head; they share a scale, now or when they are read.
     pub width: usize,
+    /// Int8 with scales, or f16.
+    pub elem: Elem,
     /// Most rows that are held before the pass.
     pub held: usize,
     /// Rows that the pass adds.
@@ -37,7 +39,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The cache behind a value, if it is quantised head by head.
+    /// The cache behind a value, if it is quantised head by head, or will be.
     pub fn of(graph: &Graph, value: Value) -> Option<Self> {
         if !matches!(graph.op(value.node), Op::Cache) {
             return None;
@@ -48,8 +50,10 @@ impl Cache {
             return None;
         };
         let ty = graph.ty(value);
-        let Some(Quant::Row { group }) = ty.quant else {
-            return None;
+        let group = match ty.quant {
+            Some(Quant::Row { group }) => group,
+            None if ty.elem == Elem::F16 => read_group(graph, value)?,
+            _ => return None,
         };
         let rows = |value: Value| graph.ty(value).shape[1];
         Some(Self {
@@ -57,6 +61,7 @@ impl Cache {
             batch: ty.shape[0],
             heads: ty.columns() / group,
             width: group,
+            elem: ty.elem,
             held: rows(past),
             new: added.map_or(0, rows),
             added,
@@ -90,20 +95,64 @@ impl Cache {
         self.batch * self.heads
     }
 
+    /// Bytes of the elements of one row of a plane, and of its scale.
+    pub fn row_parts(&self) -> [u64; 2] {
+        let width = self.width as u64;
+        match self.elem {
+            Elem::F16 => [2 * width, 0],
+            _ => [width, 4],
+        }
+    }
+
     /// Bytes of one row of a plane with its scale.
     pub fn row_bytes(&self) -> u64 {
-        self.width as u64 + 4
+        self.row_parts().iter().sum()
     }
 
     /// Bytes of the elements of a plane with room for `rows` rows; the scales lie behind them.
     pub fn data_bytes(&self, rows: usize) -> u64 {
-        (rows as u64 * self.width as u64).next_multiple_of(4)
+        (rows as u64 * self.row_parts()[0]).next_multiple_of(4)
     }
 
     /// Bytes of a plane with room for `rows` rows.
     pub fn plane_bytes(&self, rows: usize) -> u64 {
-        self.data_bytes(rows) + rows as u64 * 4
+        self.data_bytes(rows) + rows as u64 * self.row_parts()[1]
     }
+}
+
+/// Elements of a row that share a scale when a cache in floats is read: the same for all its readers.
+fn read_group(graph: &Graph, cache: Value) -> Option<usize> {
+    let users = graph.users(cache).into_iter();
+    let mut groups = users.map(|(user, _)| match graph.op(user) {
+        Op::Quantize {
+            quant: Quant::Row { group },
+        } => Some(*group),
+        _ => None,
+    });
+    let first = groups.next()??;
+    groups.all(|group| group == Some(first)).then_some(first)
+}
+
+/// The cache that a factor of an attention comes from: it is read as it is kept, or quantised on the way.
+pub fn read(graph: &Graph, factor: Value) -> Option<Value> {
+    let kept = match graph.op(factor.node) {
+        Op::Quantize { .. } => graph.operand(factor.node, 0)?,
+        _ => factor,
+    };
+    matches!(graph.op(kept.node), Op::Cache).then_some(kept)
+}
+
+/// Whether a node quantises rows that a cache holds in floats: the attention that reads them does it, a head at
+/// a time.
+pub fn quantizes_held(graph: &Graph, node: NodeId) -> bool {
+    matches!(graph.op(node), Op::Quantize { .. })
+        && read(graph, node.into()).is_some_and(|cache| held_rows(graph, cache) > 0)
+}
+
+/// Rows that a cache holds before the pass.
+fn held_rows(graph: &Graph, cache: Value) -> usize {
+    let past = graph.operand(cache.node, 0);
+    past.map_or(0, |past| graph.ty(past).shape[1])
 }
 
 /// Whether an input is what a cache holds: it stays in DRAM, and no pass brings it in as a whole.
@@ -115,12 +164,7 @@ pub fn is_held(graph: &Graph, input: NodeId) -> bool {
 /// Whether an attention reads rows that caches hold.
 pub fn reads_held(graph: &Graph, attention: NodeId) -> bool {
     let mut factors = graph.operands(attention).into_iter().skip(1).take(2);
-    factors.any(|value| {
-        matches!(graph.op(value.node), Op::Cache)
-            && graph
-                .operand(value.node, 0)
-                .is_some_and(|past| graph.ty(past).shape[1] > 0)
-    })
+    factors.any(|value| read(graph, value).is_some_and(|cache| held_rows(graph, cache) > 0))
 }
 
 /// The attentions whose keys grow behind what is held.
@@ -131,7 +175,8 @@ fn growing(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
             && reads_held(graph, node)
             && graph
                 .operand(node, 1)
-                .is_some_and(|keys| graph.operands(keys.node).len() > 1)
+                .and_then(|keys| read(graph, keys))
+                .is_some_and(|cache| graph.operands(cache.node).len() > 1)
     })
 }
 

@@ -311,16 +311,18 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
 fn cached(graph: &Graph, layout: &mut Layout, node: NodeId) -> Result<Vec<StoredId>, Diagnostic> {
     let mut ids = Vec::new();
     for value in graph.operands(node).into_iter().skip(1).take(2) {
-        let Some(cache) = Cache::of(graph, value).filter(|cache| cache.held > 0) else {
+        let cache = cache::read(graph, value).and_then(|kept| Cache::of(graph, kept));
+        let Some(cache) = cache.filter(|cache| cache.held > 0) else {
             return Err(Diagnostic::unsupported(
                 "plan-cache",
-                "keys and values are not both cached in int8",
+                "keys and values are not both cached head by head",
             )
             .at(node.to_string())
             .help("export keys and values alike, with a past for both"));
         };
         let bytes = cache.planes() as u64 * cache.plane_bytes(cache.rows());
-        ids.push(layout.store(Form::Cache(cache), false, Elem::I8, bytes));
+        let elem = cache.elem;
+        ids.push(layout.store(Form::Cache(cache), false, elem, bytes));
     }
     // Masks and biases.
     for value in graph.operands(node).into_iter().skip(3) {

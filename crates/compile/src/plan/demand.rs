@@ -9,6 +9,7 @@ use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
 use super::Segment;
+use super::cache;
 use super::chunk;
 use super::constants::{Form, Layout, StoredId};
 use super::stage::Stage;
@@ -219,7 +220,15 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
         Stage::CachedAttention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
             let (rows, t) = (shape.cached_rows() as u64, shape.t as u64);
-            vec![rows * t * 4, (rows * t).next_multiple_of(4) + rows * 4]
+            let mut parts = vec![rows * t * 4, (rows * t).next_multiple_of(4) + rows * 4];
+            // Keys and values that caches keep in floats, once they are quantised.
+            for (at, width) in [(1, shape.width), (2, shape.value_width)] {
+                let factor = scene.graph.operand(*node, at);
+                if factor.is_some_and(|v| cache::quantizes_held(scene.graph, v.node)) {
+                    parts.push((t * width as u64).next_multiple_of(4) + t * 4);
+                }
+            }
+            parts
         }
         Stage::Rows { nodes } => row_scratch(scene, segment, nodes),
         Stage::Whole { node } => chunk::scratch(scene, *node),

@@ -147,6 +147,13 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                     Some(added) => storage.place(added),
                     None => continue,
                 },
+                // The attention that reads it does it, on its way from where the rows are.
+                Op::Quantize { .. } if cache::quantizes_held(graph, node) => {
+                    match graph.operand(node, 0).and_then(|kept| storage.place(kept)) {
+                        Some(place) => Some(place),
+                        None => continue,
+                    }
+                }
                 _ => None,
             };
             let is_view = matches!(
