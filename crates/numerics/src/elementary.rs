@@ -21,13 +21,13 @@ pub use trig::{cos, sin, sin_cos};
 
 /// `1 / sqrt(x)`, both correctly rounded: within 1.5 ulp. 0 gives +inf, -0 gives -inf, x < 0 gives
 /// NaN.
-#[inline]
+#[inline(always)]
 pub fn rsqrt(x: f32) -> f32 {
     1.0 / x.sqrt()
 }
 
 /// `c[0] + c[1] x + c[2] x² + …`, from the highest coefficient down: `acc = acc * x + c[k]`.
-#[inline]
+#[inline(always)]
 fn horner<const N: usize>(x: f32, c: [f32; N]) -> f32 {
     let mut acc = c[N - 1];
     for &c in c[..N - 1].iter().rev() {

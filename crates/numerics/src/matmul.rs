@@ -42,38 +42,40 @@ pub fn combine_groups(acc: &[i32], steps: &[f32]) -> f32 {
     products.fold(first, |sum, product| sum + product)
 }
 
-/// The first group of a row of results: `y[n] = acc[n] * step`.
-pub fn start_groups_row(acc: &[i32], step: f32, y: &mut [f32]) {
-    assert_eq!(acc.len(), y.len(), "one result for each sum");
-    for (y, &acc) in y.iter_mut().zip(acc) {
-        *y = acc as f32 * step;
+wide! {
+    /// The first group of a row of results: `y[n] = acc[n] * step`.
+    pub fn start_groups_row(acc: &[i32], step: f32, y: &mut [f32]) {
+        assert_eq!(acc.len(), y.len(), "one result for each sum");
+        for (y, &acc) in y.iter_mut().zip(acc) {
+            *y = acc as f32 * step;
+        }
     }
-}
 
-/// A further group of a row of results: `y[n] = y[n] + acc[n] * step`.
-pub fn add_group_row(acc: &[i32], step: f32, y: &mut [f32]) {
-    assert_eq!(acc.len(), y.len(), "one result for each sum");
-    for (y, &acc) in y.iter_mut().zip(acc) {
-        *y += acc as f32 * step;
+    /// A further group of a row of results: `y[n] = y[n] + acc[n] * step`.
+    pub fn add_group_row(acc: &[i32], step: f32, y: &mut [f32]) {
+        assert_eq!(acc.len(), y.len(), "one result for each sum");
+        for (y, &acc) in y.iter_mut().zip(acc) {
+            *y += acc as f32 * step;
+        }
     }
-}
 
-/// The first part of a row of results where each column of weights has a step of its own in it:
-/// `y[n] = (acc[n] * step) * columns[n]`.
-pub fn start_blocks_row(acc: &[i32], step: f32, columns: &[f32], y: &mut [f32]) {
-    assert_eq!(acc.len(), y.len(), "one result for each sum");
-    assert_eq!(columns.len(), y.len(), "one step for each column");
-    for ((y, &acc), &column) in y.iter_mut().zip(acc).zip(columns) {
-        *y = acc as f32 * step * column;
+    /// The first part of a row of results where each column of weights has a step of its own in it:
+    /// `y[n] = (acc[n] * step) * columns[n]`.
+    pub fn start_blocks_row(acc: &[i32], step: f32, columns: &[f32], y: &mut [f32]) {
+        assert_eq!(acc.len(), y.len(), "one result for each sum");
+        assert_eq!(columns.len(), y.len(), "one step for each column");
+        for ((y, &acc), &column) in y.iter_mut().zip(acc).zip(columns) {
+            *y = acc as f32 * step * column;
+        }
     }
-}
 
-/// A further part: `y[n] = y[n] + (acc[n] * step) * columns[n]`.
-pub fn add_blocks_row(acc: &[i32], step: f32, columns: &[f32], y: &mut [f32]) {
-    assert_eq!(acc.len(), y.len(), "one result for each sum");
-    assert_eq!(columns.len(), y.len(), "one step for each column");
-    for ((y, &acc), &column) in y.iter_mut().zip(acc).zip(columns) {
-        *y += acc as f32 * step * column;
+    /// A further part: `y[n] = y[n] + (acc[n] * step) * columns[n]`.
+    pub fn add_blocks_row(acc: &[i32], step: f32, columns: &[f32], y: &mut [f32]) {
+        assert_eq!(acc.len(), y.len(), "one result for each sum");
+        assert_eq!(columns.len(), y.len(), "one step for each column");
+        for ((y, &acc), &column) in y.iter_mut().zip(acc).zip(columns) {
+            *y += acc as f32 * step * column;
+        }
     }
 }
 
@@ -108,9 +110,16 @@ impl Epilogue<'_> {
         activation: Activation::None,
     };
 
+    /// [`finish_element`] on rows of sums in place, which lie one behind the other; other slices have
+    /// a row's length. There is no residual.
+    pub fn finish_rows(&self, y: &mut [f32], columns: usize) {
+        scale_rows(y, columns, self.scale, self.alpha, self.bias);
+        self.activation.apply_row(y);
+    }
+
     /// [`finish_element`] on a row of sums in place; each slice has the row's length.
     pub fn finish_row(&self, y: &mut [f32], residual: Option<&[f32]>) {
-        scale_row(y, self.scale, self.alpha, self.bias);
+        scale_rows(y, y.len(), self.scale, self.alpha, self.bias);
         self.activation.apply_row(y);
         if let Some(residual) = residual {
             add(y, residual);
@@ -119,20 +128,28 @@ impl Epilogue<'_> {
 }
 
 wide! {
-    /// What comes before the activation.
-    fn scale_row(y: &mut [f32], scale: ColumnScale<'_>, alpha: f32, bias: Option<&[f32]>) {
-        match scale {
-            ColumnScale::All(scale) => multiply(y, scale),
-            ColumnScale::Each(scale) => {
-                assert_eq!(y.len(), scale.len(), "one scale for each column");
-                for (y, &scale) in y.iter_mut().zip(scale) {
-                    *y *= scale;
+    /// What comes before the activation, for rows of `columns` elements.
+    fn scale_rows(
+        y: &mut [f32],
+        columns: usize,
+        scale: ColumnScale<'_>,
+        alpha: f32,
+        bias: Option<&[f32]>,
+    ) {
+        for y in y.chunks_exact_mut(columns.max(1)) {
+            match scale {
+                ColumnScale::All(scale) => multiply(y, scale),
+                ColumnScale::Each(scale) => {
+                    assert_eq!(y.len(), scale.len(), "one scale for each column");
+                    for (y, &scale) in y.iter_mut().zip(scale) {
+                        *y *= scale;
+                    }
                 }
             }
-        }
-        multiply(y, alpha);
-        if let Some(bias) = bias {
-            add(y, bias);
+            multiply(y, alpha);
+            if let Some(bias) = bias {
+                add(y, bias);
+            }
         }
     }
 }
@@ -155,7 +172,7 @@ pub fn finish_element(
 }
 
 /// `y *= factor`.
-#[inline]
+#[inline(always)]
 fn multiply(y: &mut [f32], factor: f32) {
     for y in y {
         *y *= factor;
@@ -163,7 +180,7 @@ fn multiply(y: &mut [f32], factor: f32) {
 }
 
 /// `y[n] += term[n]`.
-#[inline]
+#[inline(always)]
 fn add(y: &mut [f32], term: &[f32]) {
     assert_eq!(y.len(), term.len(), "one term for each column");
     for (y, &term) in y.iter_mut().zip(term) {

@@ -51,7 +51,7 @@ wide! {
 }
 
 /// `y *= r`.
-#[inline]
+#[inline(always)]
 fn scale(y: &mut [f32], r: f32) {
     for y in y {
         *y *= r;
@@ -59,7 +59,7 @@ fn scale(y: &mut [f32], r: f32) {
 }
 
 /// `y[j] *= factor[j]`.
-#[inline]
+#[inline(always)]
 fn multiply_each(y: &mut [f32], factor: &[f32]) {
     assert_eq!(y.len(), factor.len(), "one factor for each element");
     for (y, &g) in y.iter_mut().zip(factor) {

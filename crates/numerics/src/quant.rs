@@ -29,7 +29,7 @@ pub struct Scale {
 
 impl Scale {
     /// The given `step`, a normal f32 above 0: `inverse = 1 / step`.
-    #[inline]
+    #[inline(always)]
     pub fn fixed(step: f32) -> Scale {
         Scale {
             step,
@@ -41,7 +41,7 @@ impl Scale {
     ///
     /// `a = min(amax, 2¹²⁷)`, `step = a / 127`, `inverse = 127 / a`; both are 0 where `a` is below
     /// 2⁻¹¹⁹ or NaN. See [`LARGEST_AMAX`], [`SMALLEST_AMAX`].
-    #[inline]
+    #[inline(always)]
     pub fn from_amax(amax: f32) -> Scale {
         let a = if amax > LARGEST_AMAX {
             LARGEST_AMAX
@@ -65,7 +65,7 @@ impl Scale {
 /// `q = round_ties_even(clamp(x * inverse, -127, 127))`; NaN gives 0.
 ///
 /// Clamping before rounding gives the same value as clamping after it.
-#[inline]
+#[inline(always)]
 pub fn quantize(x: f32, inverse: f32) -> i8 {
     let v = x * inverse;
     let v = if v < -127.0 { -127.0 } else { v };
@@ -75,7 +75,7 @@ pub fn quantize(x: f32, inverse: f32) -> i8 {
 }
 
 /// `q = round_ties_even(x / step) + zero`, within [-128, 127]; NaN gives `zero`.
-#[inline]
+#[inline(always)]
 pub fn quantize_affine(x: f32, step: f32, zero: i8) -> i8 {
     let (low, high) = (-128.0 - f32::from(zero), 127.0 - f32::from(zero));
     let v = x / step;
@@ -86,13 +86,13 @@ pub fn quantize_affine(x: f32, step: f32, zero: i8) -> i8 {
 }
 
 /// `x = (q - zero) as f32 * step`, rounded once.
-#[inline]
+#[inline(always)]
 pub fn dequantize_affine(q: i8, step: f32, zero: i8) -> f32 {
     (i32::from(q) - i32::from(zero)) as f32 * step
 }
 
 /// `x = q as f32 * step`, rounded once.
-#[inline]
+#[inline(always)]
 pub fn dequantize(q: i8, step: f32) -> f32 {
     f32::from(q) * step
 }
@@ -106,7 +106,7 @@ wide! {
 }
 
 /// Quantises each element of `row` with one factor.
-#[inline]
+#[inline(always)]
 fn quantize_each(row: &[f32], inverse: f32, q: &mut [i8]) {
     for (q, &x) in q.iter_mut().zip(row) {
         *q = quantize(x, inverse);

@@ -12,7 +12,7 @@ use crate::round::canonical;
 pub const LANES: usize = 16;
 
 /// The sum of a row; +0 for an empty row.
-#[inline]
+#[inline(always)]
 pub fn sum_lanes(row: &[f32]) -> f32 {
     sum_of(row, |x| x)
 }
@@ -25,19 +25,19 @@ pub fn running_sum_row(row: &mut [f32]) {
 }
 
 /// The sum of `x * x`, each square rounded before it is added.
-#[inline]
+#[inline(always)]
 pub fn sum_squares(row: &[f32]) -> f32 {
     sum_of(row, |x| x * x)
 }
 
 /// `sum_lanes(row) / n`; NaN for an empty row.
-#[inline]
+#[inline(always)]
 pub fn mean_row(row: &[f32]) -> f32 {
     sum_lanes(row) / row.len() as f32
 }
 
 /// The largest element; NaN where any element is NaN, -inf for an empty row; +0 is above -0.
-#[inline]
+#[inline(always)]
 pub fn max_row(row: &[f32]) -> f32 {
     let key = |x: f32| if x.is_nan() { i32::MAX } else { order_key(x) };
     let largest = fold_keys(row, order_key(f32::NEG_INFINITY), key, i32::max);
@@ -64,7 +64,7 @@ pub fn argmax_row(row: &[f32]) -> Option<usize> {
 }
 
 /// The largest magnitude; NaN elements are left out; 0 for an empty row.
-#[inline]
+#[inline(always)]
 pub fn amax(row: &[f32]) -> f32 {
     // The bits of magnitudes are ordered as the magnitudes are, and so as integers.
     let key = |x: f32| {
@@ -88,7 +88,7 @@ pub fn logsumexp_row(row: &[f32]) -> f32 {
 }
 
 /// The sum of `term(x)` in the order of the lanes.
-#[inline]
+#[inline(always)]
 pub(crate) fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (blocks, rest) = row.as_chunks::<LANES>();
@@ -109,7 +109,7 @@ pub(crate) fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// Combines the keys of a row by an operation for which the order does not matter.
-#[inline]
+#[inline(always)]
 fn fold_keys(
     row: &[f32],
     start: i32,
@@ -130,14 +130,14 @@ fn fold_keys(
 }
 
 /// An integer that orders like the number: -inf < … < -0 < +0 < … < +inf.
-#[inline]
+#[inline(always)]
 fn order_key(x: f32) -> i32 {
     let bits = x.to_bits() as i32;
     bits ^ (((bits >> 31) as u32) >> 1) as i32
 }
 
 /// The number with the given [`order_key`].
-#[inline]
+#[inline(always)]
 fn from_order_key(key: i32) -> f32 {
     f32::from_bits((key ^ (((key >> 31) as u32) >> 1) as i32) as u32)
 }

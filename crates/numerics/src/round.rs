@@ -10,7 +10,7 @@ const ALL_INTEGERS: f32 = f32::from_bits(0x4b00_0000);
 /// Rounds to the nearest integer, ties to even; keeps the sign of zero; NaN and ±inf pass.
 ///
 /// Exact for every input.
-#[inline]
+#[inline(always)]
 pub fn round_ties_even(x: f32) -> f32 {
     let magnitude = x.abs();
     let rounded = ((magnitude + ALL_INTEGERS) - ALL_INTEGERS).copysign(x);
@@ -20,7 +20,7 @@ pub fn round_ties_even(x: f32) -> f32 {
 /// Rounds `x` to the nearest integer, ties to even, and returns it as a float and as an integer.
 ///
 /// Zero is +0. Holds for |x| < 2²²; other inputs give a value that the caller must not use.
-#[inline]
+#[inline(always)]
 pub(crate) fn round_small(x: f32) -> (f32, i32) {
     let shifted = x + MAGIC;
     let integer = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
@@ -28,7 +28,7 @@ pub(crate) fn round_small(x: f32) -> (f32, i32) {
 }
 
 /// Replaces any NaN by the canonical one, bits `0x7fc00000`; other values pass.
-#[inline]
+#[inline(always)]
 pub fn canonical(x: f32) -> f32 {
     if x.is_nan() {
         f32::from_bits(0x7fc0_0000)

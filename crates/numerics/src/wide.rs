@@ -2,6 +2,9 @@
 //!
 //! The wide version changes no bit: it has the same operations in the same order for each element, and
 //! neither contracts nor reassociates them; more elements are worked on at once, that is all.
+//!
+//! Only what is inlined into a body is compiled with it: functions that bodies call for each element are
+//! `#[inline(always)]`.
 
 /// Declares functions whose bodies are compiled with wide vector instructions too; a call takes those where
 /// the host has them.

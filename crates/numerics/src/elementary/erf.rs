@@ -30,7 +30,7 @@ const FAR: [f32; 7] = coefficients([
 ///
 /// With a = |x|: `a + a P(a²)` below 59/64, `1 - exp(Q(min(a, 4)))` from there on; the sign of x.
 /// From 4 on the result is ±1; NaN gives NaN.
-#[inline]
+#[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let a = x.abs();
     let near = a + a * horner(a * a, NEAR);

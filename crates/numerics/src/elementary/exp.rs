@@ -28,7 +28,7 @@ const P: [f32; 5] = coefficients([
 /// NaN; `exp(0)` is 1.
 ///
 /// `n = round(x log₂e)`, `r = (x - n hi) - n lo`, `eˣ = 2ⁿ (1 + (r + r² P(r)))`.
-#[inline]
+#[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let (n, i) = round_small(x * LOG2_E);
     let r = (x - n * LN2_HI) - n * LN2_LO;
@@ -41,7 +41,7 @@ pub fn exp(x: f32) -> f32 {
 }
 
 /// 2ⁿ for -126 ≤ n ≤ 127, from its bits.
-#[inline]
+#[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }

@@ -17,7 +17,7 @@ const NEAR: [f32; 5] = coefficients([
 ///
 /// With a = |x| and t = a²: `a + (a t) P(t)` below 5/8, `1 - 2 / (exp(a + a) + 1)` from there on;
 /// the sign of x. NaN gives NaN.
-#[inline]
+#[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let a = x.abs();
     let t = a * a;
@@ -27,7 +27,7 @@ pub fn tanh(x: f32) -> f32 {
 }
 
 /// `1 / (1 + exp(-x))`, within 2.5 ulp for x ≥ -87; 0 below -88.72283, NaN gives NaN.
-#[inline]
+#[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }

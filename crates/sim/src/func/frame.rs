@@ -4,6 +4,7 @@ use packwright_packet::operand::{Affine, View};
 
 use super::area::Area;
 use super::error::Fault;
+use super::matmul::Rooms;
 use super::registers::Registers;
 
 /// The surroundings of one command.
@@ -14,6 +15,8 @@ pub(super) struct Frame<'a> {
     pub(super) registers: Registers<'a>,
     /// Reused room for a result between its computation and its way to SRAM.
     pub(super) result: &'a mut Vec<u8>,
+    /// Reused room for products.
+    pub(super) rooms: &'a Rooms,
 }
 
 impl Frame<'_> {

@@ -10,8 +10,8 @@ use super::simd;
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 16;
-/// Rows that are multiplied with a panel together.
-pub(super) const ROWS: usize = 4;
+/// Rows that are multiplied with a panel together: their sums, two vectors each, stay in registers.
+pub(super) const ROWS: usize = 6;
 /// Bytes that are multiplied at a time.
 const BYTES: usize = 16;
 
@@ -141,6 +141,21 @@ pub(super) fn dot_bytes(a: &[u8], b: &[u8]) -> i32 {
     lanes.into_iter().fold(rest, i32::wrapping_add)
 }
 
+/// `out[i] = bytes[i] - zero` of bytes that hold int8 values.
+pub(super) fn widen_bytes(way: Way, bytes: &[u8], zero: i8, out: &mut [i16]) {
+    let zero = i16::from(zero);
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if way == Way::Vector {
+        done = bytes.len() / BYTES * BYTES;
+        simd::widen(&bytes[..done], zero, &mut out[..done]);
+    }
+    let _ = way;
+    for (y, &byte) in out.iter_mut().zip(bytes).skip(done) {
+        *y = i16::from(byte as i8) - zero;
+    }
+}
+
 /// Packs elements of up to [`PANEL`] columns, whose bytes lie in `columns` one column after another,
 /// `pitch` bytes apart, into a panel of `k` elements; the rest of the panel stays as it is.
 pub(super) fn pack_columns(
@@ -181,7 +196,9 @@ mod tests {
     use packwright_numerics::matmul::dot_i8;
     use proptest::prelude::*;
 
-    use super::{PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns};
+    use super::{
+        PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns, widen_bytes,
+    };
 
     /// Deterministic int8 values.
     fn values(seed: u64, count: usize) -> Vec<i8> {
@@ -216,8 +233,8 @@ mod tests {
                     row.resize(pairs * 2, 0);
                     row
                 }).collect();
-                let rows = [&wide[0][..], &wide[1], &wide[2], &wide[3]];
-                let rows = Rows { rows, pairs, groups: 1 };
+                let rows = std::array::from_fn(|i| &wide[i][..]);
+                let rows: Rows<'_, ROWS> = Rows { rows, pairs, groups: 1 };
                 let mut sums = [[7; PANEL]; ROWS];
                 multiply(way, &rows, &panel, &mut sums);
                 for (i, sums) in sums.iter().enumerate() {
@@ -247,6 +264,17 @@ mod tests {
                     y.map(|row| row.map(f32::to_bits))
                 });
                 prop_assert_eq!(left, right);
+            }
+        }
+
+        #[test]
+        fn widening_is_the_same_every_way(seed in any::<u64>(), k in 0usize..90, zero in any::<i8>()) {
+            let x = values(seed, k);
+            let exact: Vec<i16> = x.iter().map(|&x| i16::from(x) - i16::from(zero)).collect();
+            for way in [Way::best(), Way::Portable] {
+                let mut wide = vec![7; k];
+                widen_bytes(way, &bytes(&x), zero, &mut wide);
+                prop_assert_eq!(&wide, &exact);
             }
         }
 

@@ -8,6 +8,7 @@ use packwright_target::Target;
 use super::dram::{Dram, State, zeroed};
 use super::error::{Fault, FuncError};
 use super::frame::Frame;
+use super::matmul::Rooms;
 use super::registers::Registers;
 use super::{
     binary, copy, elementwise, gather, lookup, matmul, norm, quantize, reduce, rotary, scan,
@@ -35,6 +36,7 @@ pub struct Machine<'p> {
     program: &'p Program,
     sram: Vec<u8>,
     result: Vec<u8>,
+    rooms: Rooms,
     state: State,
 }
 
@@ -51,6 +53,7 @@ impl<'p> Machine<'p> {
             program,
             sram,
             result: Vec::new(),
+            rooms: Rooms::default(),
             state: State::default(),
         })
     }
@@ -73,8 +76,11 @@ impl<'p> Machine<'p> {
             sram: &mut self.sram,
             registers,
             result: &mut self.result,
+            rooms: &self.rooms,
         };
-        let outputs = execute(frame, &mut dram, entry).and_then(|()| outputs(&dram, entry));
+        // On a thread of the pool, so that no command waits for its work to be handed over.
+        let executed = rayon::scope(|_| execute(frame, &mut dram, entry));
+        let outputs = executed.and_then(|()| outputs(&dram, entry));
         dram.release(&mut self.state);
         outputs
     }

@@ -1,6 +1,7 @@
 //! `matmul`: int8 products with exact sums, their scales and the epilogue, a tile at a time.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use packwright_numerics::activation::Activation;
 use packwright_numerics::matmul::{ColumnScale, Epilogue, MAX_INNER, start_groups_row};
@@ -12,9 +13,11 @@ use rayon::prelude::*;
 use super::area::Area;
 use super::error::Fault;
 use super::frame::Frame;
+use super::kernel::PANEL;
 use super::overlap::{Sharing, refuse_overlap};
 use super::port::{encode, encode_row};
 use super::quantize::group_count;
+use super::rows::room_for;
 use super::tile::{Left, Right, Scaled, TILE_COLS, TILE_ROWS, TileSums};
 use super::unary::apply_unary;
 
@@ -26,17 +29,31 @@ pub(super) fn matmul(frame: &mut Frame<'_>, command: &Matmul) -> Result<(), Faul
     let product = Product::of(frame, command)?;
     product.refuse_overlaps()?;
     let dst = product.dst;
+    if dst.is_empty() {
+        return Ok(());
+    }
     let tiles = product.tiles();
-    let sram = &*frame.sram;
-    let compute = |room: &mut Room, tile: &Tile| product.compute(sram, room, tile);
-    let work = dst.rows() * dst.cols() * product.a.cols().max(1);
-    let results: Vec<Vec<u8>> = if tiles.len() > 1 && work >= PARALLEL_FROM {
-        tiles.par_iter().map_init(Room::default, compute).collect()
-    } else {
-        let mut room = Room::default();
-        tiles.iter().map(|tile| compute(&mut room, tile)).collect()
+    let mut rest = room_for(frame.result, dst.rows() * dst.row_bytes());
+    let mut jobs = Vec::with_capacity(tiles.len());
+    for tile in &tiles {
+        let bytes = tile.rows.len() * tile.cols.len() * dst.elem_bytes();
+        let (out, tail) = rest.split_at_mut(bytes);
+        rest = tail;
+        jobs.push((tile, out));
+    }
+    let (sram, rooms) = (&*frame.sram, frame.rooms);
+    let compute = |(tile, out): &mut (&Tile, &mut [u8])| {
+        let mut room = rooms.take();
+        product.compute(sram, &mut room, tile, out);
+        rooms.give_back(room);
     };
-    for (tile, result) in tiles.iter().zip(&results) {
+    let work = dst.rows() * dst.cols() * product.a.cols().max(1);
+    if jobs.len() > 1 && work >= PARALLEL_FROM {
+        jobs.par_iter_mut().for_each(compute);
+    } else {
+        jobs.iter_mut().for_each(compute);
+    }
+    for (tile, result) in jobs {
         let part = dst.part(&tile.rows, &tile.cols);
         for (i, row) in result.chunks_exact(part.row_bytes()).enumerate() {
             part.unpack_row(frame.sram, i, row);
@@ -74,8 +91,24 @@ struct Tile {
     cols: Range<usize>,
 }
 
+/// Rooms that no tile is worked on in, kept from one product to the next.
+#[derive(Debug, Default)]
+pub(super) struct Rooms(Mutex<Vec<Room>>);
+
+impl Rooms {
+    fn take(&self) -> Room {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, room: Room) {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.push(room);
+    }
+}
+
 /// Room for the work on a tile.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Room {
     sums: TileSums,
     /// rows × cols.
@@ -206,9 +239,14 @@ impl<'a> Product<'a> {
                 .map(move |start| start..extent.min(start + size))
         };
         let (m, n) = (self.dst.rows(), self.dst.cols());
+        // As much work for each thread, in tiles of whole panels.
+        let bands = m.div_ceil(TILE_ROWS).max(1);
+        let share = rayon::current_num_threads().div_ceil(bands);
+        let parts = n.div_ceil(TILE_COLS).next_multiple_of(share).max(1);
+        let width = n.div_ceil(parts).next_multiple_of(PANEL);
         let rows = cut(m, TILE_ROWS);
         rows.flat_map(|rows| {
-            cut(n, TILE_COLS).map(move |cols| Tile {
+            cut(n, width).map(move |cols| Tile {
                 rows: rows.clone(),
                 cols,
             })
@@ -216,28 +254,20 @@ impl<'a> Product<'a> {
         .collect()
     }
 
-    /// The bytes of a tile of the result, packed row after row.
-    fn compute(&self, sram: &[u8], room: &mut Room, tile: &Tile) -> Vec<u8> {
-        let row_bytes = tile.cols.len() * self.dst.elem_bytes();
-        let mut out = vec![0; tile.rows.len() * row_bytes];
+    /// Fills `out` with the bytes of a tile of the result, packed row after row.
+    fn compute(&self, sram: &[u8], room: &mut Room, tile: &Tile, out: &mut [u8]) {
         if self.integer {
             self.integer_sums(sram, room, tile);
         } else {
             self.scaled_sums(sram, room, tile);
         }
         if self.command.finish {
-            self.finish(sram, room, tile, &mut out);
-            return out;
+            self.finish(sram, room, tile, out);
+        } else if self.integer {
+            encode(room.sums.all(), out, i32::to_le_bytes);
+        } else {
+            encode_row(Elem::F32, &room.y, 1.0, out);
         }
-        for (i, out) in out.chunks_exact_mut(row_bytes).enumerate() {
-            if self.integer {
-                encode(room.sums.row(i), out, i32::to_le_bytes);
-            } else {
-                let cols = tile.cols.len();
-                encode_row(Elem::F32, &room.y[i * cols..(i + 1) * cols], 1.0, out);
-            }
-        }
-        out
     }
 
     /// Leaves i32 sums in `room.sums` and, at the end of the contraction, scaled ones in `room.y`.
@@ -317,22 +347,20 @@ impl<'a> Product<'a> {
             bias: columns(&self.bias, bias).then_some(bias.as_slice()),
             activation: Activation::None,
         };
-        let addend = self.residual.map(|area| area.part(&tile.rows, &tile.cols));
-        residual.resize(cols, 0.0);
-        let inverse = Scale::fixed(self.command.out_scale).inverse;
-        let rows = y.chunks_exact_mut(cols);
-        let out = out.chunks_exact_mut(cols * self.dst.elem_bytes());
-        for (i, (y, out)) in rows.zip(out).enumerate() {
-            epilogue.finish_row(y, None);
-            apply_unary(self.command.activation, y);
-            if let Some(addend) = &addend {
-                addend.read_row(sram, i, residual);
+        epilogue.finish_rows(y, cols);
+        apply_unary(self.command.activation, y);
+        if let Some(area) = self.residual {
+            let area = area.part(&tile.rows, &tile.cols);
+            residual.resize(cols, 0.0);
+            for (i, y) in y.chunks_exact_mut(cols).enumerate() {
+                area.read_row(sram, i, residual);
                 for (y, &addend) in y.iter_mut().zip(&*residual) {
                     *y += addend;
                 }
             }
-            encode_row(self.dst.elem(), y, inverse, out);
         }
+        let inverse = Scale::fixed(self.command.out_scale).inverse;
+        encode_row(self.dst.elem(), y, inverse, out);
     }
 
     /// The operands of a tile.

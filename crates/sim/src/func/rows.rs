@@ -10,10 +10,22 @@ use super::frame::Frame;
 /// Elements from which a command is spread over threads.
 const PARALLEL_FROM: usize = 1 << 14;
 
+/// Pieces that a thread's part of the rows is cut into, for those that are done early.
+const SHARES: usize = 2;
+
+/// The first `bytes` bytes of `result`, which grows where it is too short; what they hold is left over from
+/// earlier commands.
+pub(super) fn room_for(result: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if result.len() < bytes {
+        result.resize(bytes, 0);
+    }
+    &mut result[..bytes]
+}
+
 /// Computes packed rows of `row_bytes` bytes, then writes them to `targets`.
 ///
 /// `compute` gets SRAM, room of its own made by `room`, the number of the row and the bytes to
-/// fill. Each target takes its columns from the given range of the packed row. Rows do not depend
+/// fill, all of them. Each target takes its columns from the given range of the packed row. Rows do not depend
 /// on each other, so the result is the same however they are spread over threads.
 pub(super) fn compute_rows<S>(
     frame: &mut Frame<'_>,
@@ -30,12 +42,12 @@ pub(super) fn compute_rows<S>(
     if rows == 0 || row_bytes == 0 {
         return;
     }
-    let result = &mut *frame.result;
-    result.clear();
-    result.resize(rows * row_bytes, 0);
+    let result = room_for(frame.result, rows * row_bytes);
     let sram = &*frame.sram;
     if rows > 1 && rows * cols >= PARALLEL_FROM {
+        let share = rows.div_ceil(rayon::current_num_threads());
         let rows = result.par_chunks_exact_mut(row_bytes).enumerate();
+        let rows = rows.with_min_len(share.div_ceil(SHARES));
         rows.for_each_init(&room, |room, (i, out)| compute(sram, room, i, out));
     } else {
         let mut room = room();

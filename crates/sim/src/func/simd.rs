@@ -195,6 +195,31 @@ mod x86 {
         sums
     }
 
+    /// `out[i] = bytes[i] - zero` of int8 values; both have one length, a multiple of 16. The caller has
+    /// checked [`super::available`].
+    pub(in super::super) fn widen(bytes: &[u8], zero: i16, out: &mut [i16]) {
+        assert!(bytes.len().is_multiple_of(16), "whole vectors");
+        assert_eq!(bytes.len(), out.len(), "one element for each byte");
+        assert!(super::available(), "checked by the caller");
+        // SAFETY: the lengths are checked above, and so is the instruction set.
+        unsafe { widen_avx2(bytes, zero, out) }
+    }
+
+    /// # Safety
+    /// Both slices have one length, a multiple of 16; the host has AVX2.
+    #[target_feature(enable = "avx2")]
+    unsafe fn widen_avx2(bytes: &[u8], zero: i16, out: &mut [i16]) {
+        let zero = _mm256_set1_epi16(zero);
+        for at in (0..bytes.len()).step_by(16) {
+            // SAFETY: `at + 16` is at most the length of both slices, for which the caller vouches.
+            unsafe {
+                let x = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.as_ptr().add(at).cast()));
+                let y = _mm256_sub_epi16(x, zero);
+                _mm256_storeu_si256(out.as_mut_ptr().add(at).cast(), y);
+            }
+        }
+    }
+
     /// Brings 16 elements of eight rows of bytes into pairs: pair `p` of row `j` lies at
     /// `[p * PANEL * 2 + 2 * j]`, widened. The caller has checked [`super::available`].
     pub(in super::super) fn pack_eight(rows: [&[u8]; 8], out: &mut [i16]) {

@@ -9,12 +9,16 @@ use packwright_numerics::matmul::{
 };
 
 use super::area::Area;
-use super::kernel::{PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns};
+use super::kernel::{
+    PANEL, ROWS, Rows, Way, dot_four, multiply, multiply_scaled, pack_columns, widen_bytes,
+};
 
 /// Rows of the left operand in a tile.
 pub(super) const TILE_ROWS: usize = 128;
 /// Columns of the result in a tile.
 pub(super) const TILE_COLS: usize = 64;
+/// Pairs of a panel, 64 bytes each, that are multiplied with all rows before the next ones are.
+const CACHED_PAIRS: usize = 256;
 /// Rows of the left operand below which packing the right operand does not pay.
 const FEW_ROWS: usize = 3;
 
@@ -61,6 +65,11 @@ impl TileSums {
         self.sums.resize(rows * cols, 0);
     }
 
+    /// All sums, row after row.
+    pub(super) fn all(&self) -> &[i32] {
+        &self.sums
+    }
+
     /// A row of sums.
     pub(super) fn row(&self, i: usize) -> &[i32] {
         &self.sums[i * self.cols..(i + 1) * self.cols]
@@ -97,29 +106,29 @@ impl TileSums {
     fn blocks(&mut self, sram: &[u8], left: &Left, b: &Right, groups: usize, into: &mut Into<'_>) {
         let a = &left.area;
         let shape = Grouped::of(a.cols(), groups);
-        widen(sram, left, &shape, &mut self.a);
+        widen(self.way, sram, left, &shape, &mut self.a);
         let row = |i: usize| &self.a[i * shape.row()..(i + 1) * shape.row()];
         let count = b.area.rows();
         for first in (0..count).step_by(PANEL) {
             let columns = first..count.min(first + PANEL);
             let lines = b.columns(sram, &columns, a.cols(), &mut self.unpacked);
             pack(self.way, &lines, columns.len(), &shape, &mut self.panel);
-            let block = Block {
-                way: self.way,
-                shape: &shape,
-                panel: &self.panel,
-                columns: &columns,
-                width: self.cols,
-            };
-            let mut start = 0;
-            while start < a.rows() {
-                if start + ROWS <= a.rows() {
-                    let rows = [start, start + 1, start + 2, start + 3];
-                    block.multiply(start, rows.map(row), into);
-                    start += ROWS;
-                } else {
-                    block.multiply(start, [row(start)], into);
-                    start += 1;
+            for parts in shape.in_cache() {
+                let block = Block {
+                    way: self.way,
+                    shape: &shape,
+                    parts,
+                    panel: &self.panel,
+                    columns: &columns,
+                    width: self.cols,
+                };
+                let mut start = 0;
+                while start < a.rows() {
+                    start += match a.rows() - start {
+                        ROWS.. => block.multiply::<ROWS>(start, row, into),
+                        2.. => block.multiply::<2>(start, row, into),
+                        _ => block.multiply::<1>(start, row, into),
+                    };
                 }
             }
         }
@@ -275,12 +284,23 @@ impl Grouped {
     fn row(&self) -> usize {
         self.groups * self.pairs * 2
     }
+
+    /// The groups in runs whose part of a panel stays in the nearest cache while all rows pass over it.
+    fn in_cache(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let groups = self.groups;
+        let run = (CACHED_PAIRS / self.pairs.max(1)).max(1);
+        (0..groups)
+            .step_by(run)
+            .map(move |start| start..groups.min(start + run))
+    }
 }
 
 /// A panel of columns, to be multiplied with rows.
 struct Block<'a> {
     way: Way,
     shape: &'a Grouped,
+    /// The groups that are multiplied.
+    parts: Range<usize>,
     panel: &'a [i16],
     columns: &'a Range<usize>,
     /// Columns of the tile.
@@ -288,99 +308,109 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Multiplies the rows from `start` on.
-    fn multiply<const M: usize>(&self, start: usize, rows: [&[i16]; M], into: &mut Into<'_>) {
-        let rows = Rows {
-            rows,
+    /// Multiplies the `M` rows from `start` on; returns how many they are.
+    fn multiply<'a, const M: usize>(
+        &self,
+        start: usize,
+        row: impl Fn(usize) -> &'a [i16],
+        into: &mut Into<'_>,
+    ) -> usize {
+        let length = self.shape.pairs * 2;
+        let own = |parts: &Range<usize>| Rows::<M> {
+            rows: std::array::from_fn(|i| {
+                &row(start + i)[parts.start * length..parts.end * length]
+            }),
             pairs: self.shape.pairs,
-            groups: self.shape.groups,
+            groups: parts.len(),
         };
+        let panel = |parts: &Range<usize>| &self.panel[parts.start * length * PANEL..];
         let count = self.columns.len();
         let at = |i: usize| (start + i) * self.width + self.columns.start;
         match into {
-            Into::Sums(_) => {
-                let mut sums = [[0; PANEL]; M];
-                multiply(self.way, &rows, self.panel, &mut sums);
-                for (i, sums) in sums.iter().enumerate() {
-                    into.take(0, start + i, at(i), self.width, &sums[..count]);
+            Into::Scaled(scaled @ Scaled { columns: None, .. }) => {
+                let mut y = [[0.0; PANEL]; M];
+                let first = scaled.start && self.parts.start == 0;
+                if !first {
+                    for (i, y) in y.iter_mut().enumerate() {
+                        copy(count, &scaled.y[at(i)..], y);
+                    }
+                }
+                let steps = std::array::from_fn(|i| {
+                    &scaled.steps[(start + i) * scaled.parts..][self.parts.clone()]
+                });
+                let rows = own(&self.parts);
+                multiply_scaled(self.way, &rows, panel(&self.parts), steps, first, &mut y);
+                for (i, y) in y.iter().enumerate() {
+                    copy(count, y, &mut scaled.y[at(i)..]);
                 }
             }
-            Into::Scaled(Scaled {
-                columns: Some(_), ..
-            }) => {
-                let length = self.shape.pairs * 2;
-                for part in 0..self.shape.groups {
-                    let from = part * length;
-                    let rows = Rows {
-                        rows: rows.rows.map(|row| &row[from..from + length]),
-                        pairs: self.shape.pairs,
-                        groups: 1,
-                    };
+            Into::Sums(_) | Into::Scaled(_) => {
+                for part in self.parts.clone() {
+                    let one = part..part + 1;
                     let mut sums = [[0; PANEL]; M];
-                    multiply(self.way, &rows, &self.panel[from * PANEL..], &mut sums);
+                    multiply(self.way, &own(&one), panel(&one), &mut sums);
                     for (i, sums) in sums.iter().enumerate() {
                         into.take(part, start + i, at(i), self.width, &sums[..count]);
                     }
                 }
             }
-            Into::Scaled(scaled) => {
-                let mut y = [[0.0; PANEL]; M];
-                if !scaled.start {
-                    for (i, y) in y.iter_mut().enumerate() {
-                        y[..count].copy_from_slice(&scaled.y[at(i)..at(i) + count]);
-                    }
-                }
-                let groups = scaled.parts;
-                let mut i = start;
-                let steps = [(); M].map(|()| {
-                    i += 1;
-                    &scaled.steps[(i - 1) * groups..i * groups]
-                });
-                multiply_scaled(self.way, &rows, self.panel, steps, scaled.start, &mut y);
-                for (i, y) in y.iter().enumerate() {
-                    scaled.y[at(i)..at(i) + count].copy_from_slice(&y[..count]);
-                }
-            }
         }
+        M
+    }
+}
+
+/// Copies the first `count` elements, no more than a panel has; a whole panel as one array.
+#[inline]
+fn copy(count: usize, from: &[f32], to: &mut [f32]) {
+    match (from.first_chunk::<PANEL>(), to.first_chunk_mut::<PANEL>()) {
+        (Some(from), Some(to)) if count == PANEL => *to = *from,
+        _ => to[..count].copy_from_slice(&from[..count]),
     }
 }
 
 /// The int8 rows of the left operand less its zero point, widened and padded.
-fn widen(sram: &[u8], left: &Left, shape: &Grouped, out: &mut Vec<i16>) {
-    let (area, zero) = (&left.area, i16::from(left.zero));
+fn widen(way: Way, sram: &[u8], left: &Left, shape: &Grouped, out: &mut Vec<i16>) {
+    let area = &left.area;
     let row_length = shape.row();
-    out.clear();
     out.resize(area.rows() * row_length, 0);
     if row_length == 0 {
         return;
     }
-    let value = |byte: u8| i16::from(byte as i8) - zero;
+    // Groups without padding are one.
+    let padded = shape.pairs * 2;
+    let (length, padded) = if shape.length == padded {
+        (row_length, row_length)
+    } else {
+        (shape.length, padded)
+    };
     for (i, row) in out.chunks_exact_mut(row_length).enumerate() {
-        for (g, part) in row.chunks_exact_mut(shape.pairs * 2).enumerate() {
-            let source = &sram[area.at(i, g * shape.length)..];
-            let part = &mut part[..shape.length];
+        for (g, part) in row.chunks_exact_mut(padded).enumerate() {
+            let source = &sram[area.at(i, g * length)..];
+            let (part, padding) = part.split_at_mut(length);
+            padding.fill(0);
             if area.step() == 1 {
-                for (y, &byte) in part.iter_mut().zip(source) {
-                    *y = value(byte);
-                }
+                widen_bytes(way, &source[..length], left.zero, part);
             } else {
                 for (k, y) in part.iter_mut().enumerate() {
-                    *y = value(source[k * area.step()]);
+                    *y = i16::from(source[k * area.step()] as i8) - i16::from(left.zero);
                 }
             }
         }
     }
 }
 
-/// Some columns of the right operand as a panel, each group padded with zeros.
+/// Some columns of the right operand as a panel, each group padded with zeros; columns that do not exist
+/// hold anything.
 fn pack(way: Way, lines: &Lines<'_>, count: usize, shape: &Grouped, panel: &mut Vec<i16>) {
     let group = shape.pairs * 2 * PANEL;
-    panel.clear();
     panel.resize(shape.groups * group, 0);
     if group == 0 {
         return;
     }
     for (g, panel) in panel.chunks_exact_mut(group).enumerate() {
+        if !shape.length.is_multiple_of(2) {
+            panel[group - 2 * PANEL..].fill(0);
+        }
         let start = g * shape.length;
         let source = &lines.bytes[start * lines.step..];
         if lines.step == 1 {
