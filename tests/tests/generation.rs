@@ -2,33 +2,38 @@
 
 use std::fmt::Write as _;
 
-use packwright::cost;
-use packwright::errors::Failure;
-use packwright::generate::{self, Session};
-use packwright::job::{self, EntryChoices};
-use packwright::options::CompileChoices;
 use packwright_compile::compile::{compile, with_constants};
 use packwright_compile::entries::{CompiledProgram, EntrySource, compile_entries};
 use packwright_compile::graph::recipe::{Caches, Recipe, Weights};
 use packwright_compile::options::CompileOptions;
-use packwright_compile::pipeline::{self, GraphOptions, Logits};
+use packwright_compile::pipeline::{self, GraphOptions};
 use packwright_compile::plan::cache::{Cache, caches};
 use packwright_ir::tensor::Tensor;
 use packwright_ir::{Graph, eval, text};
-use packwright_onnx::Binding;
 use packwright_packet::check::check;
 use packwright_packet::program::Entry;
 use packwright_sim::func::Machine;
 use packwright_sim::{Options, simulate};
-use packwright_tests::reference;
 use packwright_tests::way::{planes, target};
 
 const LAYERS: usize = 2;
 const VOCABULARY: usize = 50;
 
+/// A decoder for a past and a number of new positions, by the seed of its weights.
+type Make = fn(usize, usize, u64) -> Graph;
+
 /// A small decoder as exporters write it: grouped heads, a past where `past` is not 0, a mask that hides
 /// later positions.
 fn decoder(past: usize, seq: usize, seed: u64) -> Graph {
+    decoder_of(past, seq, seed, false)
+}
+
+/// The same with a bias by distance, looked up in a table of buckets.
+fn biased(past: usize, seq: usize, seed: u64) -> Graph {
+    decoder_of(past, seq, seed, true)
+}
+
+fn decoder_of(past: usize, seq: usize, seed: u64, biased: bool) -> Graph {
     let t = past + seq;
     let mut g = String::from("graph decoder\n");
     let mut constant = |index: usize, shape: &str, name: &str, std: f64| {
@@ -60,6 +65,18 @@ fn decoder(past: usize, seq: usize, seed: u64) -> Graph {
         .collect();
     let _ = writeln!(g, "  @3 : bool[1,1,{seq},{t}] = [{}]", causal.join(", "));
     let _ = writeln!(g, "  @4 : f32[] = [0.353]\n  @5 : f32[] = [-inf]");
+    if biased {
+        // Distances from 4 on go in pairs.
+        let bucket = |d: usize| d.min(4 + d.saturating_sub(4) / 2).min(7);
+        let buckets: Vec<String> = (0..seq * t)
+            .map(|i| bucket((past + i / t).saturating_sub(i % t)).to_string())
+            .collect();
+        let _ = writeln!(
+            g,
+            "  @6 : i64[{seq},{t}] = [{}]\n  @7 : f32[8,4] \"bias.weight\" = synthetic normal(std=1.0, seed={seed})",
+            buckets.join(", ")
+        );
+    }
     let mut next = 0;
     let mut node = |ty: String, what: String| {
         let _ = writeln!(g, "  %{next} : {ty} = {what}");
@@ -81,6 +98,14 @@ fn decoder(past: usize, seq: usize, seed: u64) -> Graph {
     let seen = node(format!("bool[1,{t}]"), format!("cast {mask} to=bool"));
     let seen = node(format!("bool[1,1,1,{t}]"), format!("reshape {seen}"));
     let seen = node(format!("bool[1,1,{seq},{t}]"), format!("and @3, {seen}"));
+    let bias = biased.then(|| {
+        let rows = node(format!("f32[{seq},{t},4]"), "gather @7, @6 axis=0".into());
+        let turned = node(
+            format!("f32[4,{seq},{t}]"),
+            format!("transpose {rows} perm=[2,0,1]"),
+        );
+        node(format!("f32[1,4,{seq},{t}]"), format!("reshape {turned}"))
+    });
     let mut outputs = Vec::new();
     for layer in 0..LAYERS {
         let at = 10 * (layer + 1);
@@ -123,7 +148,13 @@ fn decoder(past: usize, seq: usize, seed: u64) -> Graph {
             format!("transpose {k} perm=[0,1,3,2]"),
         );
         let scores = node(format!("f32[1,4,{seq},{t}]"), format!("matmul {q}, {k}"));
-        let scores = node(format!("f32[1,4,{seq},{t}]"), format!("mul {scores}, @4"));
+        let mut scores = node(format!("f32[1,4,{seq},{t}]"), format!("mul {scores}, @4"));
+        if let Some(bias) = &bias {
+            scores = node(
+                format!("f32[1,4,{seq},{t}]"),
+                format!("add {scores}, {bias}"),
+            );
+        }
         let scores = node(
             format!("f32[1,4,{seq},{t}]"),
             format!("where {seen}, {scores}, @5"),
@@ -179,8 +210,8 @@ fn by(recipe: Recipe) -> CompileOptions {
 }
 
 /// The graph that an entry means at a length.
-fn quantized(past: usize, seq: usize, options: &CompileOptions) -> Graph {
-    let mut graph = decoder(past, seq, 1);
+fn quantized(make: Make, past: usize, seq: usize, options: &CompileOptions) -> Graph {
+    let mut graph = make(past, seq, 1);
     pipeline::run_graph_pipeline(&mut graph, &options.graph)
         .unwrap_or_else(|problems| panic!("{problems}"));
     graph
@@ -224,18 +255,23 @@ fn run(machine: &mut Machine<'_>, entry: &Entry, tokens: &[i64], position: i64) 
 
 #[test]
 fn one_binary_computes_what_the_graph_means_at_every_length() {
-    assert_every_length(&CompileOptions::default());
+    assert_every_length(decoder, &CompileOptions::default());
 }
 
 #[test]
 fn caches_of_floats_compute_what_the_graph_means_at_every_length() {
-    assert_every_length(&floats());
+    assert_every_length(decoder, &floats());
 }
 
-fn assert_every_length(options: &CompileOptions) {
+#[test]
+fn biases_by_distance_are_those_of_the_length_at_hand() {
+    assert_every_length(biased, &CompileOptions::default());
+}
+
+fn assert_every_length(make: Make, options: &CompileOptions) {
     let tiny = target("tiny", &[]);
     const CAPACITY: usize = 13;
-    let mut whole = compile(decoder(CAPACITY - 1, 1, 1), &tiny, options)
+    let mut whole = compile(make(CAPACITY - 1, 1, 1), &tiny, options)
         .unwrap_or_else(|problems| panic!("{problems}"));
     assert!(with_constants(&mut whole).expect("weights are synthetic"));
     let problems = check(&whole.program, &tiny);
@@ -243,7 +279,7 @@ fn assert_every_length(options: &CompileOptions) {
     let entry = &whole.program.entries[0];
     assert_eq!(entry.registers[0].max, CAPACITY as u64 - 1);
     for position in [0, 1, 7, CAPACITY - 1] {
-        let graph = quantized(position, 1, options);
+        let graph = quantized(make, position, 1, options);
         let inputs = eval::random_inputs(&graph, position as u64);
         let expected = eval::run(&graph, &inputs).unwrap_or_else(|error| panic!("{error}"));
         let mut machine = Machine::new(&whole.program, &tiny).expect("a machine");
@@ -319,14 +355,14 @@ fn assert_costs_follow(options: &CompileOptions, row: u64) {
 }
 
 /// A prefill for 8 tokens and a decode with caches for 16.
-fn family(options: &CompileOptions) -> CompiledProgram {
+fn family(make: Make, options: &CompileOptions) -> CompiledProgram {
     let source = |name: &str, graph| EntrySource {
         name: name.into(),
         graph,
     };
     let sources = vec![
-        source("prefill", decoder(0, 8, 1)),
-        source("decode", decoder(15, 1, 1)),
+        source("prefill", make(0, 8, 1)),
+        source("decode", make(15, 1, 1)),
     ];
     compile_entries(sources, &target("tiny", &[]), options)
         .unwrap_or_else(|problems| panic!("{problems}"))
@@ -334,22 +370,28 @@ fn family(options: &CompileOptions) -> CompiledProgram {
 
 #[test]
 fn a_text_goes_through_prefill_and_decode() {
-    assert_text_goes_through(&CompileOptions::default());
+    assert_text_goes_through(decoder, &CompileOptions::default());
+}
+
+#[test]
+fn a_text_goes_through_with_biases_by_distance() {
+    assert_text_goes_through(biased, &CompileOptions::default());
 }
 
 #[test]
 fn weights_of_four_bits_generate_what_the_graph_means() {
-    assert_text_goes_through(&int4());
+    assert_text_goes_through(decoder, &int4());
 }
 
 #[test]
 fn caches_of_floats_generate_what_the_graph_means() {
-    assert_text_goes_through(&floats());
+    assert_text_goes_through(decoder, &floats());
 }
 
 #[test]
 fn weights_of_four_bits_take_half_the_bytes() {
-    let [wide, narrow] = [CompileOptions::default(), int4()].map(|options| family(&options));
+    let [wide, narrow] =
+        [CompileOptions::default(), int4()].map(|options| family(decoder, &options));
     assert_eq!(wide.program.precision, "w8a8");
     assert_eq!(narrow.program.precision, "w4a8");
     // 32 inputs of a channel: 32 values and a scale of four bytes, or 16 and a step of two, padded.
@@ -366,23 +408,23 @@ fn weights_of_four_bits_take_half_the_bytes() {
     }
 }
 
-fn assert_text_goes_through(options: &CompileOptions) {
+fn assert_text_goes_through(make: Make, options: &CompileOptions) {
     let tiny = target("tiny", &[]);
-    let mut family = family(options);
+    let mut family = family(make, options);
     let alone =
-        compile(decoder(15, 1, 1), &tiny, options).unwrap_or_else(|problems| panic!("{problems}"));
+        compile(make(15, 1, 1), &tiny, options).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(family.with_constants().expect("weights are synthetic"));
     let program = &family.program;
     let problems = check(program, &tiny);
     assert!(problems.is_empty(), "{:?}", problems.first());
-    // The second entry adds its mask, and no weight.
+    // The second entry adds its mask or buckets, and no weight.
     let more = program.constants.len() - alone.program.constants.len();
     assert!(more <= 512, "{more} bytes more than one entry");
 
     let prompt = [3, 14, 15, 9, 26];
     let mut machine = Machine::new(program, &tiny).expect("a machine");
     let logits = run(&mut machine, &program.entries[0], &prompt, 0);
-    let graph = quantized(0, prompt.len(), options);
+    let graph = quantized(make, 0, prompt.len(), options);
     let mut held: Vec<(String, Tensor)> = Vec::new();
     let ones = |n: usize| Tensor::i64(&[1, n], vec![1; n]);
     let inputs = vec![
@@ -414,7 +456,7 @@ fn assert_text_goes_through(options: &CompileOptions) {
             .expect("one is the largest") as i64;
         let logits = run(&mut machine, &program.entries[1], &[token], position as i64);
 
-        let graph = quantized(position, 1, options);
+        let graph = quantized(make, position, 1, options);
         held.clear();
         for (name, tensor) in &expected {
             if let Some(rest) = name.strip_prefix("present.") {
@@ -482,202 +524,4 @@ fn entries_that_do_not_belong_together_say_so() {
         compiled(vec![source("a", stored(0.5)), source("b", stored(0.25))]),
         ["entry-weights-differ"]
     );
-}
-
-/// Stored exports as entries of one program, with weights.
-fn of_exports(entries: &[(&str, &str)], logits: Logits) -> CompiledProgram {
-    let folder = tempfile::tempdir().expect("a folder");
-    let models = entries.iter().map(|(entry, model)| {
-        let path = folder.path().join(format!("{model}.onnx"));
-        std::fs::write(&path, reference::bytes(model)).expect("a file");
-        ((*entry).to_owned(), path.display().to_string())
-    });
-    let choices = EntryChoices {
-        models: models.collect(),
-        capacity: Some(16),
-        binding: Binding {
-            seq: Some(6),
-            ..Binding::default()
-        },
-    };
-    let e2 = target("e2", &[]);
-    let compile = CompileChoices {
-        logits,
-        ..CompileChoices::default()
-    };
-    let (mut compiled, _) = job::compile_entries(&choices, &e2, &compile)
-        .unwrap_or_else(|failure| panic!("{failure:?}"));
-    assert!(compiled.with_constants().expect("the models have weights"));
-    job::judge(&compiled.program, &e2).unwrap_or_else(|failure| panic!("{failure:?}"));
-    compiled
-}
-
-/// What is generated after a prompt.
-fn generated(entries: &[(&str, &str)], logits: Logits, prompt: &[i64], new: usize) -> Vec<i64> {
-    let compiled = of_exports(entries, logits);
-    let e2 = target("e2", &[]);
-    let mut session = Session::new(&compiled.program, &e2).expect("a session");
-    let tokens = generate::greedy(&mut session, prompt, new, &[], &mut |_| {});
-    tokens.unwrap_or_else(|failure| panic!("{failure:?}"))
-}
-
-/// The most likely token after a text, as the quantised graph in `eval` has it.
-fn next_token(model: &str, text: &[i64]) -> i64 {
-    let mut case = reference::load(model);
-    let n = text.len() as i64;
-    case.inputs = vec![
-        (
-            "input_ids".into(),
-            Tensor::i64(&[1, text.len()], text.to_vec()),
-        ),
-        (
-            "attention_mask".into(),
-            Tensor::i64(&[1, text.len()], vec![1; text.len()]),
-        ),
-        (
-            "position_ids".into(),
-            Tensor::i64(&[1, text.len()], (0..n).collect()),
-        ),
-    ];
-    let mut graph = case.import().graph;
-    pipeline::run_graph_pipeline(&mut graph, &GraphOptions::default())
-        .unwrap_or_else(|problems| panic!("{problems}"));
-    let results = eval::run(&graph, &case.inputs_of(&graph)).unwrap_or_else(|e| panic!("{e}"));
-    let logits = result(&results, "logits").to_le_bytes();
-    let width = result(&results, "logits").ty().columns();
-    let row = logits[logits.len() - 4 * width..].as_chunks::<4>().0.iter();
-    let mut best = (0, f32::NEG_INFINITY);
-    for (token, &word) in row.enumerate() {
-        let value = f32::from_le_bytes(word);
-        if value > best.1 {
-            best = (token as i64, value);
-        }
-    }
-    best.0
-}
-
-#[test]
-fn generated_tokens_are_those_of_the_quantised_graph() {
-    let prompt = [3, 1, 4, 1, 5];
-    let apart = [
-        ("prefill", "gpt2-prefill.ts14"),
-        ("decode", "gpt2-decode.ts14"),
-    ];
-    let merged = [("prefill", "gpt2-merged"), ("decode", "gpt2-merged")];
-    let tokens = generated(&apart, Logits::All, &prompt, 6);
-    let mut text = prompt.to_vec();
-    for &token in &tokens {
-        assert_eq!(
-            next_token("gpt2-prefill.ts14", &text),
-            token,
-            "after {text:?}"
-        );
-        text.push(token);
-    }
-    // One file whose flag chooses the branch, and a head that sees one position.
-    assert_eq!(generated(&merged, Logits::All, &prompt, 6), tokens);
-    assert_eq!(generated(&apart, Logits::One, &prompt, 6), tokens);
-    // A longer prompt than the prefill takes goes on position by position.
-    let longer = generated(&merged, Logits::One, &text[..9], 2);
-    assert_eq!(longer, text[9..11]);
-}
-
-#[test]
-fn prompts_go_through_the_shortest_prefill_that_holds_them() {
-    let entries = [
-        ("prefill@2", "gpt2-prefill.ts14"),
-        ("prefill@4", "gpt2-prefill.ts14"),
-        ("decode", "gpt2-decode.ts14"),
-    ];
-    let several = of_exports(&entries, Logits::All);
-    let one = of_exports(&entries[1..], Logits::All);
-    let (several, one) = (&several.program, &one.program);
-    // The other prefill adds its masks, and no weight.
-    let more = several.constants.len() - one.constants.len();
-    assert!(more <= 512, "{more} bytes more than one prefill");
-    let name = |prompt: u64| {
-        let prefills = several.entries[..2].iter();
-        let found = generate::prefill_for(prefills, prompt);
-        found.map(|entry| entry.name.as_str())
-    };
-    let names = [1, 2, 3, 4, 9].map(name);
-    let expected = [
-        "prefill@2",
-        "prefill@2",
-        "prefill@4",
-        "prefill@4",
-        "prefill@4",
-    ];
-    assert_eq!(names, expected.map(Some));
-
-    let e2 = target("e2", &[]);
-    let after = |program, prompt: &[i64]| {
-        let mut session = Session::new(program, &e2).expect("a session");
-        let tokens = generate::greedy(&mut session, prompt, 4, &[], &mut |_| {});
-        tokens.unwrap_or_else(|failure| panic!("{failure:?}"))
-    };
-    for prompt in [&[3, 1][..], &[3, 1, 4], &[3, 1, 4, 1, 5]] {
-        assert_eq!(after(several, prompt), after(one, prompt), "{prompt:?}");
-    }
-    // What the longest does not hold goes on position by position, and costs that.
-    let first = |program, prompt| {
-        let length = cost::Length { prompt, new: 2 };
-        let report = cost::cost(program, &e2, length, 2);
-        let report = report.unwrap_or_else(|failure| panic!("{failure:?}"));
-        (report.first_token_seconds, report.prefill)
-    };
-    let (short, _) = first(several, 2);
-    let (long, way) = first(several, 4);
-    assert!(short < long, "{short} {long}");
-    assert_eq!(way, "one pass");
-    let (behind, way) = first(several, 6);
-    assert!(behind > long, "{behind} {long}");
-    assert_eq!(way, "4 positions in one pass, then one by one");
-}
-
-#[test]
-fn texts_that_do_not_fit_say_so() {
-    let entries = [
-        ("prefill", "gpt2-prefill.ts14"),
-        ("decode", "gpt2-decode.ts14"),
-    ];
-    let compiled = of_exports(&entries, Logits::One);
-    let program = &compiled.program;
-    let e2 = target("e2", &[]);
-    let mut session = Session::new(program, &e2).expect("a session");
-    assert_eq!(session.capacity(), 16);
-    let code = |failure: Failure| -> Vec<&str> { failure.0.iter().map(|p| p.code).collect() };
-    let mut greedy = |prompt: &[i64], new| {
-        session.clear();
-        let tokens = generate::greedy(&mut session, prompt, new, &[], &mut |_| {});
-        tokens.map(|tokens| tokens.len()).map_err(code)
-    };
-    let long = [7; 17];
-    // The last token is never given back: 16 positions hold 12 and make 5.
-    assert_eq!(greedy(&long[..12], 5), Ok(5));
-    assert_eq!(greedy(&long[..12], 6), Err(vec!["generate-too-long"]));
-    assert_eq!(greedy(&long[..16], 1), Ok(1));
-    assert_eq!(greedy(&long, 1), Err(vec!["generate-too-long"]));
-    assert_eq!(greedy(&[], 1), Err(vec!["prompt-empty"]));
-    let cost = |prompt, new| {
-        let report = cost::cost(program, &e2, cost::Length { prompt, new }, 2);
-        report.map(|report| report.capacity).map_err(code)
-    };
-    assert_eq!(cost(12, 5), Ok(16));
-    assert_eq!(cost(12, 6), Err(vec!["generate-too-long"]));
-    assert_eq!(cost(17, 1), Err(vec!["generate-too-long"]));
-}
-
-#[test]
-fn lengths_of_entries_are_numbers() {
-    for name in ["prefill@", "prefill@0", "prefill@x"] {
-        let choices = EntryChoices {
-            models: vec![(name.to_owned(), "zoo:GPT-2".to_owned())],
-            ..EntryChoices::default()
-        };
-        let compiled =
-            job::compile_entries(&choices, &target("e2", &[]), &CompileChoices::default());
-        let failure = compiled.expect_err("is no length");
-        assert_eq!(failure.0[0].code, "entry-length", "{name}");
-    }
 }

@@ -21,9 +21,6 @@ use crate::report::json::{DramBytes, EntryReport};
 /// Schema of [`GenerationReport`].
 pub const GENERATION_SCHEMA: &str = "packwright.generation/1";
 
-/// Names of entries that take single positions.
-const SINGLE: [&str; 2] = ["decode", "decoder-past"];
-
 /// A prompt and the tokens that follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Length {
@@ -129,35 +126,14 @@ pub fn cost(
     assemble(program, decode, target, length, most + 1, curve)
 }
 
-/// Simulates a text on programs that are each bound to one length: positions with their programs, in
-/// order. The passes before the first token are those of the first program.
-///
-/// # Errors
-/// When there is no program, or none of the entries takes single positions.
-pub fn cost_of_lengths(
-    programs: &[(u64, Program)],
-    target: &Target,
-    length: Length,
-) -> Result<GenerationReport, Failure> {
-    let (Some((_, first)), Some((last, _))) = (programs.first(), programs.last()) else {
-        return Err(no_decode());
-    };
-    let curve = programs.iter().map(|(position, program)| {
-        let decode = single(program)?;
-        token(program, decode, target, &[], *position)
-    });
-    let curve = curve.collect::<Result<_, Failure>>()?;
-    assemble(first, single(first)?, target, length, last + 1, curve)
-}
-
 /// The positions between which the tokens behind the first lie, and one in the middle.
-pub fn ends(start: u64, length: Length) -> [u64; 3] {
+fn ends(start: u64, length: Length) -> [u64; 3] {
     let last = start + length.new.saturating_sub(2);
     [start, (start + last) / 2, last]
 }
 
 /// The position of the first token that is made with caches: behind an encoder, a decoder begins anew.
-pub fn first_position(program: &Program, length: Length) -> u64 {
+fn first_position(program: &Program, length: Length) -> u64 {
     let encoder = program.entries.iter().any(|entry| entry.name == ENCODER);
     if encoder { 1 } else { length.prompt }
 }
@@ -248,17 +224,6 @@ fn growing(program: &Program) -> Result<&Entry, Failure> {
         .iter()
         .find(|e| grows(e))
         .ok_or_else(no_decode)
-}
-
-/// The entry that takes single positions, whether its caches grow at run time or not.
-///
-/// # Errors
-/// When there is none.
-fn single(program: &Program) -> Result<&Entry, Failure> {
-    let named = |e: &&Entry| SINGLE.contains(&e.name.as_str());
-    let entry = program.entries.iter().find(|e| grows(e));
-    let entry = entry.or_else(|| program.entries.iter().find(named));
-    entry.ok_or_else(no_decode)
 }
 
 fn no_decode() -> Failure {

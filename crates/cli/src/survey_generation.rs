@@ -101,23 +101,18 @@ fn costs(
         };
         Ok(job::compile_entries(&entries, target, choices)?.0.program)
     };
-    if !encoder {
-        let capacity = length.prompt + length.new;
-        let (program, reason) = match compiled(capacity, false) {
-            Ok(program) => (program, None),
-            Err(failure) => {
-                let reason = failure.first().map(Problem::to_string);
-                (compiled(capacity, true)?, reason)
-            }
-        };
-        return Ok((cost::cost(&program, target, length, POINTS)?, reason));
-    }
-    // Relative positions are folded into these exports, so each length is a program of its own.
-    let mut positions = cost::ends(1, length).to_vec();
-    positions.dedup();
-    let programs: Result<Vec<_>, Failure> = positions
-        .into_iter()
-        .map(|position| Ok((position, compiled(position + 1, false)?)))
-        .collect();
-    Ok((cost::cost_of_lengths(&programs?, target, length)?, None))
+    // Behind an encoder the caches hold the answer alone.
+    let capacity = match encoder {
+        true => length.new.max(2),
+        false => length.prompt + length.new,
+    };
+    let (program, reason) = match compiled(capacity, false) {
+        Ok(program) => (program, None),
+        Err(failure) if !encoder => {
+            let reason = failure.first().map(Problem::to_string);
+            (compiled(capacity, true)?, reason)
+        }
+        Err(failure) => return Err(failure),
+    };
+    Ok((cost::cost(&program, target, length, POINTS)?, reason))
 }

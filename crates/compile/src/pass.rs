@@ -217,7 +217,7 @@ pub const PASSES: &[Pass] = &[
         why: "Looked up for all pairs the bias is as large as all scores and has to stay for all layers.",
         before: "%1 = gather %table, [[0,1],[2,0]]\n%2 = transpose %1 perm=[2,0,1]\n%3 = attention %q, %k, %v, %2 heads=8 scale=1.0 mask",
         after: "%1 = embedding [2,0,1], %table\n%2 = transpose %1 perm=[1,0]\n%3 = attention %q, %k, %v, %2 heads=8 scale=1.0 relative",
-        requires: "Constant buckets, the same along each diagonal, of more than one row.",
+        requires: "Constant buckets, the same along each diagonal; those of a single row count up from its last column.",
         leaves: "One number for each head and distance; masks that were added to the bias.",
         does_not: "Touch biases that are computed, or capped scores.",
         run: graph::fuse_relative_bias::run,

@@ -14,10 +14,11 @@ use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 use super::address::{Area, At, Site};
 use super::attention::squeeze;
 use super::heads::{head_area, mask_view, unsupported};
+use super::whole::Operand;
 use crate::plan::Part;
 use crate::plan::cache::Cache;
 use crate::plan::constants::{Form, TileId};
-use crate::plan::demand::AttentionShape;
+use crate::plan::demand::{self, AttentionShape};
 
 /// A key/value head at work.
 struct Head<'a> {
@@ -35,9 +36,10 @@ struct Head<'a> {
     rows: Affine,
 }
 
-/// The part of the scratch that the first factor goes to when it is quantised; scores and probabilities
-/// come before.
-const FIRST_FACTOR: u8 = 2;
+/// The part of the scratch that biases by distance go to; scores and probabilities come before.
+const BIASES: u8 = 2;
+/// The part that the first factor goes to when it is quantised.
+const FIRST_FACTOR: u8 = 3;
 
 /// Keys or values of a head in int8.
 #[derive(Clone, std::marker::Copy)]
@@ -51,6 +53,8 @@ struct Factor {
 /// Rows of one product: their queries, and where they go.
 struct Queries {
     count: usize,
+    /// The head of the first row.
+    head: usize,
     q: Area,
     mask: Option<View>,
     out: Area,
@@ -113,7 +117,10 @@ pub fn cached(
         unreachable!("there are more parts of scratch than factors")
     };
     for queries in head.queries()? {
-        commands.extend(head.attend(&queries, k_cache, [k, v]));
+        let bias = head.bias(&queries, k_cache)?;
+        let (copied, bias) = bias.map_or((None, None), |(copy, view)| (Some(copy), Some(view)));
+        commands.extend(copied);
+        commands.extend(head.attend(&queries, bias, k_cache, [k, v]));
     }
     Ok(commands)
 }
@@ -199,6 +206,7 @@ impl Head<'_> {
             let out = self.site.root_area(root, self.at.segment, first);
             Ok(Queries {
                 count: s,
+                head,
                 q: self.rows_of(q, first, head, width)?,
                 mask: self.mask(head)?,
                 out: out.column(head * value_width, None),
@@ -251,6 +259,39 @@ impl Head<'_> {
         Ok(Some(mask))
     }
 
+    /// Puts the biases by distance of some rows into scratch, and says where those of the columns are: rows of
+    /// one head go one place further on each, rows of several heads stand one below the other.
+    fn bias(&self, queries: &Queries, keys: &Cache) -> Result<Option<(Command, View)>, Diagnostic> {
+        let position = self.attributes.relative_operand();
+        let held = demand::held_biases(self.site.graph, self.node);
+        let (Some(position), Some((first, pitch))) = (position, held) else {
+            return Ok(None);
+        };
+        let value = self.site.graph.operands(self.node)[position];
+        let biases = Operand::of(self.site, self.at, value, self.tiles)
+            .ok_or_else(|| unsupported(self.node, "the bias has no place"))?;
+        let columns = self.site.graph.ty(value).columns() as u64;
+        let bytes = u64::from(biases.elem.bytes());
+        let (of_head, further) = match self.shape.s {
+            1 => (columns * bytes, 0),
+            _ => (0, bytes),
+        };
+        let row = biases.addr + queries.head as u64 * columns * bytes;
+        let base = self.site.scratch(self.at, BIASES, self.copy);
+        let copy = Command::Copy(Copy {
+            rows: (queries.count as u64).into(),
+            cols: columns.into(),
+            src: View::rows(biases.elem, row, of_head as u32),
+            dst: View::rows(
+                biases.elem,
+                keys.at_position(base, bytes),
+                (pitch + further) as u32,
+            ),
+        });
+        let view = View::rows(biases.elem, base + first as u64 * bytes, pitch as u32);
+        Ok(Some((copy, view)))
+    }
+
     /// The last column that the first row sees, and how many up to its last one a row sees. A single row
     /// sees all that is there, unless a window ends.
     fn sight(&self, keys: &Cache) -> (Option<Affine>, Option<Affine>) {
@@ -266,7 +307,13 @@ impl Head<'_> {
     }
 
     /// Scores, softmax and the sum of values.
-    fn attend(&self, queries: &Queries, keys: &Cache, [k, v]: [Factor; 2]) -> [Command; 3] {
+    fn attend(
+        &self,
+        queries: &Queries,
+        bias: Option<View>,
+        keys: &Cache,
+        [k, v]: [Factor; 2],
+    ) -> [Command; 3] {
         let (most, m) = (self.shape.t as u64, queries.count as u64);
         let scores = View::rows(
             Elem::F32,
@@ -299,7 +346,7 @@ impl Head<'_> {
             alpha: self.attributes.product_scale(),
             bias: None,
             activation: squeeze(self.attributes),
-            residual: None,
+            residual: bias,
             acc: None,
             start: true,
             finish: true,
@@ -341,6 +388,7 @@ impl Head<'_> {
             b_scale: None,
             alpha: 1.0,
             activation: UnaryFn::Identity,
+            residual: None,
             out: queries.out.view(),
             ..product.clone()
         };

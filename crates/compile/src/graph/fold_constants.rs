@@ -82,7 +82,7 @@ fn folded(graph: &mut Graph, node: NodeId) -> Option<ConstId> {
     // a small table) would only be more to read.
     let before: usize = ids.iter().map(|&id| graph.konst(id).ty.bytes()).sum();
     let grows = ty.elem.is_float() && ty.bytes() > LARGEST_KNOWN.max(before);
-    if grows && !becomes_truth(graph, node) {
+    if (grows && !becomes_truth(graph, node)) || is_bias(graph, node) {
         return None;
     }
     let tensors: Vec<Tensor> = ids
@@ -157,6 +157,21 @@ fn one_row(graph: &mut Graph, node: NodeId, ids: &[ConstId]) -> Option<ConstId> 
         ty,
         source: Source::Derived(Derivation::Reshape { of: slice }),
     }))
+}
+
+/// Whether a node looks up a row of numbers for each pair of positions, which is then turned: a bias of scores.
+/// Where it depends on distances alone, fewer numbers say the same (`fuse-relative-bias`).
+fn is_bias(graph: &Graph, node: NodeId) -> bool {
+    let ids = match (graph.op(node), &graph.operands(node)[..]) {
+        (Op::Gather { axis: 0 }, &[_, ids]) | (Op::Embedding { tables: 1 }, &[ids, _]) => ids,
+        _ => return false,
+    };
+    let users = graph.users(node.into());
+    let turned = |&(user, _): &(NodeId, usize)| match graph.op(user) {
+        Op::Transpose { perm } => perm.last().is_some_and(|&axis| axis + 1 < perm.len()),
+        _ => false,
+    };
+    graph.ty(ids).rank() == 2 && !users.is_empty() && users.iter().all(turned)
 }
 
 /// Whether all that follows from a node's result are truth values, such as masks of windows that are drawn

@@ -5,6 +5,9 @@
 //!
 //! Why: looked up for all pairs it is as large as all scores, `heads·s·t`, and has to stay for all layers.
 //!
+//! Of a single row, whose diagonals say nothing, buckets tell: they count up from the row's own column, the last.
+//! Then the bias holds for fewer columns too, and a decoder's caches can grow.
+//!
 //! Requires: constant buckets that are the same along each diagonal. Leaves masks as they are.
 
 use packwright_ir::diag::Diagnostics;
@@ -33,7 +36,7 @@ pub fn run(graph: &mut Graph) -> Result<usize, Diagnostics> {
 
 struct Found {
     table: Value,
-    /// The bucket of each distance, from `1 - s` on.
+    /// The bucket of each distance, from the last row's first column on.
     buckets: Vec<i64>,
     /// What is left of the mask.
     mask: Option<Value>,
@@ -50,8 +53,7 @@ fn find(graph: &Graph, node: NodeId) -> Option<Found> {
         graph.ty(operands[0]).shape[1],
         graph.ty(operands[1]).shape[1],
     );
-    // One row has no diagonals: its bias is a row already.
-    if !free || s < 2 {
+    if !free {
         return None;
     }
     if let Some((table, buckets)) = by_distance(graph, mask, [attrs.heads, s, t]) {
@@ -91,7 +93,8 @@ fn by_distance(
             Op::Reshape { .. } if real(graph, looked_up) == real(graph, source?) => {}
             Op::Transpose { .. } if !turned => {
                 let from = real(graph, source?);
-                turned = real(graph, looked_up) == [heads, s, t] && from == [s, t, heads];
+                turned =
+                    real(graph, looked_up) == long(&[heads, s, t]) && from == long(&[s, t, heads]);
                 // Axes of equal length do not tell what is turned.
                 if !turned || !brings_last_first(graph, looked_up)? {
                     return None;
@@ -122,15 +125,30 @@ fn by_distance(
     };
     let buckets: Vec<i64> = (0..s + t - 1).map(at).collect();
     let mut pairs = (0..s).flat_map(|i| (0..t).map(move |j| (i, j)));
-    pairs
-        .all(|(i, j)| ids[i * t + j] == buckets[s - 1 + j - i])
-        .then_some((table, buckets))
+    let diagonals = pairs.all(|(i, j)| ids[i * t + j] == buckets[s - 1 + j - i]);
+    let distances = diagonals && (s > 1 || counts_up(&buckets));
+    distances.then_some((table, buckets))
 }
 
-/// Axes that are longer than one.
+/// Whether buckets of a row count from its last column: 0 there, 1 before it, and never a bucket left out.
+fn counts_up(buckets: &[i64]) -> bool {
+    let mut pairs = buckets.windows(2);
+    buckets.last() == Some(&0)
+        && pairs.all(|pair| (pair[1]..=pair[1] + 1).contains(&pair[0]))
+        && buckets
+            .iter()
+            .rev()
+            .nth(1)
+            .is_none_or(|&second| second == 1)
+}
+
+/// Axes of a value that are longer than one.
 fn real(graph: &Graph, value: Value) -> Vec<usize> {
-    let shape = graph.ty(value).shape.iter();
-    shape.copied().filter(|&n| n != 1).collect()
+    long(&graph.ty(value).shape)
+}
+
+fn long(axes: &[usize]) -> Vec<usize> {
+    axes.iter().copied().filter(|&n| n != 1).collect()
 }
 
 /// Whether a transposition brings the last axis to the front and keeps the others in order.

@@ -220,7 +220,11 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
         Stage::CachedAttention { node } => {
             let shape = AttentionShape::of(scene.graph, *node);
             let (rows, t) = (shape.cached_rows() as u64, shape.t as u64);
-            let mut parts = vec![rows * t * 4, (rows * t).next_multiple_of(4) + rows * 4];
+            let mut parts = vec![
+                rows * t * 4,
+                (rows * t).next_multiple_of(4) + rows * 4,
+                rows * held_biases(scene.graph, *node).map_or(0, |(_, pitch)| pitch),
+            ];
             // Keys and values that caches keep in floats, once they are quantised.
             for (at, width) in [(1, shape.width), (2, shape.value_width)] {
                 let factor = scene.graph.operand(*node, at);
@@ -411,6 +415,22 @@ pub fn relative_bytes(graph: &Graph, node: NodeId) -> u64 {
         let ty = graph.ty(bias);
         ((ty.columns() + 1) * ty.elem.bytes()) as u64
     })
+}
+
+/// Where a row over a cache finds its biases by distance: at which of the numbers in its row of scratch those of
+/// the columns begin, and how many bytes are from one row to the next.
+///
+/// How many columns there are is known at run time only. The numbers are copied as many places further on as rows
+/// are held, so that the bias of the last column lies behind that of the first by as much.
+pub fn held_biases(graph: &Graph, node: NodeId) -> Option<(usize, u64)> {
+    let Op::Attention(attrs) = graph.op(node) else {
+        return None;
+    };
+    let bias = graph.operand(node, attrs.relative_operand()?)?;
+    let ty = graph.ty(bias);
+    let shape = AttentionShape::of(graph, node);
+    let first = shape.t - 1;
+    Some((first, ((first + ty.columns()) * ty.elem.bytes()) as u64))
 }
 
 /// Rows of scores that one attention fragment holds.
