@@ -10,6 +10,7 @@ use packwright_compile::pipeline::{self, GraphOptions, Logits};
 use packwright_ir::eval;
 use packwright_ir::tensor::Tensor;
 use packwright_onnx::Binding;
+use packwright_sim::{Options, simulate};
 use packwright_tests::reference;
 use packwright_tests::way::target;
 
@@ -158,6 +159,33 @@ fn an_encoder_and_its_decoder_take_texts_of_every_length() {
     }
 }
 
+/// Most positions of an encoder's text.
+const MOST: usize = 12;
+
+#[test]
+fn a_token_reads_the_rows_of_both_texts() {
+    let entries = [
+        ("encoder", "t5-encoder.ts14"),
+        ("decoder", "t5-decoder.ts14"),
+        ("decode", "t5-decoder-past.ts14"),
+    ];
+    let program = of_exports_at(MOST as u64, &entries, Logits::All).program;
+    let decode = &program.entries[2];
+    // Keys and values of two layers: two heads of twelve elements and a scale.
+    let row = 2 * 2 * 2 * (12 + 4);
+    for (position, text) in [(1, 1), (1, 12), (9, 5), (15, 12)] {
+        let options = Options {
+            registers: generate::registers(decode, position, text),
+            ..Options::default()
+        };
+        let report = simulate(&program, decode, &target("e2", &[]), &options);
+        let bytes = report.unwrap_or_else(|error| panic!("{error}")).dram.bytes;
+        assert_eq!(bytes.kv_read, (position + text) * row, "{position}, {text}");
+        let least = decode.bound.at(&decode.registers, &options.registers).0;
+        assert!(bytes.total() >= least, "{position}, {text}");
+    }
+}
+
 fn assert_encoder_and_decoder(exporter: &str) {
     let [encoder, decoder, decode] =
         ["encoder", "decoder", "decoder-past"].map(|part| format!("t5-{part}.{exporter}"));
@@ -166,7 +194,6 @@ fn assert_encoder_and_decoder(exporter: &str) {
         ("decoder", &decoder),
         ("decode", &decode),
     ];
-    const MOST: usize = 12;
     let compiled = of_exports_at(MOST as u64, &entries, Logits::All);
     let e2 = target("e2", &[]);
     let mut session = Session::new(&compiled.program, &e2).expect("a session");

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::errors::{Failure, Problem};
 use crate::generate::{self, ENCODER};
-use crate::job;
 use crate::report::build;
 use crate::report::json::{DramBytes, EntryReport};
 
@@ -101,7 +100,7 @@ pub fn cost(
     points: usize,
 ) -> Result<GenerationReport, Failure> {
     let decode = growing(program)?;
-    let most = decode.registers[0].max;
+    let most = generate::capacity(decode) - 1;
     let start = first_position(program, length);
     let needed = start + length.new - 1;
     if needed > most + 1 {
@@ -119,7 +118,7 @@ pub fn cost(
     positions.sort_unstable();
     positions.dedup();
     let curve = positions.par_iter().map(|&position| {
-        let registers = job::registers(decode, &[(POSITION.to_owned(), position)])?;
+        let registers = generate::registers(decode, position, length.prompt);
         token(program, decode, target, &registers, position)
     });
     let curve = curve.collect::<Result<_, Failure>>()?;

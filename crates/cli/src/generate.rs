@@ -3,10 +3,10 @@
 //! A program that can generate has an entry whose caches grow at the register `pos`. Entries without it
 //! take a prompt in one pass, each as many positions as it was compiled for: the shortest that holds a prompt takes
 //! it. Where a prompt is longer, or there is no such entry, the rest of it goes through the other one position by
-//! position. An entry called `encoder` runs before both.
+//! position. An entry called `encoder` runs before both; of its text the register `encoded` says how long it is.
 
 use packwright_compile::graph::narrow_logits::LOGITS_POSITION;
-use packwright_compile::plan::cache::POSITION;
+use packwright_compile::plan::cache::{ENCODED, POSITION};
 use packwright_packet::operand::Elem;
 use packwright_packet::program::{Entry, Port, Program};
 use packwright_sim::func::Machine;
@@ -28,6 +28,8 @@ pub struct Session<'p> {
     decode: &'p Entry,
     /// Rows that the caches hold.
     position: u64,
+    /// Positions of the encoder's text.
+    text: u64,
     /// What the encoder left for the others, by the name of their inputs.
     encoded: Vec<(String, Vec<u8>)>,
 }
@@ -58,13 +60,14 @@ impl<'p> Session<'p> {
             encoder,
             decode,
             position: 0,
+            text: 0,
             encoded: Vec::new(),
         })
     }
 
     /// Positions that the caches have room for.
     pub fn capacity(&self) -> u64 {
-        self.decode.registers[0].max + 1
+        capacity(self.decode)
     }
 
     /// Positions that the caches hold.
@@ -91,6 +94,7 @@ impl<'p> Session<'p> {
             return Err(too_long("text", tokens.len() as u64, room));
         }
         let found = run(&mut self.machine, encoder, tokens, 0, &[], &[])?;
+        self.text = tokens.len() as u64;
         self.encoded = vec![(
             "encoder_attention_mask".to_owned(),
             integers(
@@ -127,7 +131,7 @@ impl<'p> Session<'p> {
             rest = later;
         }
         for token in rest {
-            let registers = [self.position];
+            let registers = registers(self.decode, self.position, self.text);
             let one = std::slice::from_ref(token);
             let found = run(
                 &mut self.machine,
@@ -255,6 +259,25 @@ pub fn prefill_for<'p>(
         let holds = rows >= prompt;
         (!holds, if holds { rows } else { u64::MAX - rows })
     })
+}
+
+/// Positions that the caches of an entry have room for.
+pub fn capacity(entry: &Entry) -> u64 {
+    let position = entry.registers.iter().find(|r| r.name == POSITION);
+    position.map_or(0, |register| register.max) + 1
+}
+
+/// The registers of an entry behind `position` rows, for an encoder's text of some positions: all that it takes, where
+/// there is none.
+pub fn registers(entry: &Entry, position: u64, text: u64) -> Vec<u64> {
+    let registers = entry.registers.iter();
+    registers
+        .map(|register| match register.name.as_str() {
+            POSITION => position,
+            ENCODED if text > 0 => text.min(register.max),
+            _ => register.max,
+        })
+        .collect()
 }
 
 /// Positions of one pass of an entry.

@@ -113,9 +113,27 @@ fn cache_reads(graph: &Graph) -> u64 {
 
 /// What each register adds to the bound for each unit.
 fn slopes(graph: &Graph, target: &Target, caches: &[Cache], order: &[NodeId]) -> Vec<Slope> {
-    let rows = caches.iter().filter(|c| c.register().is_some());
+    let registers = cache::registers(graph);
+    let slopes = registers
+        .iter()
+        .map(|register| slope(graph, target, caches, order, &register.name));
+    slopes.collect()
+}
+
+fn slope(
+    graph: &Graph,
+    target: &Target,
+    caches: &[Cache],
+    order: &[NodeId],
+    register: &str,
+) -> Slope {
+    let counted = |cache: &Cache| cache.register() == Some(register);
+    let rows = caches.iter().filter(|cache| counted(cache));
     let dram_bytes: u64 = rows.map(|cache| rows_of(cache, 1)).sum();
-    let attentions = order.iter().filter(|&&node| cache::reads_held(graph, node));
+    let attentions = order.iter().filter(|&&node| {
+        let keys = cache::keys(graph, node).and_then(|keys| Cache::of(graph, keys));
+        cache::reads_held(graph, node) && keys.is_some_and(|cache| counted(&cache))
+    });
     let (mut work, mut scores) = (0, 0);
     for &node in attentions {
         let shape = AttentionShape::of(graph, node);
@@ -126,16 +144,12 @@ fn slopes(graph: &Graph, target: &Target, caches: &[Cache], order: &[NodeId]) ->
     let memory = dram_bytes as f64 / target.sustained_bytes_per_second();
     let matrix = work as f64 / target.peak_macs_per_second();
     // The steepest of all terms: the bound at fewer rows is never above what it would be for them.
-    let slope = Slope {
+    Slope {
         dram_bytes,
         seconds: memory
             .max(matrix)
             .max(time::softmax_seconds(target, scores)),
-    };
-    cache::registers(graph)
-        .iter()
-        .map(|_| slope.clone())
-        .collect()
+    }
 }
 
 /// Number of attentions on the longest path to each node, itself included.

@@ -2,8 +2,8 @@
 //!
 //! A cache has a plane for each batch element and head: int8 rows, one behind the other, and behind the
 //! room for all of them their scales; or f16 rows. So what attention reads of a head is one or two sequential
-//! runs, however many rows there are. How many there are is a register of the entry: the rows that a cache holds are the
-//! most that it can hold before the pass.
+//! runs, however many rows there are. How many there are is a register of the entry, one for caches that grow and one
+//! for those that are only read: the rows that a cache holds are the most that it can hold before the pass.
 
 use packwright_ir::eval::konst;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Value};
@@ -11,11 +11,15 @@ use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Value};
 use packwright_packet::operand::{Affine, Reg};
 use packwright_packet::program::Register;
 
+use super::demand::AttentionShape;
 use crate::graph::fuse_cache::state_name;
 use crate::graph::matching::is_known;
 
 /// Name of the register that counts the rows that growing caches hold.
 pub const POSITION: &str = "pos";
+/// Name of the register that counts the rows of caches that a pass reads and adds nothing to: what another entry
+/// has made of an encoder's text.
+pub const ENCODED: &str = "encoded";
 
 /// A cache node in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +38,16 @@ pub struct Cache {
     pub new: usize,
     /// The rows that are added.
     pub added: Option<Value>,
-    /// Whether always so many rows are held: what else attention reads is right for them only.
-    pub fixed: bool,
+    /// The register that says how many rows are held; none where always so many are, since what else attention
+    /// reads is right for them only.
+    pub counter: Option<Counter>,
+}
+
+/// A register that counts rows of caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    pub name: &'static str,
+    pub register: Reg,
 }
 
 impl Cache {
@@ -65,21 +77,24 @@ impl Cache {
             held: rows(past),
             new: added.map_or(0, rows),
             added,
-            fixed: growing(graph).any(|attention| !hides_nothing(graph, attention)),
+            counter: match rows(past) {
+                0 => None,
+                _ => counter(graph, added.is_some()),
+            },
         })
     }
 
-    /// The register that says how many rows are held; none where that is fixed.
+    /// The name of the register that says how many rows are held; none where that is fixed.
     pub fn register(&self) -> Option<&'static str> {
-        (self.held > 0 && self.new > 0 && !self.fixed).then_some(POSITION)
+        self.counter.map(|counter| counter.name)
     }
 
     /// `base` and `scale` for each row that is held at run time.
     pub fn at_position(&self, base: u64, scale: u64) -> Affine {
-        match self.register() {
-            Some(_) => Affine {
+        match self.counter {
+            Some(Counter { register, .. }) => Affine {
                 base,
-                term: Some((Reg(0), scale)),
+                term: Some((register, scale)),
             },
             None => Affine::constant(base + scale * self.held as u64),
         }
@@ -167,17 +182,43 @@ pub fn reads_held(graph: &Graph, attention: NodeId) -> bool {
     factors.any(|value| read(graph, value).is_some_and(|cache| held_rows(graph, cache) > 0))
 }
 
-/// The attentions whose keys grow behind what is held.
-fn growing(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
+/// The register that counts the rows of caches that grow, or of those that are only read.
+fn counter(graph: &Graph, grows: bool) -> Option<Counter> {
+    let counts = |grows: bool| {
+        let mut attentions = readers(graph, grows).peekable();
+        attentions.peek().is_some() && attentions.all(|node| hides_nothing(graph, node))
+    };
+    if !counts(grows) {
+        return None;
+    }
+    if grows {
+        return Some(Counter {
+            name: POSITION,
+            register: Reg(0),
+        });
+    }
+    // One number has to be right for all that is read.
+    let mut held = readers(graph, false).map(|node| AttentionShape::of(graph, node).t);
+    let first = held.next()?;
+    held.all(|rows| rows == first).then(|| Counter {
+        name: ENCODED,
+        register: Reg(u8::from(counts(true))),
+    })
+}
+
+/// The attentions whose keys a cache holds, and grow behind what is held, or do not.
+fn readers(graph: &Graph, grow: bool) -> impl Iterator<Item = NodeId> + '_ {
     let attentions = graph.node_ids().into_iter();
-    attentions.filter(|&node| {
+    attentions.filter(move |&node| {
         matches!(graph.op(node), Op::Attention(_))
             && reads_held(graph, node)
-            && graph
-                .operand(node, 1)
-                .and_then(|keys| read(graph, keys))
-                .is_some_and(|cache| graph.operands(cache.node).len() > 1)
+            && keys(graph, node).is_some_and(|cache| (graph.operands(cache.node).len() > 1) == grow)
     })
+}
+
+/// The cache that the keys of an attention come from.
+pub fn keys(graph: &Graph, attention: NodeId) -> Option<Value> {
+    read(graph, graph.operand(attention, 1)?)
 }
 
 /// Whether the mask of an attention says the same of the first columns, however many there are. What
@@ -225,16 +266,18 @@ fn uniform(graph: &Graph, id: ConstId) -> bool {
 
 /// The registers that a graph needs.
 pub fn registers(graph: &Graph) -> Vec<Register> {
-    let growing = caches(graph);
-    let most = growing
-        .iter()
-        .filter(|cache| cache.register().is_some())
-        .map(|cache| cache.held as u64)
-        .max();
-    most.into_iter()
-        .map(|max| Register {
-            name: POSITION.to_owned(),
-            max,
+    let caches = caches(graph);
+    let most = |name: &str| {
+        let counted = caches.iter().filter(|cache| cache.register() == Some(name));
+        counted.map(|cache| cache.held as u64).max()
+    };
+    [POSITION, ENCODED]
+        .into_iter()
+        .filter_map(|name| {
+            Some(Register {
+                name: name.to_owned(),
+                max: most(name)?,
+            })
         })
         .collect()
 }
