@@ -108,7 +108,63 @@ def dynamic(weights, channels):
     return make
 
 
+def zero_points():
+    """Weights whose zero points lie anywhere, in every operator that has some.
+
+    Scales are powers of two and results are floats, so each result is exact: it is to be met to the bit.
+    """
+    random = np.random.default_rng(11)
+    initializers, nodes = [], []
+
+    def constant(name, value):
+        initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def node(op, inputs, output, domain="", **attributes):
+        nodes.append(onnx.helper.make_node(op, inputs, [output], domain=domain, **attributes))
+        return output
+
+    def uniform(shape, kind):
+        info = np.iinfo(kind)
+        return random.integers(info.min, info.max + 1, shape).astype(kind)
+
+    k, n = 48, 40
+    scale, one = constant("scale", np.float32(2.0 ** -5)), constant("one", np.float32(1))
+    # Both factors have one sign: what ONNX Runtime does with others saturates where the host lacks VNNI.
+    for kind, zero in ((np.uint8, 117), (np.int8, -9)):
+        name = np.dtype(kind).name
+        x_zero = constant(f"{name}.x_zero", kind(zero))
+        x = node("QuantizeLinear", ["x", scale, x_zero], f"{name}.x")
+        # A product of integers knows no scale.
+        large = node("QuantizeLinear", ["large", one, x_zero], f"{name}.large")
+        columns = constant(f"{name}.columns", (2.0 ** random.integers(-9, -5, n)).astype(np.float32))
+        steps = {"tensor": constant(f"{name}.step", np.float32(2.0 ** -8)), "channel": columns}
+        for form, step in steps.items():
+            label = f"{name}.{form}"
+            w = constant(f"{label}.w", uniform((k, n), kind))
+            w_zero = constant(f"{label}.zero", uniform((n,) if form == "channel" else (), kind))
+            node("MatMulIntegerToFloat", [x, w, scale, step, x_zero, w_zero], f"{label}.float", "com.microsoft")
+            sums = node("MatMulInteger", [large, w, x_zero, w_zero], f"{label}.sums")
+            floats = node("Cast", [sums], f"{label}.sums.float", to=onnx.TensorProto.FLOAT)
+            node("Mul", [floats, step], f"{label}.integer")
+            pair = node("DequantizeLinear", [w, step, w_zero], f"{label}.w.float", axis=1)
+            x_float = node("DequantizeLinear", [x, scale, x_zero], f"{label}.x.float")
+            node("MatMul", [x_float, pair], f"{label}.pair")
+    results = [f"{kind}.{form}.{op}" for kind in ("uint8", "int8") for form in ("tensor", "channel")
+               for op in ("float", "integer", "pair")]
+    port = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "zero-points", [port(x, onnx.TensorProto.FLOAT, [1, 6, k]) for x in ("x", "large")],
+        [port(r, onnx.TensorProto.FLOAT, [1, 6, n]) for r in results], initializers)
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    reference.OUT = TARGET
+    inputs = {name: random.normal(0, std, (1, 6, k)).astype(np.float32) for name, std in (("x", 1.2), ("large", 40))}
+    reference.store("zero-points", model, inputs)
+
+
 def main():
+    zero_points()
     pairs, integers = QuantFormat.QDQ, QuantFormat.QOperator
     signed, unsigned = QuantType.QInt8, QuantType.QUInt8
     quantized("bert.ts14", "pairs", static(pairs, unsigned, signed, False))
@@ -120,6 +176,8 @@ def main():
     quantized("bert.ts14", "dynamic", dynamic(signed, False))
     quantized("bert.ts14", "dynamic-channel", dynamic(signed, True))
     quantized("bert.ts14", "dynamic-unsigned", dynamic(unsigned, False))
+    quantized("bert.ts14", "dynamic-unsigned-channel", dynamic(unsigned, True))
+    quantized("bert.ts14", "integers-unsigned", static(integers, unsigned, unsigned, True))
     quantized("bert.ts14.optimized", "dynamic", dynamic(signed, True))
     # A mask of the least float has no finite scale: products alone.
     quantized("gpt2-prefill.ts14", "pairs", static(pairs, unsigned, signed, True, ["Gemm", "MatMul"]))

@@ -148,9 +148,21 @@ impl Grower {
                 let of = self.constant(plain(Elem::F32, shape));
                 Source::Derived(Derivation::Quantize { of })
             }
-            (_, Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. })) => {
-                Source::Absent
+            (0..=2, Some(Quant::Shifted { axis })) => {
+                let values = self.constant(plain(Elem::I8, shape));
+                let pairs = self.constant(plain(Elem::F32, &[shape[*axis], 2]));
+                let of = [values, pairs];
+                Source::Derived(Derivation::Scaled { of })
             }
+            (
+                _,
+                Some(
+                    Quant::Row { .. }
+                    | Quant::Channel { .. }
+                    | Quant::Shifted { .. }
+                    | Quant::Block { .. },
+                ),
+            ) => Source::Absent,
             (0 | 1, _) => Source::Bytes(self.bytes(ty)),
             (10, _) => Source::Synthetic(self.fill()),
             (3, None) if !shape.is_empty() => {

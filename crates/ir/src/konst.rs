@@ -117,7 +117,8 @@ pub enum Derivation {
     /// What quantising with a scale for each index along the axis loses.
     Rest { of: ConstId, axis: usize },
     /// i8 values with the scales of their channels: the first constant holds the values, the second one
-    /// f32 for each index along the axis of the result's `Quant::Channel`. Or i4 values with their steps in
+    /// f32 for each index along the axis of the result's `Quant::Channel`, or two for each of its
+    /// `Quant::Shifted`, `[channels, 2]`: the scale and the zero point. Or i4 values with their steps in
     /// f16, `[channels, blocks]`.
     Scaled { of: [ConstId; 2] },
     /// Every element multiplied by a number.

@@ -26,7 +26,8 @@ pub struct Tensor {
     pub data: Data,
     pub quant: Option<Quant>,
     /// Scales of a tensor with [`Quant::Row`] (`[rows, columns / group]`, row-major),
-    /// [`Quant::Channel`] (one for each index of the axis) or [`Quant::Block`] (`[channels, k / group]`,
+    /// [`Quant::Channel`] (one for each index of the axis), [`Quant::Shifted`] (a scale and its zero point for
+    /// each index in turn) or [`Quant::Block`] (`[channels, k / group]`,
     /// row-major); empty otherwise.
     pub scales: Vec<f32>,
 }

@@ -109,6 +109,12 @@ pub enum Quant {
         /// The axis whose indices have a scale each.
         axis: usize,
     },
+    /// A scale and a zero point for each index along `axis`, as models bring weights: real =
+    /// (integer - zero) · scale. For constants that products read; both are stored beside the integers.
+    Shifted {
+        /// The axis whose indices have a scale and a zero point each.
+        axis: usize,
+    },
     /// i4 with an f16 step for each index along `axis` of a matrix and each `group` consecutive elements
     /// of its other axis; for constants, whose steps are derived from their values.
     Block {
@@ -145,7 +151,8 @@ impl Type {
                 Quant::Tensor { .. }
                 | Quant::Affine { .. }
                 | Quant::Row { .. }
-                | Quant::Channel { .. } => Elem::I8,
+                | Quant::Channel { .. }
+                | Quant::Shifted { .. } => Elem::I8,
             },
             shape: shape.into(),
             quant: Some(quant),
@@ -196,6 +203,7 @@ impl fmt::Display for Type {
             Some(Quant::Affine { scale, zero }) => write!(f, " affine({scale:?}, {zero})"),
             Some(Quant::Row { group }) => write!(f, " row({group})"),
             Some(Quant::Channel { axis }) => write!(f, " channel({axis})"),
+            Some(Quant::Shifted { axis }) => write!(f, " shifted({axis})"),
             Some(Quant::Block { axis, group }) => write!(f, " block({axis}, {group})"),
         }
     }

@@ -143,7 +143,7 @@ pub const CODES: &[CodeDoc] = &[
     doc!(
         "onnx-requantized",
         "Stored integers are rounded again.",
-        "The machine's weights are symmetric: 0 stands for 0. Integers with another zero point become floats, and those are quantised here, with a scale for each output channel. Quantise weights symmetrically (int8, or uint8 with the zero point 128) to keep the model's own integers."
+        "Weights of products keep their integers, scales and zero points. A table that is read by row has a scale a row and no zero point: integers with a zero point become floats, and those are quantised here. So are weights that the model rounds itself when it runs. Quantise tables symmetrically (int8, or uint8 with the zero point 128), and store weights as integers, to keep the model's own."
     ),
     doc!(
         "onnx-whole-cache",
@@ -454,7 +454,7 @@ pub(crate) fn requantized(why: &str) -> Diagnostic {
         "onnx-requantized",
         format!("stored integers are rounded again: {why}"),
     )
-    .help("quantise weights symmetrically to keep the model's own integers")
+    .help("quantise symmetrically, and store integers, to keep the model's own")
 }
 
 pub(crate) fn whole_cache() -> Diagnostic {

@@ -250,6 +250,7 @@ impl Accesses<'_> {
             let blocks = k.checked_div(self.at(c.b_group)).map_or(1, |n| n.max(1));
             self.read("b_step", step, n, blocks);
         }
+        self.read_optional("b_zero", &c.b_zero, 1, n);
         let scaled = c.finish || c.acc.is_some_and(|acc| acc.elem == Elem::F32);
         if scaled {
             self.read_optional("a_scale", &c.a_scale, m, groups);

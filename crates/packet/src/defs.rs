@@ -358,6 +358,8 @@ commands! {
         b_group: Affine = *k,
         /// Steps of `b` within the sum: n × (k / b_group) of f16.
         b_step: Option<View> = None,
+        /// Zero points of `b`, one row of n i32 from -128 to 127: each is taken from the elements of its column.
+        b_zero: Option<View> = None,
     }
     /// `dst = fn(src)` on each element, converting between types.
     Unary = 0x20 "unary" on Vector {

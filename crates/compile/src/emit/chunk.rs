@@ -396,6 +396,7 @@ impl<'a> Head<'a> {
             b_bits: 8,
             b_group: (k as u64).into(),
             b_step: None,
+            b_zero: None,
             b_scale: None,
             alpha: 1.0,
             bias: None,

@@ -170,11 +170,13 @@ fn fill(piece: &Piece<'_>, slot: &mut [u8]) -> Result<(), Diagnostic> {
             channels: _,
             k,
             block,
+            zeros,
         } => {
             let bias = bias.map(|bias| floats(graph, bias)).transpose()?;
             let record = stored.record() as usize;
             let scale_at = stored.scale_offset() as usize;
-            let bias_at = stored.bias_offset() as usize;
+            let [zero_at, bias_at] =
+                [stored.zero_offset(), stored.bias_offset()].map(|offset| offset as usize);
             let range = piece.channels.clone();
             let (q, scales) = values::quantized_channels(graph, matrix, range.clone())
                 .map_err(|error| problem(graph, matrix, &error))?;
@@ -192,6 +194,10 @@ fn fill(piece: &Piece<'_>, slot: &mut [u8]) -> Result<(), Diagnostic> {
                         *to = from as u8;
                     }
                     behind[..4].copy_from_slice(&scales[0].to_le_bytes());
+                }
+                if zeros {
+                    let zero = scales[1] as i32;
+                    record[zero_at..zero_at + 4].copy_from_slice(&zero.to_le_bytes());
                 }
                 if let Some(bias) = &bias {
                     record[bias_at..bias_at + 4]

@@ -114,6 +114,7 @@ fn rotate(
                 b_bits: 8,
                 b_group: k,
                 b_step: None,
+                b_zero: None,
                 b_scale: Some(View {
                     elem: Elem::F32,
                     addr: (lines + stored.scale_offset()).into(),

@@ -56,7 +56,14 @@ pub fn matmul(
         .plan
         .layout
         .get(site.plan.tiles[tile.0 as usize].stored);
-    let Form::Channels { k, bias, block, .. } = stored.form else {
+    let Form::Channels {
+        k,
+        bias,
+        block,
+        zeros,
+        ..
+    } = stored.form
+    else {
         return Err(unsupported(
             node,
             "the right operand is not a matrix of int8 or int4 channels",
@@ -90,7 +97,7 @@ pub fn matmul(
             }));
             (k, view)
         }
-        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => {
+        Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }) | None => {
             return Err(unsupported(node, "the left operand is not quantised"));
         }
     };
@@ -110,8 +117,8 @@ pub fn matmul(
     let out = out_area(site, at, node, quantize.is_some(), chunk, *copy);
     let whole = |some: &Range<usize>| {
         let first = weights + (some.start - columns.start) as u64 * record;
-        let per_channel = |offset: u64| View {
-            elem: Elem::F32,
+        let per_channel = |elem: Elem, offset: u64| View {
+            elem,
             addr: (first + offset).into(),
             pitch: 0,
             step: record as u32,
@@ -132,10 +139,11 @@ pub fn matmul(
                 .map(|_| View::rows(Elem::F16, first + stored.scale_offset(), record as u32)),
             b_scale: match block {
                 Some(_) => None,
-                None => Some(per_channel(stored.scale_offset())),
+                None => Some(per_channel(Elem::F32, stored.scale_offset())),
             },
             alpha: attributes.alpha,
-            bias: bias.map(|_| per_channel(stored.bias_offset())),
+            b_zero: zeros.then(|| per_channel(Elem::I32, stored.zero_offset())),
+            bias: bias.map(|_| per_channel(Elem::F32, stored.bias_offset())),
             activation: unary_fn(attributes.activation),
             residual: residual.map(|area| area.column(some.start, None).view()),
             acc: None,

@@ -190,6 +190,7 @@ impl Classes {
                 k,
                 // The matrix's class tells its type.
                 block: _,
+                zeros: _,
             } => {
                 let bias = bias.as_ref().map(class);
                 format!("channels {} {bias:?} {channels} {k} {table}", class(matrix))

@@ -162,7 +162,7 @@ pub fn touches(command: &Command, maxima: &[u64]) -> Vec<Touch> {
             if let Some(scale) = &c.a_scale {
                 view(false, scale, m, k / c.group.at(maxima).max(1));
             }
-            for row in [&c.b_scale, &c.bias].into_iter().flatten() {
+            for row in [&c.b_zero, &c.b_scale, &c.bias].into_iter().flatten() {
                 view(false, row, 1, n);
             }
             if let Some(residual) = &c.residual {

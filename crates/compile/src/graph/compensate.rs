@@ -229,7 +229,9 @@ fn rows(tensor: &Tensor, k: usize, seen: Option<&[bool]>) -> Vec<f32> {
         Some(Quant::Tensor { scale }) => f32::from(q[at]) * scale,
         Some(Quant::Affine { scale, zero }) => dequantize_affine(q[at], scale, zero),
         Some(Quant::Row { group }) => f32::from(q[at]) * tensor.scales[at / group],
-        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => f32::from(q[at]),
+        Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }) | None => {
+            f32::from(q[at])
+        }
     };
     let seen = seen.filter(|seen| seen.len() == count);
     let mut rows = Vec::with_capacity(count * k);

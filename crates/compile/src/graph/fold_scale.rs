@@ -5,9 +5,9 @@ use packwright_ir::diag::Diagnostics;
 use packwright_ir::konst::{Const, Derivation, Source};
 use packwright_ir::op::{Binary, Matmul};
 use packwright_ir::order::topological;
-use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant, Type, Value};
+use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Type, Value};
 
-use super::integers;
+use super::integers::{self, Integers};
 use super::matching::{add, either, only_user, scaled};
 
 /// Takes numbers into products with constant weights.
@@ -53,7 +53,8 @@ fn before(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
     Ok(true)
 }
 
-/// `matmul(x, q) · c` with a factor for each column, where all of `q` has one scale.
+/// `matmul(x, q) · c` with a factor for each column, where `q` stands for integers with scales by column or
+/// one for all.
 fn by_column(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
     let value = Value::from(node);
     for (inner, factors) in either(graph, value, Binary::Mul) {
@@ -63,11 +64,10 @@ fn by_column(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
         };
         let plain = !attrs.bias && !attrs.residual && attrs.activation.is_none();
         let mut operands = graph.operands(inner.node);
-        let weights = graph.as_const(operands[1]).filter(|_| plain);
-        let Some((of, scale)) = weights.and_then(|id| integers::of_one_scale(graph, id)) else {
+        let Some(weights) = graph.as_const(operands[1]).filter(|_| plain) else {
             continue;
         };
-        let ty = graph.konst(of).ty.clone();
+        let ty = graph.konst(weights).ty.clone();
         let axis = ty.rank() - 1 - usize::from(attrs.transpose_b);
         let columns = ty.shape[axis];
         let row = graph.konst(factors).ty.clone();
@@ -76,8 +76,30 @@ fn by_column(graph: &mut Graph, node: NodeId) -> Result<bool, Diagnostics> {
         if ty.rank() != 2 || !fits || !alone || graph.ty(inner) != graph.ty(value) {
             continue;
         }
-        let scales = scaled_row(graph, factors, columns, scale);
-        operands[1] = by_channel(graph, of, scales, axis);
+        let found = match integers::of_one_scale(graph, weights) {
+            Some((of, scale)) => {
+                let Const { name, ty, source } = graph.konst(of).clone();
+                let values = graph.add_const(Const {
+                    name: format!("{name}.values"),
+                    ty: Type::new(Elem::I8, ty.shape),
+                    source,
+                });
+                Integers {
+                    values,
+                    scales: scaled_row(graph, factors, columns, scale),
+                    zeros: None,
+                }
+            }
+            None => {
+                let Some(found) = integers::of(graph, weights, axis) else {
+                    continue;
+                };
+                let row = scaled_row(graph, factors, columns, 1.0);
+                let scales = scaled_each(graph, found.scales, row);
+                Integers { scales, ..found }
+            }
+        };
+        operands[1] = floats(graph, weights, found, axis);
         let origin = graph.origin_of(inner.node);
         let whole = add(graph, Op::Matmul(attrs), &operands, origin)?;
         graph.replace_uses(value, whole);
@@ -107,29 +129,33 @@ fn scaled_row(graph: &mut Graph, factors: ConstId, columns: usize, factor: f32) 
     id
 }
 
-/// The floats of integers with these scales.
-fn by_channel(graph: &mut Graph, of: ConstId, scales: ConstId, axis: usize) -> Value {
-    let Const { name, ty, source } = graph.konst(of).clone();
-    let shape = ty.shape;
-    let mut made = |suffix: &str, ty: Type, source: Source| {
-        graph.add_const(Const {
-            name: format!("{name}{suffix}"),
-            ty,
-            source,
-        })
+/// Scales times factors, one by one.
+fn scaled_each(graph: &mut Graph, scales: ConstId, factors: ConstId) -> ConstId {
+    let like = graph.konst(scales).clone();
+    let how = Derivation::ScaleEach {
+        of: [scales, factors],
+        axis: 0,
     };
-    let values = made(".values", Type::new(Elem::I8, shape.clone()), source);
-    let how = Derivation::Scaled {
-        of: [values, scales],
-    };
-    let quant = Quant::Channel { axis };
-    let channels = made(
-        ".channels",
-        Type::quantized(shape.clone(), quant),
-        Source::Derived(how),
-    );
-    let how = Derivation::Dequantize { of: channels };
-    let floats = made("", Type::new(Elem::F32, shape), Source::Derived(how));
+    graph.add_const(Const {
+        source: Source::Derived(how),
+        ..like
+    })
+}
+
+/// The floats that integers stand for, in place of those of a constant.
+fn floats(graph: &mut Graph, like: ConstId, of: Integers, axis: usize) -> Value {
+    let Const { name, ty, .. } = graph.konst(like).clone();
+    let how = of.derivation(graph);
+    let channels = graph.add_const(Const {
+        name: format!("{name}.channels"),
+        ty: Type::quantized(ty.shape.clone(), of.quant(axis)),
+        source: Source::Derived(how),
+    });
+    let floats = graph.add_const(Const {
+        name,
+        ty: Type::new(Elem::F32, ty.shape),
+        source: Source::Derived(Derivation::Dequantize { of: channels }),
+    });
     graph.const_value(floats)
 }
 

@@ -157,7 +157,7 @@ impl Quantizer<'_> {
         };
         replaced[1] = match (stored, block) {
             (Some((id, _)), _) => self.graph.const_value(id),
-            (None, None) => self.constant(konst, axis),
+            (None, None) => self.weights(konst, axis),
             (None, Some(group)) => self.quantized(konst, Quant::Block { axis, group }, INT4),
         };
         let columns = self.graph.ty(replaced[0]).columns();
@@ -385,26 +385,54 @@ impl Quantizer<'_> {
         self.quantized(id, Quant::Channel { axis }, INT8)
     }
 
+    /// The form of weights that a product reads: the model's own integers may have zero points.
+    fn weights(&mut self, id: ConstId, axis: usize) -> Value {
+        let shifted = Quant::Shifted { axis };
+        if let Some(value) = self.known(id, shifted) {
+            return value;
+        }
+        match integers::of(self.graph, id, axis) {
+            Some(found) if found.zeros.is_some() => {
+                let how = found.derivation(self.graph);
+                self.formed_constant(id, shifted, INT8, how)
+            }
+            _ => self.constant(id, axis),
+        }
+    }
+
+    fn known(&self, id: ConstId, quant: Quant) -> Option<Value> {
+        let mut known = self.constants.iter();
+        let found = known.find(|(of, how, _)| (*of, *how) == (id, quant));
+        found.map(|&(_, _, value)| value)
+    }
+
     fn quantized(&mut self, id: ConstId, quant: Quant, suffix: &str) -> Value {
-        let known = self
-            .constants
-            .iter()
-            .find(|(of, how, _)| (*of, *how) == (id, quant));
-        if let Some(&(_, _, value)) = known {
+        if let Some(value) = self.known(id, quant) {
             return value;
         }
         let stored = match quant {
             Quant::Channel { axis } => integers::of(self.graph, id, axis),
             _ => None,
         };
+        let how = match stored {
+            Some(found) if found.zeros.is_none() => found.derivation(self.graph),
+            _ => Derivation::Quantize { of: id },
+        };
+        self.formed_constant(id, quant, suffix, how)
+    }
+
+    fn formed_constant(
+        &mut self,
+        id: ConstId,
+        quant: Quant,
+        suffix: &str,
+        how: Derivation,
+    ) -> Value {
         let konst = self.graph.konst(id);
         let quantized = Const {
             name: format!("{}{suffix}", konst.name),
             ty: Type::quantized(konst.ty.shape.clone(), quant),
-            source: Source::Derived(match stored {
-                Some(of) => Derivation::Scaled { of },
-                None => Derivation::Quantize { of: id },
-            }),
+            source: Source::Derived(how),
         };
         let quantized = self.graph.add_const(quantized);
         let value = self.graph.const_value(quantized);

@@ -1,7 +1,7 @@
 //! How constants lie in DRAM: one record a channel, so that any range of channels is one stream.
 //!
 //! A weight matrix is stored output channel by output channel: `k` int8 values, padding to four
-//! bytes, the channel's scale, and its bias where there is one. In int4 a byte holds two values, and the steps
+//! bytes, the channel's scale, its zero point where it has one, and its bias where there is one. In int4 a byte holds two values, and the steps
 //! of the blocks stand in the place of the scale. A quantised embedding table has the
 //! same records, a row each. Vectors of norms lie side by side in f32.
 
@@ -30,6 +30,8 @@ pub enum Form {
         k: usize,
         /// Values that share a step, where they are int4.
         block: Option<usize>,
+        /// Whether each channel has a zero point.
+        zeros: bool,
     },
     /// f32 vectors one after the other.
     Vectors { parts: Vec<ConstId>, length: usize },
@@ -56,7 +58,7 @@ impl Stored {
     /// Bytes of one channel record.
     pub fn record(&self) -> u64 {
         match &self.form {
-            Form::Channels { bias, k, block, .. } => record_bytes(*k, *block, bias.is_some()),
+            Form::Channels { bias, .. } => self.bias_offset() + if bias.is_some() { 4 } else { 0 },
             Form::Vectors { length, .. } => *length as u64 * 4,
             Form::Plain { .. } => self.bytes,
             Form::Cache(cache) => cache.plane_bytes(cache.rows()),
@@ -65,6 +67,14 @@ impl Stored {
 
     /// Offset of the bias in a channel record.
     pub fn bias_offset(&self) -> u64 {
+        match &self.form {
+            Form::Channels { zeros, .. } => self.zero_offset() + if *zeros { 4 } else { 0 },
+            Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 0,
+        }
+    }
+
+    /// Offset of the zero point in a channel record, where it has one.
+    pub fn zero_offset(&self) -> u64 {
         match &self.form {
             Form::Channels { k, block, .. } => self.scale_offset() + scale_bytes(*k, *block),
             Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 0,
@@ -84,11 +94,6 @@ impl Stored {
             Form::Cache(cache) => cache.data_bytes(cache.rows()),
         }
     }
-}
-
-/// Bytes of one channel record: values, padding, scale or steps, bias.
-fn record_bytes(k: usize, block: Option<usize>, bias: bool) -> u64 {
-    value_bytes(k, block) + scale_bytes(k, block) + if bias { 4 } else { 0 }
 }
 
 /// Bytes of the values of a channel, with what follows until its scales begin.
@@ -283,7 +288,7 @@ pub fn layout(graph: &Graph) -> Result<Layout, Diagnostics> {
             if let Form::Channels { matrix, .. } = layout.get(*id).form
                 && !matches!(
                     graph.konst(matrix).ty.quant,
-                    Some(Quant::Channel { .. } | Quant::Block { .. })
+                    Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. })
                 )
             {
                 problems.push(
@@ -342,25 +347,29 @@ fn channels(
 ) -> StoredId {
     let ty = &graph.konst(matrix).ty;
     let (axis, block) = match ty.quant {
-        Some(Quant::Channel { axis }) => (axis, None),
+        Some(Quant::Channel { axis } | Quant::Shifted { axis }) => (axis, None),
         Some(Quant::Block { axis, group }) => (axis, Some(group)),
         _ => (ty.rank().saturating_sub(1), None),
     };
     let channels = ty.shape.get(axis).copied().unwrap_or(1);
     let k = ty.elements() / channels.max(1);
-    let bytes = channels as u64 * record_bytes(k, block, bias.is_some());
-    layout.store(
-        Form::Channels {
-            matrix,
-            bias,
-            channels,
-            k,
-            block,
-        },
+    let form = Form::Channels {
+        matrix,
+        bias,
+        channels,
+        k,
+        block,
+        zeros: matches!(ty.quant, Some(Quant::Shifted { .. })),
+    };
+    let stored = Stored {
+        form,
         table,
-        Elem::I8,
-        bytes,
-    )
+        offset: 0,
+        bytes: 0,
+        elem: Elem::I8,
+    };
+    let bytes = channels as u64 * stored.record();
+    layout.store(stored.form, table, stored.elem, bytes)
 }
 
 /// Constant indices that need no index list.

@@ -315,6 +315,7 @@ fn quantized(
         Quant::Tensor { .. }
         | Quant::Affine { .. }
         | Quant::Channel { .. }
+        | Quant::Shifted { .. }
         | Quant::Block { .. } => 1,
     };
     let source: Value = graph.operand(node, 0)?;

@@ -274,10 +274,10 @@ impl Grower {
             attrs.parts = 1 + self.choose(2);
             let width = 8 * attrs.parts;
             let a = self.value(Type::quantized([2, 4, width], Quant::Row { group: 4 }));
-            let quant = if self.coin() {
-                Quant::Channel { axis }
-            } else {
-                Quant::Block { axis, group: 2 }
+            let quant = match self.choose(3) {
+                0 => Quant::Channel { axis },
+                1 => Quant::Shifted { axis },
+                _ => Quant::Block { axis, group: 2 },
             };
             vec![a, self.value(Type::quantized(b_shape, quant))]
         } else {

@@ -102,7 +102,9 @@ fn decode(konst: &Const, bytes: &Bytes) -> Result<Tensor, EvalError> {
     let ty = &konst.ty;
     if matches!(
         ty.quant,
-        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. })
+        Some(
+            Quant::Row { .. } | Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }
+        )
     ) {
         return Err(EvalError::Unsupported(
             "a constant is stored quantised, without its scales",
@@ -130,7 +132,8 @@ fn half(bytes: [u8; 2]) -> f32 {
 }
 
 /// Some channels of a matrix that is quantised by channel or in blocks, with their scales: `[channel][k]`
-/// and `[channel][block]`, whichever axis the channels lie on. Only these channels are read.
+/// and `[channel][block]`, whichever axis the channels lie on; a channel with a zero point has it behind its
+/// scale. Only these channels are read.
 ///
 /// # Errors
 /// When the constant is no such matrix, or has no values.
@@ -143,7 +146,9 @@ pub fn quantized_channels(
     let unsupported = EvalError::Unsupported("a constant is no matrix quantised by channel");
     let (
         Source::Derived(derivation),
-        Some(quant @ (Quant::Channel { axis } | Quant::Block { axis, .. })),
+        Some(
+            quant @ (Quant::Channel { axis } | Quant::Shifted { axis } | Quant::Block { axis, .. }),
+        ),
         2,
     ) = (&konst.source, konst.ty.quant, konst.ty.rank())
     else {

@@ -82,6 +82,8 @@ enum Product<'a> {
         parts: usize,
         /// What the zero point of `a` adds to the sum with each column of `b`; empty where it is 0.
         excess: Vec<i32>,
+        /// Zero points of the columns of `b`; empty where it has none.
+        zeros: Vec<i32>,
         steps: Steps<'a>,
         columns: Columns<'a>,
         blocks: Option<Blocks<'a>>,
@@ -108,7 +110,7 @@ pub(super) enum Steps<'a> {
 enum Columns<'a> {
     All(f32),
     /// The same for each matrix.
-    Shared(&'a [f32]),
+    Shared(Vec<f32>),
     /// `n` of them for each matrix.
     Each(&'a [f32]),
 }
@@ -132,7 +134,11 @@ impl<'a> Product<'a> {
         };
         let columns = match b.quant {
             Some(Quant::Tensor { scale }) => Columns::All(scale),
-            Some(Quant::Channel { .. }) => Columns::Shared(&b.scales),
+            Some(Quant::Channel { .. }) => Columns::Shared(b.scales.clone()),
+            Some(Quant::Shifted { .. }) => {
+                let pairs = b.scales.as_chunks::<2>().0;
+                Columns::Shared(pairs.iter().map(|&[scale, _]| scale).collect())
+            }
             Some(Quant::Row { group }) if group == k => Columns::Each(&b.scales),
             Some(Quant::Block { .. }) => Columns::All(1.0),
             Some(Quant::Affine { .. } | Quant::Row { .. }) | None => {
@@ -142,10 +148,22 @@ impl<'a> Product<'a> {
             }
         };
         let qb = columns_first(qb.iter().copied().collect(), attrs.transpose_b, k, n);
+        let zeros: Vec<i32> = match b.quant {
+            Some(Quant::Shifted { .. }) => {
+                let pairs = b.scales.as_chunks::<2>().0;
+                pairs.iter().map(|&[_, zero]| zero as i32).collect()
+            }
+            _ => Vec::new(),
+        };
         let excess = match a.quant {
             Some(Quant::Affine { zero, .. }) if zero != 0 => qb
                 .chunks_exact(k.max(1))
-                .map(|column| i32::from(zero) * column.iter().map(|&b| i32::from(b)).sum::<i32>())
+                .enumerate()
+                .map(|(column, line)| {
+                    let taken = zeros.get(column).copied().unwrap_or(0);
+                    let sum: i32 = line.iter().map(|&b| i32::from(b) - taken).sum();
+                    i32::from(zero) * sum
+                })
                 .collect(),
             _ => Vec::new(),
         };
@@ -156,6 +174,7 @@ impl<'a> Product<'a> {
             n,
             parts: attrs.parts,
             excess,
+            zeros,
             steps: steps(a)?,
             columns,
             blocks: match b.quant {
@@ -187,6 +206,7 @@ impl<'a> Product<'a> {
                 n,
                 parts,
                 excess,
+                zeros,
                 steps,
                 blocks,
                 ..
@@ -196,12 +216,13 @@ impl<'a> Product<'a> {
                 let columns = b[matrix * n * k..].chunks_exact((*k).max(1));
                 for (column, (y, b)) in y.iter_mut().zip(columns).enumerate() {
                     let excess = excess.get(matrix * n + column);
+                    let zero = zeros.get(column).copied().unwrap_or(0);
                     *y = match (blocks, excess, steps) {
                         (Some(blocks), _, _) => steps.sum_in_blocks(row, a, b, blocks, column),
                         (None, Some(excess), Steps::All(step)) => {
-                            (dot_i8(a, b) - excess) as f32 * step
+                            (dot_shifted(a, b, zero) - excess) as f32 * step
                         }
-                        (None, _, _) => steps.sum(row, a, b),
+                        (None, _, _) => steps.sum(row, a, b, zero),
                     };
                 }
             }
@@ -221,10 +242,10 @@ impl<'a> Product<'a> {
 }
 
 impl Steps<'_> {
-    /// `Σ_g f32(Σ a·b in g) · step[g]`, in the order of the groups.
-    pub(super) fn sum(&self, row: usize, a: &[i8], b: &[i8]) -> f32 {
+    /// `Σ_g f32(Σ a·(b - zero) in g) · step[g]`, in the order of the groups.
+    fn sum(&self, row: usize, a: &[i8], b: &[i8], zero: i32) -> f32 {
         match self {
-            Steps::All(step) => dot_i8(a, b) as f32 * step,
+            Steps::All(step) => dot_shifted(a, b, zero) as f32 * step,
             Steps::Each { scales, groups } => {
                 let group = a.len() / groups;
                 let steps = &scales[row * groups..(row + 1) * groups];
@@ -234,7 +255,7 @@ impl Steps<'_> {
                 let mut product = || {
                     parts
                         .next()
-                        .map(|((a, b), step)| dot_i8(a, b) as f32 * step)
+                        .map(|((a, b), step)| dot_shifted(a, b, zero) as f32 * step)
                 };
                 let mut sum = product().unwrap_or(0.0);
                 while let Some(next) = product() {
@@ -275,6 +296,15 @@ impl Steps<'_> {
     }
 }
 
+/// `Σ a·(b - zero)`.
+fn dot_shifted(a: &[i8], b: &[i8], zero: i32) -> i32 {
+    let sum = dot_i8(a, b);
+    if zero == 0 {
+        return sum;
+    }
+    sum - zero * a.iter().map(|&a| i32::from(a)).sum::<i32>()
+}
+
 /// The scales of a first factor.
 pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
     match a.quant {
@@ -286,9 +316,9 @@ pub(super) fn steps(a: &Tensor) -> Result<Steps<'_>, EvalError> {
                 groups: columns / group,
             })
         }
-        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => Err(EvalError::Unsupported(
-            "the first factor has no scales by row",
-        )),
+        Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }) | None => Err(
+            EvalError::Unsupported("the first factor has no scales by row"),
+        ),
     }
 }
 

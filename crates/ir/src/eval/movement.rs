@@ -135,10 +135,14 @@ pub(super) fn concat(parts: &[&Tensor], axis: usize, ty: &Type) -> Tensor {
             join(&scales, axis).iter().copied().collect()
         }
         Some(Quant::Channel { .. }) => parts.iter().flat_map(|p| p.scales.clone()).collect(),
-        // The rule refuses to join blocks.
-        Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Block { .. }) | None => {
-            Vec::new()
-        }
+        // The rule refuses to join blocks, and channels with zero points.
+        Some(
+            Quant::Tensor { .. }
+            | Quant::Affine { .. }
+            | Quant::Shifted { .. }
+            | Quant::Block { .. },
+        )
+        | None => Vec::new(),
     };
     Tensor {
         data,

@@ -28,7 +28,7 @@ pub(super) fn quantize(x: &Tensor, quant: Quant) -> Tensor {
             scales = vec![0.0; values.len() / group];
             quantize_dynamic_row(&values, group, &mut q, &mut scales);
         }
-        Quant::Channel { axis } => {
+        Quant::Channel { axis } | Quant::Shifted { axis } => {
             let (outer, length, inner) = around(x.shape(), axis);
             for channel in 0..length {
                 let mut line = Vec::with_capacity(outer * inner);
@@ -38,6 +38,10 @@ pub(super) fn quantize(x: &Tensor, quant: Quant) -> Tensor {
                 }
                 let scale = Scale::from_amax(amax(&line));
                 scales.push(scale.step);
+                if matches!(quant, Quant::Shifted { .. }) {
+                    // Zero points are brought, not found.
+                    scales.push(0.0);
+                }
                 for o in 0..outer {
                     let at = (o * length + channel) * inner;
                     for (q, &x) in q[at..at + inner].iter_mut().zip(&values[at..at + inner]) {
@@ -120,6 +124,16 @@ pub(super) fn dequantize_all(x: &Tensor) -> Vec<f32> {
             let (_, length, inner) = around(x.shape(), axis);
             q.enumerate()
                 .map(|(i, q)| dequantize(q, x.scales[(i / inner) % length]))
+                .collect()
+        }
+        Some(Quant::Shifted { axis }) => {
+            let (_, length, inner) = around(x.shape(), axis);
+            let pairs = x.scales.as_chunks::<2>().0;
+            q.enumerate()
+                .map(|(i, q)| {
+                    let [scale, zero] = pairs[(i / inner) % length];
+                    dequantize_affine(q, scale, zero as i8)
+                })
                 .collect()
         }
         Some(Quant::Block { axis, group }) => {

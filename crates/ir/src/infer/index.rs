@@ -26,12 +26,12 @@ pub(super) fn gather(table: &Type, indices: &Type, axis: usize) -> Result<Type, 
             quant: table.quant,
         }),
         Some(Quant::Channel { axis: 0 }) if axis == 0 => Ok(Type::new(Elem::F32, shape)),
-        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. }) => {
-            Err(Diagnostic::error(
-                "groups-stay-whole",
-                format!("{table} has scales for parts of it: only whole rows can be gathered"),
-            ))
-        }
+        Some(
+            Quant::Row { .. } | Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. },
+        ) => Err(Diagnostic::error(
+            "groups-stay-whole",
+            format!("{table} has scales for parts of it: only whole rows can be gathered"),
+        )),
     }
 }
 

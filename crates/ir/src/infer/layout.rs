@@ -31,9 +31,9 @@ pub(super) fn reshape(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
         }
         Some(Quant::Channel { .. }) if result.shape == x.shape => Ok(result),
         Some(Quant::Block { .. }) if result.shape == x.shape => Ok(result),
-        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. }) => {
-            Err(split(x, "the last axis must stay"))
-        }
+        Some(
+            Quant::Row { .. } | Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. },
+        ) => Err(split(x, "the last axis must stay")),
     }
 }
 
@@ -59,7 +59,9 @@ pub(super) fn transpose(x: &Type, perm: &[usize]) -> Result<Type, Diagnostic> {
             .iter()
             .position(|&a| a == axis)
             .map(|axis| Quant::Channel { axis }),
-        Some(Quant::Block { .. }) => return Err(split(x, "blocks must stay")),
+        Some(Quant::Shifted { .. } | Quant::Block { .. }) => {
+            return Err(split(x, "channels and blocks must stay"));
+        }
     };
     Ok(Type {
         elem: x.elem,
@@ -84,7 +86,7 @@ pub(super) fn expand(x: &Type, shape: &[usize]) -> Result<Type, Diagnostic> {
         Some(Quant::Channel { axis }) if shape[axis + added] == x.shape[axis] => {
             Some(Quant::Channel { axis: axis + added })
         }
-        Some(Quant::Channel { .. } | Quant::Block { .. }) => {
+        Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }) => {
             return Err(split(x, "its axis must stay"));
         }
     };
@@ -136,7 +138,10 @@ pub(super) fn concat(parts: &[&Type], axis: usize) -> Result<Type, Diagnostic> {
         Some(Quant::Channel { axis: scaled }) if scaled != axis && parts.len() > 1 => {
             Err(split(first, "only its own axis can be joined"))
         }
-        Some(Quant::Block { .. }) => Err(split(first, "blocks cannot be joined")),
+        Some(Quant::Shifted { .. } | Quant::Block { .. }) => Err(split(
+            first,
+            "channels with zero points, or blocks, cannot be joined",
+        )),
         None
         | Some(
             Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. } | Quant::Channel { .. },

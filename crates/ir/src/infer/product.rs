@@ -235,12 +235,13 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
     let a_fits = match a.quant {
         Some(Quant::Tensor { .. } | Quant::Affine { .. }) => true,
         Some(Quant::Row { group }) => k.is_multiple_of(group.max(1)),
-        Some(Quant::Channel { .. } | Quant::Block { .. }) | None => false,
+        Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }) | None => false,
     };
     let b_fits = match b.quant {
         Some(Quant::Tensor { .. }) => true,
         Some(Quant::Row { group }) => attrs.transpose_b && group == k,
         Some(Quant::Channel { axis }) => axis == n_axis,
+        Some(Quant::Shifted { axis }) => axis == n_axis && b.rank() == 2,
         Some(Quant::Block { axis, group: block }) => {
             let group = match a.quant {
                 Some(Quant::Row { group }) => group,
@@ -261,11 +262,14 @@ fn check_factors(attrs: &Matmul, a: &Type, b: &Type, k: usize) -> Result<(), Dia
             ),
         );
     }
-    // Less a zero point, an element of `a` takes a bit more.
-    let longest = match a.quant {
-        Some(Quant::Affine { .. }) => LONGEST_SUM / 2,
-        _ => LONGEST_SUM,
-    };
+    // Less a zero point, an element takes a bit more.
+    let mut longest = LONGEST_SUM;
+    if matches!(a.quant, Some(Quant::Affine { .. })) {
+        longest /= 2;
+    }
+    if matches!(b.quant, Some(Quant::Shifted { .. })) {
+        longest /= 2;
+    }
     if k > longest {
         return Err(Diagnostic::unsupported(
             "inner-dim-limit",
@@ -297,7 +301,13 @@ pub(super) fn check_head_quant(ty: &Type, width: usize) -> Result<(), Diagnostic
             "groups-stay-whole",
             format!("the groups of {ty} do not divide heads of {width}"),
         )),
-        None | Some(Quant::Channel { .. } | Quant::Affine { .. } | Quant::Block { .. }) => Err(
+        None
+        | Some(
+            Quant::Channel { .. }
+            | Quant::Shifted { .. }
+            | Quant::Affine { .. }
+            | Quant::Block { .. },
+        ) => Err(
             Diagnostic::error("factors-fit", format!("attention cannot work on {ty}"))
                 .help("q, k and v are all floats, or all i8 with one scale or a scale a row"),
         ),

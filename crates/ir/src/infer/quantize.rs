@@ -7,6 +7,10 @@ use crate::ty::{Elem, Quant, Type};
 /// i8 in the operand's shape, or i4 in blocks.
 pub(super) fn quantize(x: &Type, quant: Quant) -> Result<Type, Diagnostic> {
     check_float(x)?;
+    if matches!(quant, Quant::Shifted { .. }) {
+        let message = "zero points of channels are not found, models bring them";
+        return Err(Diagnostic::error("quant-fits", message));
+    }
     let result = Type::quantized(x.shape.clone(), quant);
     fits(&result)?;
     Ok(result)
@@ -81,9 +85,15 @@ pub fn fits(ty: &Type) -> Result<(), Diagnostic> {
         Some(Quant::Row { group }) if group == 0 || !ty.columns().is_multiple_of(group) => {
             "the group must divide the last axis"
         }
-        Some(Quant::Channel { axis }) if axis >= ty.rank() => "there is no such axis",
+        Some(Quant::Channel { axis } | Quant::Shifted { axis }) if axis >= ty.rank() => {
+            "there is no such axis"
+        }
         Some(
-            Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. } | Quant::Channel { .. },
+            Quant::Tensor { .. }
+            | Quant::Affine { .. }
+            | Quant::Row { .. }
+            | Quant::Channel { .. }
+            | Quant::Shifted { .. },
         ) => return Ok(()),
     };
     Err(Diagnostic::error("quant-fits", format!("{ty}: {problem}")))

@@ -58,9 +58,13 @@ impl Attribute for Activation {
     }
 }
 
-/// A quantisation by its word (`scale`, `affine`, `row`, `channel`, `block`), if brackets follow.
+/// A quantisation by its word (`scale`, `affine`, `row`, `channel`, `shifted`, `block`), if brackets follow.
 pub(super) fn quant(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>, Problem> {
-    if !matches!(word, "scale" | "affine" | "row" | "channel" | "block") || !cursor.eat('(') {
+    let known = matches!(
+        word,
+        "scale" | "affine" | "row" | "channel" | "shifted" | "block"
+    );
+    if !known || !cursor.eat('(') {
         return Ok(None);
     }
     let quant = match word {
@@ -79,6 +83,9 @@ pub(super) fn quant(word: &str, cursor: &mut Cursor<'_>) -> Result<Option<Quant>
             group: cursor.number()?,
         },
         "channel" => Quant::Channel {
+            axis: cursor.number()?,
+        },
+        "shifted" => Quant::Shifted {
             axis: cursor.number()?,
         },
         _ => {

@@ -85,6 +85,7 @@ pub(super) fn attributes(op: &Op, types: &[Type], operands: usize) -> Vec<String
             Quant::Affine { scale, zero } => format!("affine({scale:?}, {zero})"),
             Quant::Row { group } => format!("row({group})"),
             Quant::Channel { axis } => format!("channel({axis})"),
+            Quant::Shifted { axis } => format!("shifted({axis})"),
             Quant::Block { axis, group } => format!("block({axis}, {group})"),
         }],
         Op::QuantizeParts { group, scale } => std::iter::once(format!("group={group}"))

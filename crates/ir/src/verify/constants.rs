@@ -54,7 +54,9 @@ fn check_bytes(ty: &Type, found: usize) -> Result<(), Diagnostic> {
     }
     match ty.quant {
         None | Some(Quant::Tensor { .. } | Quant::Affine { .. }) => Ok(()),
-        Some(Quant::Row { .. } | Quant::Channel { .. } | Quant::Block { .. }) => Err(
+        Some(
+            Quant::Row { .. } | Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. },
+        ) => Err(
             Diagnostic::error("const-scales", format!("nothing says the scales of {ty}"))
                 .help("store the real numbers and derive the constant from them"),
         ),
@@ -129,7 +131,13 @@ fn derived(consts: &[Const], ty: &Type, derivation: &Derivation) -> Result<Type,
             Some(quant @ (Quant::Channel { .. } | Quant::Block { .. })) => {
                 (Op::Quantize { quant }, vec![source(of)?])
             }
-            None | Some(Quant::Tensor { .. } | Quant::Affine { .. } | Quant::Row { .. }) => {
+            None
+            | Some(
+                Quant::Tensor { .. }
+                | Quant::Affine { .. }
+                | Quant::Row { .. }
+                | Quant::Shifted { .. },
+            ) => {
                 return Err(Diagnostic::error(
                     "quant-fits",
                     format!("{ty} is not quantised with a scale for each index of an axis"),
@@ -174,12 +182,15 @@ fn scalable(of: &Type) -> Result<&Type, Diagnostic> {
     Ok(of)
 }
 
-/// The type of i8 values with a scale for each channel, or of i4 values with a step for each block.
+/// The type of i8 values with a scale, or a scale and a zero point, for each channel, or of i4 values with a step for each block.
 fn scaled(ty: &Type, values: &Type, scales: &Type) -> Result<Type, Diagnostic> {
     let wanted = match (ty.quant, &ty.shape[..]) {
         (Some(Quant::Channel { axis }), shape) => shape
             .get(axis)
             .map(|&n| (Elem::I8, Type::new(Elem::F32, [n]))),
+        (Some(Quant::Shifted { axis }), shape) => shape
+            .get(axis)
+            .map(|&n| (Elem::I8, Type::new(Elem::F32, [n, 2]))),
         (
             Some(Quant::Block {
                 axis: axis @ (0 | 1),

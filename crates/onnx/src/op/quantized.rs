@@ -352,6 +352,11 @@ fn dequantize(
     }
     if let Some((table, indices)) = gathered(b, x) {
         let table = weights(b, table, scale, zero, axis)?;
+        if shifted(b, &table) {
+            b.warnings.push(codes::requantized(
+                "the table's zero point is not in the middle",
+            ));
+        }
         return b.emit(Op::Gather { axis: 0 }, &[&table, &indices]);
     }
     by_numbers(b, x, scale, zero, axis)
@@ -365,6 +370,18 @@ fn kept(b: &mut Builder, x: &Arg, ty: &Type) -> Result<Option<ConstId>, Diagnost
     }
     let value = b.value(x)?;
     Ok(b.graph.as_const(value))
+}
+
+/// Whether floats stand for integers with zero points.
+fn shifted(b: &Builder, floats: &Arg) -> bool {
+    let source = b.as_const(floats).map(|id| &b.graph.konst(id).source);
+    let Some(Source::Derived(Derivation::Dequantize { of })) = source else {
+        return false;
+    };
+    matches!(
+        b.graph.konst(*of).ty.quant,
+        Some(Quant::Affine { .. } | Quant::Shifted { .. })
+    )
 }
 
 /// Elements up to which a constant is computed now.
@@ -422,56 +439,49 @@ fn weights(
     axis: i64,
 ) -> Result<Arg, Diagnostic> {
     let ty = b.graph.konst(id).ty.clone();
-    let zeros = match zero {
-        None => Some(vec![0.0]),
-        Some(zero) => numbers(b, zero),
-    };
-    let uniform = match zeros.as_deref() {
-        // Without values they are taken to be in the middle.
-        None => Some(shift(ty.elem).unwrap_or(0)),
-        Some([first, rest @ ..]) if rest.iter().all(|z| z == first) => Some(*first as i64),
-        Some(_) => None,
-    };
-    let integers = matches!(ty.elem, Elem::I8 | Elem::U8);
-    let Some(zero_point) = uniform.filter(|_| integers) else {
-        if integers {
-            b.warnings
-                .push(codes::requantized("their zero points differ"));
-        }
+    if !matches!(ty.elem, Elem::I8 | Elem::U8) {
+        let zeros = zero.map_or(Some(vec![0.0]), |zero| numbers(b, zero));
         return unpacked(b, id, scale, zeros, axis);
+    }
+    let shift = shift(ty.elem)?;
+    let zeros: Vec<i64> = match zero.map(|zero| numbers(b, zero)) {
+        None => vec![-shift],
+        // Without values they are taken to be in the middle.
+        Some(None) => vec![0],
+        Some(Some(zeros)) => zeros.into_iter().map(|zero| zero as i64 - shift).collect(),
     };
-    let zero_point = zero_point - shift(ty.elem)?;
+    if zeros.iter().any(|&zero| i8::try_from(zero).is_err()) {
+        return Err(codes::form(format!("the zero points are {zeros:?}")));
+    }
+    let first = zeros.first().copied().unwrap_or(0);
+    let one = zeros.iter().all(|&zero| zero == first);
     let name = b.graph.konst(id).name.clone();
     let quantized = match b.ty(scale)?.elements() {
-        1 => {
+        1 if one => {
             let step = numbers(b, scale).and_then(|list| list.first().copied());
             let scale = step
                 .ok_or_else(|| codes::form("the scale is not known when the model is imported"))?
                 as f32;
-            let quant = match i8::try_from(zero_point) {
-                Ok(0) => Quant::Tensor { scale },
-                Ok(zero) => Quant::Affine { scale, zero },
-                Err(_) => return Err(codes::form(format!("the zero point is {zero_point}"))),
+            let quant = match first as i8 {
+                0 => Quant::Tensor { scale },
+                zero => Quant::Affine { scale, zero },
             };
-            if zero_point != 0 {
-                b.warnings
-                    .push(codes::requantized("their zero point is not in the middle"));
-            }
             let source = signed(b, id);
             b.add_const(&name, Type::quantized(ty.shape.clone(), quant), source)
         }
-        count if zero_point == 0 => {
+        steps => {
             let axis = node::axis(axis, ty.rank())?;
-            if ty.shape[axis] != count {
+            let count = ty.shape[axis];
+            if [steps, zeros.len()].iter().any(|n| ![1, count].contains(n)) {
                 return Err(codes::form(format!(
-                    "{ty} has {count} scales along axis {axis}"
+                    "{ty} has {steps} scales and {} zero points along axis {axis}",
+                    zeros.len()
                 )));
             }
-            let scales = b.reshape(scale, &[count])?;
-            let scales = b.cast(&scales, Elem::F32)?;
-            let scales = b.value(&scales)?;
-            let Some(scales) = b.graph.as_const(scales) else {
-                return Err(codes::form("the scales are not stored"));
+            let (scales, quant) = if one && first == 0 {
+                (stored_scales(b, scale, count)?, Quant::Channel { axis })
+            } else {
+                (pairs(b, scale, &zeros, count), Quant::Shifted { axis })
             };
             let values = match ty.elem {
                 Elem::I8 => id,
@@ -483,17 +493,42 @@ fn weights(
             let how = Derivation::Scaled {
                 of: [values, scales],
             };
-            let ty = Type::quantized(ty.shape.clone(), Quant::Channel { axis });
+            let ty = Type::quantized(ty.shape.clone(), quant);
             b.add_const(&name, ty, Source::Derived(how))
-        }
-        _ => {
-            b.warnings
-                .push(codes::requantized("their zero point is not in the middle"));
-            return unpacked(b, id, scale, zeros, axis);
         }
     };
     let how = Derivation::Dequantize { of: quantized };
     Ok(b.derive(quantized, Type::new(Elem::F32, ty.shape), how))
+}
+
+/// Scales of channels as a constant.
+fn stored_scales(b: &mut Builder, scale: &Arg, count: usize) -> Result<ConstId, Diagnostic> {
+    let scales = b.reshape(scale, &[count])?;
+    let scales = b.cast(&scales, Elem::F32)?;
+    let scales = b.value(&scales)?;
+    b.graph
+        .as_const(scales)
+        .ok_or_else(|| codes::form("the scales are not stored"))
+}
+
+/// Scales of channels, each with its zero point behind it, as a constant.
+fn pairs(b: &mut Builder, scale: &Arg, zeros: &[i64], count: usize) -> ConstId {
+    let source = match numbers(b, scale) {
+        None => Source::Absent,
+        Some(scales) => {
+            let pair = |i: usize| {
+                let (scale, zero) = (scales[i % scales.len()], zeros[i % zeros.len()]);
+                [scale as f32, zero as f32].map(f32::to_le_bytes)
+            };
+            let bytes: Vec<u8> = (0..count).flat_map(pair).flatten().collect();
+            Source::Bytes(Bytes::from(bytes))
+        }
+    };
+    b.add_const(
+        "scales and zero points",
+        Type::new(Elem::F32, [count, 2]),
+        source,
+    )
 }
 
 /// The integers of a constant, u8 less 128.

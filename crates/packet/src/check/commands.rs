@@ -34,6 +34,7 @@ pub fn legal_elems(command: &Command, field: &str) -> &'static [Elem] {
         (Command::Matmul(_), "residual") => FLOAT,
         (Command::Matmul(_), "acc") => &[I32, F32],
         (Command::Matmul(_), "b_step") => &[F16],
+        (Command::Matmul(_), "b_zero") => &[I32],
         (Command::Matmul(_), "out") => FLOAT_OR_I8,
         (Command::Matmul(_), _) => &[F32],
         (Command::Unary(_) | Command::Binary(_) | Command::Select(_) | Command::Fill(_), "dst") => {

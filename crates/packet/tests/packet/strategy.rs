@@ -97,7 +97,7 @@ fn matmul() -> BoxedStrategy<Command> {
         spelled::<Hold>(),
         maybe_view(),
         maybe_view(),
-        (number32(), option::of(affine()), maybe_view()),
+        (number32(), option::of(affine()), maybe_view(), maybe_view()),
     );
     let epilogue = (
         float(),
@@ -110,7 +110,7 @@ fn matmul() -> BoxedStrategy<Command> {
     (extents, operands, epilogue, rest)
         .prop_map(|(extents, operands, epilogue, rest)| {
             let (m, n, k, group) = extents;
-            let (a, b, hold, a_scale, b_scale, (b_bits, b_group, b_step)) = operands;
+            let (a, b, hold, a_scale, b_scale, (b_bits, b_group, b_step, b_zero)) = operands;
             let (alpha, bias, activation, residual, acc) = epilogue;
             let (start, finish, out, out_scale, a_zero) = rest;
             let group = group.unwrap_or(k);
@@ -127,6 +127,7 @@ fn matmul() -> BoxedStrategy<Command> {
                 b_bits,
                 b_group: b_group.unwrap_or(k),
                 b_step,
+                b_zero,
                 b_scale,
                 alpha,
                 bias,

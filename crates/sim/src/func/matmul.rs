@@ -70,6 +70,8 @@ struct Product<'a> {
     a_scale: Option<Area>,
     /// Steps of the right operand within the sum, a row for each column of the result.
     b_step: Option<Area>,
+    /// Zero points of the right operand, a row.
+    b_zero: Option<Area>,
     b_scale: Option<Area>,
     bias: Option<Area>,
     residual: Option<Area>,
@@ -117,6 +119,8 @@ struct Room {
     steps: Vec<f32>,
     /// Steps of the right operand, `[part][column]`.
     columns: Vec<f32>,
+    /// Zero points of the columns.
+    zeros: Vec<i32>,
     /// Scales and bias of the columns, a residual row.
     scale: Vec<f32>,
     bias: Vec<f32>,
@@ -200,6 +204,10 @@ impl<'a> Product<'a> {
                 frame.optional("b_step", command.b_step.as_ref(), [n, blocks])?,
                 &[Elem::F16],
             )?,
+            b_zero: of_type(
+                frame.optional("b_zero", command.b_zero.as_ref(), [1, n])?,
+                &[Elem::I32],
+            )?,
             a_scale: f32s("a_scale", a_scale, [m, groups])?,
             b_scale: f32s("b_scale", last(&command.b_scale), [1, n])?,
             bias: f32s("bias", last(&command.bias), [1, n])?,
@@ -219,6 +227,7 @@ impl<'a> Product<'a> {
             Some(self.b),
             self.a_scale,
             self.b_step,
+            self.b_zero,
             self.b_scale,
             self.bias,
         ];
@@ -280,7 +289,7 @@ impl<'a> Product<'a> {
                 before.read_sums(sram, i, room.sums.row_mut(i));
             }
         }
-        let (a, b) = self.operands(tile);
+        let (a, b) = self.operands(sram, tile, &mut room.zeros);
         room.sums.accumulate(sram, &a, &b);
         if self.command.finish {
             room.y.resize(rows * cols, 0.0);
@@ -302,14 +311,15 @@ impl<'a> Product<'a> {
                 before.read_row(sram, i, y);
             }
         }
-        let (a, b) = self.operands(tile);
         let Room {
             sums,
             y,
             steps,
             columns,
+            zeros,
             ..
         } = room;
+        let (a, b) = self.operands(sram, tile, zeros);
         self.steps(sram, tile, steps);
         self.columns(sram, tile, columns);
         let scaled = Scaled {
@@ -364,7 +374,12 @@ impl<'a> Product<'a> {
     }
 
     /// The operands of a tile.
-    fn operands(&self, tile: &Tile) -> (Left, Right) {
+    fn operands<'z>(&self, sram: &[u8], tile: &Tile, zeros: &'z mut Vec<i32>) -> (Left, Right<'z>) {
+        let zeros = self.b_zero.map(|area| {
+            zeros.resize(tile.cols.len(), 0);
+            area.part(&(0..1), &tile.cols).read_sums(sram, 0, zeros);
+            zeros.as_slice()
+        });
         let left = Left {
             area: self.a.part(&tile.rows, &(0..self.a.cols())),
             zero: self.command.a_zero,
@@ -372,6 +387,7 @@ impl<'a> Product<'a> {
         let right = Right {
             area: self.b.part(&tile.cols, &(0..self.b.cols())),
             packed: self.command.b_bits == 4,
+            zeros,
         };
         (left, right)
     }

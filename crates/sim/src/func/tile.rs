@@ -81,21 +81,29 @@ impl TileSums {
     }
 
     /// Adds `Σ a[i, k]·b[j, k]` to the sum of row i and column j.
-    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Left, b: &Right) {
+    pub(super) fn accumulate(&mut self, sram: &[u8], a: &Left, b: &Right<'_>) {
         let mut sums = std::mem::take(&mut self.sums);
         self.multiply(sram, a, b, 1, &mut Into::Sums(&mut sums));
         self.sums = sums;
     }
 
     /// Adds the sums of equal parts of the contraction, each with its scale, to `y` in order.
-    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Left, b: &Right, scaled: Scaled<'_>) {
+    pub(super) fn add_scaled(&mut self, sram: &[u8], a: &Left, b: &Right<'_>, scaled: Scaled<'_>) {
         let groups = scaled.parts;
         self.cols = b.area.rows();
         self.multiply(sram, a, b, groups, &mut Into::Scaled(scaled));
     }
 
-    fn multiply(&mut self, sram: &[u8], a: &Left, b: &Right, groups: usize, into: &mut Into<'_>) {
-        if a.area.rows() < FEW_ROWS && b.area.step() == 1 && a.zero == 0 {
+    fn multiply(
+        &mut self,
+        sram: &[u8],
+        a: &Left,
+        b: &Right<'_>,
+        groups: usize,
+        into: &mut Into<'_>,
+    ) {
+        let as_they_are = a.zero == 0 && b.zeros.is_none();
+        if a.area.rows() < FEW_ROWS && b.area.step() == 1 && as_they_are {
             self.few(sram, &a.area, b, groups, into);
         } else {
             self.blocks(sram, a, b, groups, into);
@@ -103,7 +111,14 @@ impl TileSums {
     }
 
     /// Both operands widened, the right one a panel of columns at a time.
-    fn blocks(&mut self, sram: &[u8], left: &Left, b: &Right, groups: usize, into: &mut Into<'_>) {
+    fn blocks(
+        &mut self,
+        sram: &[u8],
+        left: &Left,
+        b: &Right<'_>,
+        groups: usize,
+        into: &mut Into<'_>,
+    ) {
         let a = &left.area;
         let shape = Grouped::of(a.cols(), groups);
         widen(self.way, sram, left, &shape, &mut self.a);
@@ -113,6 +128,9 @@ impl TileSums {
             let columns = first..count.min(first + PANEL);
             let lines = b.columns(sram, &columns, a.cols(), &mut self.unpacked);
             pack(self.way, &lines, columns.len(), &shape, &mut self.panel);
+            if let Some(zeros) = b.zeros {
+                shift(&zeros[columns.clone()], &mut self.panel);
+            }
             for parts in shape.in_cache() {
                 let block = Block {
                     way: self.way,
@@ -135,7 +153,7 @@ impl TileSums {
     }
 
     /// Few rows, the right operand read where it lies.
-    fn few(&mut self, sram: &[u8], a: &Area, b: &Right, groups: usize, into: &mut Into<'_>) {
+    fn few(&mut self, sram: &[u8], a: &Area, b: &Right<'_>, groups: usize, into: &mut Into<'_>) {
         let length = a.cols() / groups.max(1);
         self.bytes.resize(a.cols(), 0);
         for i in 0..a.rows() {
@@ -161,10 +179,12 @@ impl TileSums {
 
 /// The right operand of a tile.
 #[derive(Debug)]
-pub(super) struct Right {
+pub(super) struct Right<'a> {
     pub(super) area: Area,
     /// Whether a byte holds two elements.
     pub(super) packed: bool,
+    /// Taken from each element of its column.
+    pub(super) zeros: Option<&'a [i32]>,
 }
 
 /// Columns of a right operand, a byte an element.
@@ -176,7 +196,7 @@ struct Lines<'a> {
     step: usize,
 }
 
-impl Right {
+impl Right<'_> {
     /// Some columns where they lie, or unpacked into `room`.
     fn columns<'a>(
         &self,
@@ -395,6 +415,15 @@ fn widen(way: Way, sram: &[u8], left: &Left, shape: &Grouped, out: &mut Vec<i16>
                     *y = i16::from(source[k * area.step()] as i8) - i16::from(left.zero);
                 }
             }
+        }
+    }
+}
+
+/// Takes the zero points of its columns from a panel; what it is padded with meets zeros.
+fn shift(zeros: &[i32], panel: &mut [i16]) {
+    for pair in panel.as_chunks_mut::<{ PANEL * 2 }>().0 {
+        for (elements, &zero) in pair.as_chunks_mut::<2>().0.iter_mut().zip(zeros) {
+            *elements = elements.map(|b| b.wrapping_sub(zero as i16));
         }
     }
 }

@@ -226,6 +226,7 @@ fn products_have_to_be_whole() {
         b_bits: 8,
         b_group: 16u64.into(),
         b_step: None,
+        b_zero: None,
         b_scale: None,
         alpha: 1.0,
         bias: None,

@@ -24,6 +24,7 @@ fn plain([m, n, k]: [usize; 3], a: View, b: View, out: View) -> Matmul {
         b_bits: 8,
         b_group: extent(k),
         b_step: None,
+        b_zero: None,
         b_scale: None,
         alpha: 1.0,
         bias: None,
