@@ -46,15 +46,25 @@ pub fn run(args: &Slms, output: &Output) -> Result<(), Failure> {
     let target = args.target.resolve()?;
     let choices = args.choices.resolve()?;
     let count = survey::part_count(&args.models)? as u64;
-    let progress = Progress::steps(output, count, "parts");
-    let mut table = survey::survey(&args.models, &target, &choices, args.seq, &|| {
-        progress.step()
-    })?;
+    let decoders = usize::from(args.generate.is_some());
+    let progress = Progress::steps(output, count + decoders as u64, "parts");
+    // The longest model of either is waited for once.
+    let (table, rows) = rayon::join(
+        || {
+            survey::survey(&args.models, &target, &choices, args.seq, &|| {
+                progress.step()
+            })
+        },
+        || {
+            let rows = args.generate.map(|length| {
+                survey_generation::generation(&args.models, &target, &choices, length)
+            });
+            rows.inspect(|_| progress.step()).unwrap_or_default()
+        },
+    );
     drop(progress);
-    if let Some(length) = args.generate {
-        let _progress = Progress::spinner(output, "simulating generation");
-        table.generation = survey_generation::generation(&args.models, &target, &choices, length);
-    }
+    let mut table = table?;
+    table.generation = rows;
     if args.json {
         return output::print_json(&table);
     }

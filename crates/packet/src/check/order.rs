@@ -3,7 +3,7 @@
 //! A row is the set of packets that happen before a packet. Rows are kept only while a packet that
 //! waits for them is still to come.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::packet::Packet;
 
@@ -27,7 +27,7 @@ pub struct Order {
 impl Order {
     /// Prepares for packets whose tokens are sound; starts in front of the first.
     pub fn new(packets: &[Packet]) -> Self {
-        let mut signaller = BTreeMap::new();
+        let mut signaller = HashMap::new();
         let mut last_waiter: Vec<_> = (0..packets.len() as u32).collect();
         let mut before = Vec::with_capacity(packets.len());
         for (at, packet) in (0..).zip(packets) {

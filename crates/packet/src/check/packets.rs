@@ -1,6 +1,6 @@
 //! Rules about packets: origins, frees, tokens, registers.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::Scope;
 use super::rule::{FREE_BOUNDS, ORIGIN, REGISTER, TOKEN_SIGNALS, TOKEN_WAITS};
@@ -40,7 +40,7 @@ pub fn check_frees(scope: &mut Scope<'_>) {
 
 /// A token is signalled exactly once, and waited for only by packets behind its signaller.
 pub fn check_tokens(scope: &mut Scope<'_>) {
-    let mut signallers: BTreeMap<Token, usize> = BTreeMap::new();
+    let mut signallers: HashMap<Token, usize> = HashMap::new();
     for (at, packet) in scope.entry.packets.iter().enumerate() {
         for &token in &packet.signals {
             if let Some(first) = signallers.insert(token, at) {
