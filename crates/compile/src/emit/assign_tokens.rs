@@ -16,6 +16,10 @@ use crate::plan::{Fragment, Plan};
 /// Spills of one value that need not wait for each other.
 const CHAINS: usize = 4;
 
+/// Packets that one wait for the bytes of a buffer may name; where there are more, the first packet that waits for them
+/// stands for them from then on, so that those behind it wait for one.
+const GATE: usize = 32;
+
 /// Packets back to which implied waits are recognised.
 const HORIZON: usize = 1024;
 
@@ -32,6 +36,30 @@ struct Life {
     touches: Vec<(Touch, usize)>,
     /// Who touched the bytes before, and whether anybody in this life has waited for it.
     inherited: Vec<(Past, bool)>,
+}
+
+impl Life {
+    /// The reading `packet` stands for those that wrote what it reads: it waits for them.
+    fn gate(&mut self, touch: &Touch, packet: usize) {
+        self.touches.retain_mut(|(other, by)| {
+            let wrote = other.write && touch.overlaps(other);
+            if wrote {
+                *by = packet;
+            }
+            !(wrote && touch.covers(other))
+        });
+        let written = Touch {
+            write: true,
+            ..*touch
+        };
+        self.touches.push((written, packet));
+    }
+}
+
+/// How many numbers there are, each counted once; sorts them.
+fn distinct(numbers: &mut [usize]) -> usize {
+    numbers.sort_unstable();
+    numbers.chunk_by(|a, b| a == b).count()
 }
 
 /// Packets that touched a range in a life that is over.
@@ -264,10 +292,14 @@ impl Tracker {
         let life = self.lives.entry(owner).or_default();
         for (past, waited) in &mut life.inherited {
             if touch.addr < past.end && past.start < touch.end() {
-                needs.extend(&past.packets);
+                needs.extend(past.packets.iter().filter(|&&by| by != packet));
                 *waited = true;
+                if past.packets.len() > GATE {
+                    past.packets = vec![packet];
+                }
             }
         }
+        let own = needs.len();
         for (other, by) in &life.touches {
             if (touch.write || other.write) && *by != packet && touch.overlaps(other) {
                 needs.push(*by);
@@ -276,6 +308,8 @@ impl Tracker {
         if touch.write {
             life.touches
                 .retain(|(other, by)| *by == packet || !touch.covers(other));
+        } else if distinct(&mut needs[own..]) > GATE {
+            life.gate(touch, packet);
         }
         life.touches.push((*touch, packet));
     }
