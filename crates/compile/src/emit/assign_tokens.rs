@@ -39,20 +39,25 @@ struct Life {
 }
 
 impl Life {
-    /// The reading `packet` stands for those that wrote what it reads: it waits for them.
+    /// A packet stands for those that it waits for because of a touch.
     fn gate(&mut self, touch: &Touch, packet: usize) {
+        let mut covered = false;
         self.touches.retain_mut(|(other, by)| {
-            let wrote = other.write && touch.overlaps(other);
-            if wrote {
+            let met = (touch.write || other.write) && touch.overlaps(other);
+            if met {
                 *by = packet;
             }
-            !(wrote && touch.covers(other))
+            let whole = met && other.write && touch.covers(other);
+            covered |= whole;
+            !whole
         });
-        let written = Touch {
-            write: true,
-            ..*touch
-        };
-        self.touches.push((written, packet));
+        if covered {
+            let written = Touch {
+                write: true,
+                ..*touch
+            };
+            self.touches.push((written, packet));
+        }
     }
 }
 
@@ -63,11 +68,18 @@ fn distinct(numbers: &mut [usize]) -> usize {
 }
 
 /// Packets that touched a range in a life that is over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Past {
     start: u64,
     end: u64,
-    packets: Vec<usize>,
+    /// Their number in [`Tracker::crowds`]: the parts of a range share it.
+    crowd: usize,
+}
+
+impl Past {
+    fn meets(&self, touch: &Touch) -> bool {
+        touch.addr < self.end && self.start < touch.end()
+    }
 }
 
 /// Gives packets their waits, signals and frees. `fragments[i]` is the fragment of packet i; `maxima` are the
@@ -256,6 +268,8 @@ fn range(plan: &Plan, owner: Owner) -> (u64, u64) {
 struct Tracker {
     lives: BTreeMap<Owner, Life>,
     past: Vec<Past>,
+    /// Packets to wait for before the bytes of a life that is over are used again.
+    crowds: Vec<Vec<usize>>,
     /// The last spills of each root, [`CHAINS`] at most.
     spilled: BTreeMap<RootId, VecDeque<usize>>,
 }
@@ -290,26 +304,30 @@ impl Tracker {
             );
         }
         let life = self.lives.entry(owner).or_default();
+        let first = needs.len();
         for (past, waited) in &mut life.inherited {
-            if touch.addr < past.end && past.start < touch.end() {
-                needs.extend(past.packets.iter().filter(|&&by| by != packet));
+            if past.meets(touch) {
+                let crowd = &self.crowds[past.crowd];
+                needs.extend(crowd.iter().filter(|&&by| by != packet));
                 *waited = true;
-                if past.packets.len() > GATE {
-                    past.packets = vec![packet];
-                }
             }
         }
-        let own = needs.len();
+        if distinct(&mut needs[first..]) > GATE {
+            let met = life.inherited.iter().filter(|(past, _)| past.meets(touch));
+            met.for_each(|(past, _)| self.crowds[past.crowd] = vec![packet]);
+        }
+        let first = needs.len();
         for (other, by) in &life.touches {
             if (touch.write || other.write) && *by != packet && touch.overlaps(other) {
                 needs.push(*by);
             }
         }
+        if distinct(&mut needs[first..]) > GATE {
+            life.gate(touch, packet);
+        }
         if touch.write {
             life.touches
                 .retain(|(other, by)| *by == packet || !touch.covers(other));
-        } else if distinct(&mut needs[own..]) > GATE {
-            life.gate(touch, packet);
         }
         life.touches.push((*touch, packet));
     }
@@ -322,17 +340,14 @@ impl Tracker {
             let inside = Past {
                 start: past.start.max(start),
                 end: past.end.min(end),
-                packets: past.packets.clone(),
+                ..past
             };
             if inside.start >= inside.end {
                 rest.push(past);
                 continue;
             }
             if past.start < start {
-                rest.push(Past {
-                    end: start,
-                    ..past.clone()
-                });
+                rest.push(Past { end: start, ..past });
             }
             if end < past.end {
                 rest.push(Past { start: end, ..past });
@@ -356,8 +371,9 @@ impl Tracker {
         self.past.push(Past {
             start,
             end: start + bytes,
-            packets,
+            crowd: self.crowds.len(),
         });
+        self.crowds.push(packets);
         self.past.extend(
             life.inherited
                 .into_iter()
