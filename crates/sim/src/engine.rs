@@ -7,11 +7,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use packwright_packet::access::{Access, Place, collect_accesses};
 use packwright_packet::defs::{Command, Unit as Kind};
 use packwright_packet::encode::packet_sizes;
 use packwright_packet::operand::RegionId;
+use packwright_packet::packet::Packet;
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_target::Target;
 
@@ -46,8 +48,7 @@ pub(crate) struct Engine<'a> {
     now: u64,
     stream: Stream,
     packets: Vec<Progress>,
-    /// Packets that wait for each token, or that it has been signalled.
-    tokens: Vec<Token>,
+    tokens: Tokens,
     in_flight: u32,
     completed: usize,
     /// Packets whose next command is ready, by kind of unit.
@@ -110,7 +111,10 @@ struct Stream {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
+    /// Tokens that it waits for.
     waits: usize,
+    /// How many of its waits, from the first on, are known to be over.
+    over: usize,
     next: usize,
     /// Whether the next command is on a unit.
     runs: bool,
@@ -121,12 +125,41 @@ struct Progress {
     span: Option<u32>,
 }
 
+/// What is known of each token.
 #[derive(Clone, Debug, Default)]
-struct Token {
-    signalled: bool,
+struct Tokens {
+    signalled: Vec<bool>,
     /// The packet that signals it.
-    signaller: Option<usize>,
-    waiting: Vec<usize>,
+    signaller: Vec<Option<u32>>,
+    /// Packets that wait for it.
+    waiting: Vec<Vec<u32>>,
+    /// The tokens that packets wait for, one packet after the other, and where those of each end.
+    waits: Vec<u32>,
+    ends: Vec<u32>,
+}
+
+impl Tokens {
+    /// Takes the tokens of the next packet.
+    fn add(&mut self, packet: u32, content: &Packet) {
+        let tokens = content.waits.iter().chain(&content.signals);
+        let count = tokens.map(|token| token.0 as usize + 1).max().unwrap_or(0);
+        if count > self.signalled.len() {
+            self.signalled.resize(count, false);
+            self.signaller.resize(count, None);
+            self.waiting.resize(count, Vec::new());
+        }
+        for token in &content.signals {
+            self.signaller[token.0 as usize] = Some(packet);
+        }
+        self.waits.extend(content.waits.iter().map(|token| token.0));
+        self.ends.push(self.waits.len() as u32);
+    }
+
+    /// Where the waits of a packet lie in `waits`.
+    fn of(&self, packet: usize) -> Range<usize> {
+        let end = |packet: usize| self.ends[packet] as usize;
+        packet.checked_sub(1).map_or(0, end)..end(packet)
+    }
 }
 
 /// A command on a unit.
@@ -158,6 +191,13 @@ impl<'a> Engine<'a> {
                 *sum += u64::from(size);
                 Some(*sum)
             });
+        let region = entry
+            .regions
+            .iter()
+            .find(|region| region.kind == RegionKind::Packets);
+        let mut left = [0; 3];
+        let mut queues: [Vec<(u32, u32)>; 3] = Default::default();
+        let mut tokens = Tokens::default();
         for (packet, content) in entry.packets.iter().enumerate() {
             if content.origin.0 as usize >= program.origins.len() {
                 return Err(SimError::NoOrigin {
@@ -165,27 +205,12 @@ impl<'a> Engine<'a> {
                     origin: content.origin.0,
                 });
             }
-        }
-        let region = entry
-            .regions
-            .iter()
-            .find(|region| region.kind == RegionKind::Packets);
-        let tokens = entry
-            .packets
-            .iter()
-            .flat_map(|p| p.signals.iter().chain(&p.waits));
-        let tokens = tokens.map(|token| token.0 as usize + 1).max().unwrap_or(0);
-        let mut left = [0; 3];
-        let mut queues: [Vec<(u32, u32)>; 3] = Default::default();
-        let mut signallers = vec![Token::default(); tokens];
-        for (packet, content) in entry.packets.iter().enumerate() {
             for (at, command) in content.commands.iter().enumerate() {
-                left[place(command.unit())] += 1;
-                queues[place(command.unit())].push((packet as u32, at as u32));
+                let kind = place(command.unit());
+                left[kind] += 1;
+                queues[kind].push((packet as u32, at as u32));
             }
-            for token in &content.signals {
-                signallers[token.0 as usize].signaller = Some(packet);
-            }
+            tokens.add(packet as u32, content);
         }
         let sequencer = &target.sequencer;
         let pieces = sequencer.buffer_bytes / sequencer.fetch_bytes;
@@ -214,7 +239,7 @@ impl<'a> Engine<'a> {
                 decoding: false,
             },
             packets: vec![Progress::default(); entry.packets.len()],
-            tokens: signallers,
+            tokens,
             in_flight: 0,
             completed: 0,
             ready: Default::default(),
@@ -350,11 +375,10 @@ impl<'a> Engine<'a> {
         self.stream.decoded += 1;
         self.in_flight += 1;
         self.fetch();
-        let waits = &self.entry.packets[packet].waits;
-        for token in waits {
-            let token = &mut self.tokens[token.0 as usize];
-            if !token.signalled {
-                token.waiting.push(packet);
+        for at in self.tokens.of(packet) {
+            let token = self.tokens.waits[at] as usize;
+            if !self.tokens.signalled[token] {
+                self.tokens.waiting[token].push(packet as u32);
                 self.packets[packet].waits += 1;
             }
         }
@@ -382,13 +406,14 @@ impl<'a> Engine<'a> {
         let last = progress.span.map_or(Release::Decoded, Release::Span);
         self.tally.packets[packet].packets += 1;
         for token in &content.signals {
-            let token = &mut self.tokens[token.0 as usize];
-            token.signalled = true;
-            for waiting in std::mem::take(&mut token.waiting) {
-                self.packets[waiting].waits -= 1;
-                self.packets[waiting].release = last;
-                if self.packets[waiting].waits == 0 {
-                    self.advance(waiting);
+            let token = token.0 as usize;
+            self.tokens.signalled[token] = true;
+            for waiting in std::mem::take(&mut self.tokens.waiting[token]) {
+                let progress = &mut self.packets[waiting as usize];
+                progress.waits -= 1;
+                progress.release = last;
+                if progress.waits == 0 {
+                    self.advance(waiting as usize);
                 }
             }
         }

@@ -69,20 +69,19 @@ impl Engine<'_> {
                     Cause::Sequencer
                 };
             }
-            let (progress, content) = (&self.packets[packet], &self.entry.packets[packet]);
+            let (progress, content) = (&mut self.packets[packet], &self.entry.packets[packet]);
             if progress.waits == 0 {
                 let command = content.commands.get(progress.next);
                 return command.map_or(Cause::Sequencer, |command| cause_of(place(command.unit())));
             }
-            let mut waits = content
-                .waits
-                .iter()
-                .map(|token| &self.tokens[token.0 as usize]);
-            match waits
-                .find(|token| !token.signalled)
-                .and_then(|token| token.signaller)
-            {
-                Some(signaller) => packet = signaller,
+            let waits = &self.tokens.waits[self.tokens.of(packet)];
+            let over = |&token: &u32| self.tokens.signalled[token as usize];
+            while waits.get(progress.over).is_some_and(over) {
+                progress.over += 1;
+            }
+            let open = waits.get(progress.over);
+            match open.and_then(|&token| self.tokens.signaller[token as usize]) {
+                Some(signaller) => packet = signaller as usize,
                 None => return Cause::Sequencer,
             }
         }

@@ -146,6 +146,7 @@ impl Dram {
     /// Works until clock `until`, or until a transfer ends before; tells its port and clock.
     pub fn run(&mut self, until: u64) -> Option<(usize, u64)> {
         loop {
+            self.stream_reads(until);
             // Who acts next, and when the first of the others does.
             let (mut time, mut turn, mut who) = (NEVER, 0, Who::Nobody);
             let mut others = NEVER;
@@ -199,6 +200,34 @@ impl Dram {
                     self.ask(port, time, &asking);
                 }
                 Who::Channel(channel) => self.step(channel),
+            }
+        }
+    }
+
+    /// Lets ports ask as long as nothing but long reads is under way: until clock `until`, or until a transfer ends.
+    fn stream_reads(&mut self, until: u64) {
+        let reads = |&index: &usize| {
+            let port = &self.ports[index];
+            port.is_done() || port.long && !port.write && port.queued == 0
+        };
+        if !self.active.iter().all(reads) || !self.channels.iter().all(Channel::is_idle) {
+            return;
+        }
+        loop {
+            let (mut next, mut who, mut over) = ((NEVER, 0), None, NEVER);
+            for &index in &self.active {
+                let port = &self.ports[index];
+                if port.left == 0 {
+                    over = over.min(port.last);
+                } else if (port.wake, port.turn) < next {
+                    (next, who) = ((port.wake, port.turn), Some(index));
+                }
+            }
+            match (who, next) {
+                (Some(index), (wake, _)) if wake <= until && wake < over => {
+                    self.stretch(index, wake);
+                }
+                _ => return,
             }
         }
     }
@@ -326,14 +355,27 @@ impl Dram {
         let held = self.held[usize::from(write)];
         let most = limit.min(met.clamp(1, channels) * held);
         let home = self.map.home(first);
+        // A round over all bank groups, which lies in one channel, goes as one where the run meets all of it.
+        let round = granule << self.map.round_bits;
+        let row = self.map.stripe(first, &mut self.banks);
         let pieces = &mut self.ports[index].pieces;
         let (mut end, mut at, mut now) = (now, first, now);
         while at <= last {
-            let bursts = (granule - at % granule).min(last + 1 - at);
+            let whole = round > granule && at % round == 0 && at + round <= last + 1;
+            let bursts = match whole {
+                true => round,
+                false => (granule - at % granule).min(last + 1 - at),
+            };
             now = pieces.room(now, bursts, most);
             let place = self.map.place_in(&home, at);
             let channel = &mut self.channels[place.channel];
-            let passed = channel.granule(now, &place, bursts, write, &mut self.counters);
+            let passed = match whole {
+                true => {
+                    let stretch = (self.banks.as_slice(), row, granule);
+                    channel.stream(now, stretch, bursts, write, &mut self.counters)
+                }
+                false => channel.granule(now, &place, bursts, write, &mut self.counters),
+            };
             pieces.push(passed, bursts);
             end = end.max(passed);
             at += bursts;

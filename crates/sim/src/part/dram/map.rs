@@ -32,6 +32,8 @@ pub(crate) struct AddressMap {
     banks: Divisor,
     /// Bits below the lowest field that is no column: bursts next to each other in a row.
     pub granule_bits: u32,
+    /// Bits of the bank group, where it lies directly above a granule.
+    pub round_bits: u32,
     /// Bits below the channel, and of the channel.
     pub channel_at: u32,
     pub channel_bits: u32,
@@ -99,8 +101,14 @@ impl AddressMap {
             })
         };
         let divisor = |count: u32| Divisor::new(u64::from(count));
+        let group = bits(Field::Group);
+        let adjacent = group.at == granule_bits && group.mask + 1 == u64::from(dram.bank_groups);
         Ok(Self {
-            group: bits(Field::Group),
+            group,
+            round_bits: match adjacent {
+                true => group.mask.count_ones(),
+                false => 0,
+            },
             bank: bits(Field::Bank),
             channel: bits(Field::Channel),
             rank: bits(Field::Rank),
