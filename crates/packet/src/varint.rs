@@ -6,7 +6,13 @@
 use crate::decode::DecodeError;
 
 /// Appends `value`; it is below 2⁷⁰.
+#[inline]
 pub fn put(out: &mut Vec<u8>, mut value: u128) {
+    while value > u128::from(u64::MAX) {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    let mut value = value as u64;
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

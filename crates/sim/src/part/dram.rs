@@ -8,17 +8,16 @@
 use packwright_target::Target;
 
 use crate::error::SimError;
+use crate::part::divisor::Divisor;
 use crate::part::runs::Runs;
 
 mod channel;
-mod divisor;
 mod map;
 mod port;
 pub mod replay;
 mod stream;
 
 use channel::{Channel, NEVER, Sent};
-use divisor::Divisor;
 use map::AddressMap;
 use port::Port;
 

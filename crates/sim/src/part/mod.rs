@@ -1,5 +1,6 @@
 //! The parts of the machine and what they take: closed forms and small state machines.
 
+mod divisor;
 pub mod dram;
 pub mod matrix;
 pub mod rates;

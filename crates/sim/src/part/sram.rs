@@ -12,21 +12,25 @@ use packwright_packet::access::Access;
 use packwright_packet::extent::Extent;
 use packwright_target::Target;
 
+use super::divisor::Divisor;
+
 /// What one command asks of each bank.
 #[derive(Clone, Debug)]
 pub struct Banks {
     /// Bytes of a word: what a bank moves in a cycle.
-    word: u64,
+    word: Divisor,
     /// Words that each bank has to move, besides those that all of them have.
     load: Vec<u64>,
     all: u64,
+    count: Divisor,
 }
 
 impl Banks {
     /// The banks of a target, with nothing to do.
     pub fn new(target: &Target) -> Self {
         Self {
-            word: u64::from(target.sram.bank_bytes_per_cycle).max(1),
+            word: Divisor::new(u64::from(target.sram.bank_bytes_per_cycle)),
+            count: Divisor::new(u64::from(target.sram.banks)),
             load: vec![0; target.sram.banks.max(1) as usize],
             all: 0,
         }
@@ -51,8 +55,11 @@ impl Banks {
             true => extent.run.min(whole / rows).max(1),
             false => extent.run,
         };
-        let words_of_run = (extent.start % self.word + run).div_ceil(self.word);
-        let runs = access.bytes.div_ceil(run);
+        let words_of_run = self.word.quotient_up(self.word.remainder(extent.start) + run);
+        let runs = match run == access.bytes {
+            true => 1,
+            false => access.bytes.div_ceil(run),
+        };
         let words = runs.saturating_mul(words_of_run).saturating_mul(times);
         let banks = self.load.len();
         // Of more than 64 banks all are taken as met.
@@ -61,11 +68,13 @@ impl Banks {
             _ => u64::MAX,
         };
         let met = match banks {
-            1..=64 => met(extent, self.word, banks as u32),
+            // A run of as many words as there are banks meets them all.
+            1..=64 if words_of_run >= banks as u64 && run == extent.run => every,
+            1..=64 => met(extent, self.word.value(), banks as u32),
             _ => every,
         };
         if met == every {
-            self.all = self.all.saturating_add(words.div_ceil(banks as u64));
+            self.all = self.all.saturating_add(self.count.quotient_up(words));
             return;
         }
         let share = words.div_ceil(u64::from(met.count_ones()));
@@ -80,7 +89,7 @@ impl Banks {
     pub fn bytes(&self) -> u64 {
         let fullest = self.load.iter().max().copied().unwrap_or(0);
         let fullest = fullest.saturating_add(self.all);
-        let ports = self.word.saturating_mul(self.load.len() as u64);
+        let ports = self.word.value().saturating_mul(self.load.len() as u64);
         fullest.saturating_mul(ports)
     }
 }

@@ -465,13 +465,14 @@ impl Channel {
     }
 
     /// Refreshes that are due at clock `now`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn refresh(&mut self, now: u64, counters: &mut Counters) {
         if now >= self.next_refresh {
             self.catch_up(now, counters);
         }
     }
 
+    #[cold]
     fn catch_up(&mut self, now: u64, counters: &mut Counters) {
         while now >= self.next_refresh {
             self.pick = None;

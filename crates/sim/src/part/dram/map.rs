@@ -2,8 +2,8 @@
 
 use packwright_target::memory::Dram as Geometry;
 
-use super::divisor::Divisor;
 use crate::error::SimError;
+use crate::part::divisor::Divisor;
 
 /// Bursts next to each other in one row of one bank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +145,13 @@ impl AddressMap {
 
     /// Puts the banks, by bank group, in which the stripe of a burst lies in each channel, into `banks`; gives its
     /// row.
+    #[inline]
     pub fn stripe(&self, burst: u64, banks: &mut Vec<usize>) -> u64 {
         let home = self.home(burst);
+        if let (1, [bank]) = (self.groups.value(), banks.as_mut_slice()) {
+            *bank = self.banked(&home, 0).1;
+            return home.row;
+        }
         banks.resize(self.groups.value() as usize, 0);
         for (group, bank) in (0..).zip(banks) {
             *bank = self.banked(&home, group).1;

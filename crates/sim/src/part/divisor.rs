@@ -19,11 +19,13 @@ impl Divisor {
         Self { value, shift }
     }
 
+    #[inline]
     pub const fn value(self) -> u64 {
         self.value
     }
 
     /// `number / self`, rounded down.
+    #[inline]
     pub const fn quotient(self, number: u64) -> u64 {
         match self.shift {
             Some(shift) => number >> shift,
@@ -32,6 +34,7 @@ impl Divisor {
     }
 
     /// `number / self`, rounded up.
+    #[inline]
     pub const fn quotient_up(self, number: u64) -> u64 {
         match self.shift {
             Some(_) => self.quotient(number) + (self.remainder(number) > 0) as u64,
@@ -40,6 +43,7 @@ impl Divisor {
     }
 
     /// `number % self`.
+    #[inline]
     pub const fn remainder(self, number: u64) -> u64 {
         match self.shift {
             Some(_) => number & (self.value - 1),
