@@ -438,20 +438,19 @@ impl Channel {
         self.next[group] = own;
     }
 
-    /// As [`Channel::column`] for a stretch over several banks whose last column is at clock `at`.
-    pub(super) fn columns(&mut self, banks: &[usize], at: u64, write: bool) {
+    /// As [`Channel::column`] for a stretch over several banks whose last column is at clock `at`; the last column of
+    /// each bank lies `apart` clocks before that of the next.
+    pub(super) fn columns(&mut self, banks: &[usize], at: u64, apart: u64, write: bool) {
         let Gaps {
             behind: [same_way, other_way],
             recovery,
             ..
         } = self.gaps[usize::from(write)];
-        let mut recover = |bank: usize| {
+        let mut free = at + recovery;
+        for &bank in banks.iter().rev() {
             let state = &mut self.banks[bank];
-            state.precharge = state.precharge.max(at + recovery);
-        };
-        match banks {
-            &[bank] => recover(bank),
-            all => all.iter().for_each(|&bank| recover(bank)),
+            state.precharge = state.precharge.max(free);
+            free = free.saturating_sub(apart);
         }
         let (same, other) = (usize::from(write), usize::from(!write));
         let forbid = |next: &mut [u64; 2]| {

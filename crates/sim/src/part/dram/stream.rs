@@ -95,7 +95,7 @@ impl Channel {
                 false => left.min(room.div_ceil(spacing)),
             };
             last = start + (sent - 1) * spacing;
-            self.columns(banks, last, write);
+            self.columns(banks, last, granule * spacing, write);
             (left, at) = (left - sent, last + 1);
         }
         self.count(bursts, write, counters);
