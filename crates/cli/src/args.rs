@@ -258,7 +258,7 @@ pub struct ChoiceArgs {
     /// Most bytes of one weight tile [default: chosen from the SRAM size].
     #[arg(help_heading = "Compilation", long, value_name = "BYTES")]
     pub tile_bytes: Option<String>,
-    /// What may stay in SRAM between operators; the others are baselines to compare with.
+    /// What the plan is to be good at; the last two are baselines to compare with.
     #[arg(
         help_heading = "Compilation",
         long,
@@ -282,6 +282,8 @@ pub enum PlanArg {
     /// Whatever moves the fewest bytes.
     #[default]
     Best,
+    /// Whatever keeps the arrays busiest, if it moves more bytes too.
+    Fast,
     /// Fused operators, with DRAM between them.
     FusedOps,
     /// Every operator through DRAM.
@@ -476,6 +478,7 @@ impl ChoiceArgs {
             tile_bytes,
             plan: match self.plan {
                 PlanArg::Best => PlanMode::Best,
+                PlanArg::Fast => PlanMode::Fast,
                 PlanArg::FusedOps => PlanMode::FusedOps,
                 PlanArg::LayerWise => PlanMode::LayerWise,
             },

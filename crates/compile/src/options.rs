@@ -1,11 +1,13 @@
 //! What a compilation may choose; the machine is not among it.
 
-/// What may stay in SRAM from one operator to the next.
+/// What a plan is to be good at, and what may stay in SRAM from one operator to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanMode {
     /// Whatever moves the fewest bytes.
     #[default]
     Best,
+    /// Whatever keeps the arrays busiest, if it moves more bytes too.
+    Fast,
     /// Operators are fused with their neighbours, but what one fused operator hands to the next goes through
     /// DRAM: a baseline.
     FusedOps,
@@ -27,6 +29,13 @@ pub struct PlanOptions {
     pub score_rows: Option<usize>,
     /// Whether values may stay in SRAM between operators.
     pub mode: PlanMode,
+}
+
+impl PlanMode {
+    /// Whether values that another operator reads go through DRAM.
+    pub fn is_baseline(self) -> bool {
+        matches!(self, PlanMode::FusedOps | PlanMode::LayerWise)
+    }
 }
 
 impl Default for PlanOptions {

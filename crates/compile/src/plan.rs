@@ -85,6 +85,8 @@ pub struct Segment {
     pub passes: Passes,
     /// Most bytes of one weight tile.
     pub tile_bytes: u64,
+    /// Copies of the scratch of its stages: with two, a fragment starts while the one before is at work.
+    pub copies: u8,
 }
 
 /// How a segment is cut by columns.
@@ -122,6 +124,7 @@ impl Segment {
             resident: false,
             passes: Passes::default(),
             tile_bytes: u64::MAX,
+            copies: 2,
         }
     }
 

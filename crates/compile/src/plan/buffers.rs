@@ -114,14 +114,14 @@ impl Choice<'_> {
         }
     }
 
-    /// Both copies of all scratch parts of a segment.
+    /// All copies of all scratch parts of a segment.
     fn scratch(&self, s: usize, buffers: &mut Vec<Buffer>) {
         let segment = &self.segments[s];
         for (i, stage) in segment.stages.iter().enumerate() {
             let at = self.starts[s] + i;
             let parts = demand::scratch(self.scene, segment, stage);
             for (part, bytes) in parts.into_iter().enumerate() {
-                for copy in 0..if bytes == 0 { 0 } else { 2u8 } {
+                for copy in 0..if bytes == 0 { 0 } else { segment.copies } {
                     buffers.push(Buffer {
                         name: format!("s{s}.{i}.{part}.{copy}"),
                         bytes,

@@ -10,6 +10,7 @@ use packwright_ir::{NodeId, Op};
 use super::demand::{self, Scene};
 use super::stage::Stage;
 use super::{Passes, Segment, cost, window};
+use crate::options::PlanMode;
 
 /// How often the size of tiles is halved.
 const TILE_SIZES: u64 = 6;
@@ -17,11 +18,15 @@ const TILE_SIZES: u64 = 6;
 /// Most ways of cutting rows, and of cutting columns, that are tried for a class.
 const MOST_CUTS: usize = 8;
 
+/// Scratch below this part of SRAM is not worth saving.
+const LITTLE: u64 = 64;
+
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
-/// What a byte is worth that DRAM could move while an array is at work.
+/// What a byte is worth that DRAM could move while an array is at work: where bytes are to be few, and where time is.
 const CYCLE: f64 = 0.125;
+const CYCLE_OF_FAST: f64 = 1.0;
 
 /// What a choice costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +41,11 @@ impl Price {
     /// Bytes and cycles as one number, in bytes.
     pub fn weight(self, scene: &Scene<'_>) -> u64 {
         let worth = self.cycles as f64 * scene.target.peak_bytes_per_cycle();
-        self.bytes + (worth * CYCLE) as u64
+        let share = match scene.options.mode {
+            PlanMode::Fast => CYCLE_OF_FAST,
+            PlanMode::Best | PlanMode::FusedOps | PlanMode::LayerWise => CYCLE,
+        };
+        self.bytes + (worth * share) as u64
     }
 
     /// The price of another choice on top, so many times.
@@ -56,13 +65,15 @@ pub struct Form {
     /// How many passes over the columns.
     pub passes: usize,
     pub tile_bytes: u64,
+    /// Copies of scratch.
+    pub copies: u8,
     /// What the ring has to hold.
     pub ring: u64,
     /// Constants and packets, for each segment.
     pub price: Price,
     /// The cut that it shares with forms of other tiles, as an index into those of its class.
     pub cut: usize,
-    /// Scratch of each stage, both copies.
+    /// Scratch of each stage, all copies.
     pub scratch: Vec<u64>,
 }
 
@@ -94,37 +105,45 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<
         .stages
         .iter()
         .any(|stage| matches!(stage, Stage::Matmul { .. }));
-    let mut last = u64::MAX;
-    for halvings in 0..if streams { TILE_SIZES } else { 1 } {
-        segment.tile_bytes = tile_bytes(scene, halvings);
-        let ring = segment_ring(scene, &segment);
-        if ring >= last {
-            continue;
+    for copies in [2, 1] {
+        segment.copies = copies;
+        let mut last = u64::MAX;
+        for halvings in 0..if streams { TILE_SIZES } else { 1 } {
+            segment.tile_bytes = tile_bytes(scene, halvings);
+            let ring = segment_ring(scene, &segment);
+            if ring >= last {
+                continue;
+            }
+            last = ring;
+            let scratch = segment.stages.iter().map(|stage| {
+                let parts = demand::scratch(scene, &segment, stage).into_iter();
+                parts
+                    .map(|bytes| u64::from(copies) * bytes.next_multiple_of(alignment))
+                    .sum()
+            });
+            let scratch: Vec<u64> = scratch.collect();
+            if copies == 1 && scratch.iter().all(|&bytes| bytes < scene.sram / LITTLE) {
+                return;
+            }
+            let visits = match segment.resident {
+                true => 1,
+                false => segment.block_count() as u64,
+            };
+            forms.push(Form {
+                block_rows: segment.block_rows,
+                resident: segment.resident,
+                passes: segment.passes.count,
+                tile_bytes: segment.tile_bytes,
+                copies,
+                ring,
+                price: Price {
+                    bytes: visits * cost::constants(scene, &segment) + packets(scene, &segment),
+                    cycles: cycles(scene, &segment),
+                },
+                cut,
+                scratch,
+            });
         }
-        last = ring;
-        let visits = match segment.resident {
-            true => 1,
-            false => segment.block_count() as u64,
-        };
-        let scratch = segment.stages.iter().map(|stage| {
-            let parts = demand::scratch(scene, &segment, stage).into_iter();
-            parts
-                .map(|bytes| 2 * bytes.next_multiple_of(alignment))
-                .sum()
-        });
-        forms.push(Form {
-            block_rows: segment.block_rows,
-            resident: segment.resident,
-            passes: segment.passes.count,
-            tile_bytes: segment.tile_bytes,
-            ring,
-            price: Price {
-                bytes: visits * cost::constants(scene, &segment) + packets(scene, &segment),
-                cycles: cycles(scene, &segment),
-            },
-            cut,
-            scratch: scratch.collect(),
-        });
     }
 }
 
@@ -211,7 +230,9 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         inner * tiles * blocks.sum::<u64>()
     };
     let all: u64 = segment.stages.iter().map(of_stage).sum();
-    all / u64::from(scene.target.cores.max(1))
+    // With one copy of scratch an array waits about as long as it works.
+    let waits = if segment.copies == 1 { 2 } else { 1 };
+    waits * all / u64::from(scene.target.cores.max(1))
 }
 
 /// Cycles that the arrays take for the scores of an attention and for their products with values: an array holds

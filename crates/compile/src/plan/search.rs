@@ -202,6 +202,22 @@ impl<'a> Search<'a> {
         Err(self.too_small())
     }
 
+    /// Gives scratch its second copy, class by class, where SRAM has room for it.
+    pub fn with_room_left(&self, mut fitting: Fitting, slack: u64) -> Fitting {
+        for class in 0..self.problem.classes.count() {
+            let mut choice = fitting.choice.clone();
+            let mut changed = false;
+            for &s in self.problem.classes.members(class) {
+                let copies = &mut choice.segments[s].copies;
+                changed |= std::mem::replace(copies, 2) < 2;
+            }
+            if let (true, Ok(better)) = (changed, self.place(choice, slack)) {
+                fitting = better;
+            }
+        }
+        fitting
+    }
+
     /// Everything whole, nothing spilled and the widest tiles, where that fits: nothing is cheaper.
     fn uncut(&self, slack: u64) -> Option<Fitting> {
         if self.problem.through_dram {
@@ -487,6 +503,7 @@ impl<'a> Search<'a> {
             .cloned()
             .unwrap_or_default();
         segment.tile_bytes = form.tile_bytes;
+        segment.copies = form.copies;
     }
 
     fn bytes(&self, root: RootId) -> u64 {

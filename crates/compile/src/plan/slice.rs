@@ -139,7 +139,7 @@ fn attempt(
         segments,
         uses: &uses,
         classes: &classes,
-        through_dram: scene.options.mode != PlanMode::Best,
+        through_dram: scene.options.mode.is_baseline(),
     });
     let mut problem: Option<Diagnostics> = None;
     // The ends of the ring may leave too little of it; then it needs more room.
@@ -152,7 +152,7 @@ fn attempt(
         if known.is_some_and(|known| known <= fitting.price.weight(scene)) {
             return Ok(None);
         }
-        match carry_out(scene, fitting) {
+        match carry_out(scene, search.with_room_left(fitting, slack)) {
             Ok(parts) => return Ok(Some(parts)),
             Err(diagnostics) => problem = Some(diagnostics),
         }
@@ -163,7 +163,7 @@ fn attempt(
 /// The ways of forming segments that are tried.
 fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
     match scene.options.mode {
-        PlanMode::Best => vec![
+        PlanMode::Best | PlanMode::Fast => vec![
             segments.to_vec(),
             segment::split(segments, true),
             segment::split(segments, false),
