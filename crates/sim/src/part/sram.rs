@@ -55,7 +55,9 @@ impl Banks {
             true => extent.run.min(whole / rows).max(1),
             false => extent.run,
         };
-        let words_of_run = self.word.quotient_up(self.word.remainder(extent.start) + run);
+        let words_of_run = self
+            .word
+            .quotient_up(self.word.remainder(extent.start) + run);
         let runs = match run == access.bytes {
             true => 1,
             false => access.bytes.div_ceil(run),
