@@ -79,23 +79,47 @@ struct Way {
     rounding: Rounding,
     /// Whether there are samples to calibrate with.
     samples: bool,
-    /// The least mean and worst cosine, or the most that perplexity may be above floats.
-    limits: [f64; 2],
+    /// For MiniLM the least mean and worst cosine; without them it is not measured.
+    cosines: Option<[f64; 2]>,
+    /// For SmolLM2 the most that perplexity may be above floats; without it it is not measured.
+    loss: Option<f64>,
 }
 
-fn way(name: &'static str, recipe: Recipe, samples: bool, limits: [f64; 2]) -> Way {
+fn way(name: &'static str, recipe: Recipe) -> Way {
     Way {
         name,
         recipe,
         rounding: Rounding::default(),
-        samples,
-        limits,
+        samples: false,
+        cosines: None,
+        loss: None,
     }
 }
 
 impl Way {
     fn rounding(self, rounding: Rounding) -> Self {
         Self { rounding, ..self }
+    }
+
+    fn samples(self) -> Self {
+        Self {
+            samples: true,
+            ..self
+        }
+    }
+
+    fn cosines(self, mean: f64, worst: f64) -> Self {
+        Self {
+            cosines: Some([mean, worst]),
+            ..self
+        }
+    }
+
+    fn loss(self, most: f64) -> Self {
+        Self {
+            loss: Some(most),
+            ..self
+        }
     }
 
     fn options(&self, samples: &[Sample]) -> GraphOptions {
@@ -111,9 +135,75 @@ impl Way {
     }
 }
 
-/// The ways with a text in their names.
-fn chosen<const N: usize>(ways: [Way; N], only: &str) -> impl Iterator<Item = Way> {
-    ways.into_iter().filter(move |way| way.name.contains(only))
+/// All ways, in the order of the page.
+fn ways() -> Vec<Way> {
+    let norms_equalised = Recipe {
+        equalize: Equalize::Norms,
+        ..behind_norms()
+    };
+    vec![
+        way("eight bits (default)", Recipe::default())
+            .cosines(0.9985, 0.99)
+            .loss(0.025),
+        way(
+            "eight bits, scales of weights for least error",
+            Recipe::default(),
+        )
+        .rounding(CLIPPED)
+        .cosines(0.9985, 0.99)
+        .loss(0.03),
+        way("eight bits, biases corrected", Recipe::default())
+            .rounding(CORRECTED)
+            .samples()
+            .cosines(0.9985, 0.99),
+        way("eight bits, samples", Recipe::default())
+            .samples()
+            .cosines(0.999, 0.993)
+            .loss(0.03),
+        way(
+            "eight bits, samples, norms equalised",
+            equalized(Equalize::Norms),
+        )
+        .samples()
+        .cosines(0.999, 0.993)
+        .loss(0.03),
+        way(
+            "eight bits, samples, all equalised",
+            equalized(Equalize::All),
+        )
+        .samples()
+        .cosines(0.999, 0.993)
+        .loss(0.03),
+        way("sixteen bits behind norms", behind_norms()).loss(0.01),
+        way("sixteen bits behind norms, samples", behind_norms())
+            .samples()
+            .cosines(0.999, 0.997)
+            .loss(0.02),
+        way(
+            "sixteen bits behind norms, samples, norms equalised",
+            norms_equalised,
+        )
+        .samples()
+        .cosines(0.999, 0.996)
+        .loss(0.02),
+        way("sixteen bits", wide()).loss(0.01),
+        way("sixteen bits, samples", wide())
+            .samples()
+            .cosines(0.9995, 0.998),
+        way("static scales, samples", Recipe::fixed())
+            .samples()
+            .cosines(0.999, 0.997),
+        way(
+            "int4 weights in blocks of 64, int8 head, groups of 64",
+            int4(64),
+        )
+        .loss(0.2),
+        way(
+            "int4 weights in blocks of 32, int8 head, groups of 64",
+            int4(32),
+        )
+        .loss(0.2),
+    ]
 }
 
 /// Eight bits, with the magnitudes of channels moved into weights.
@@ -139,6 +229,14 @@ fn wide() -> Recipe {
     }
 }
 
+fn int4(group: usize) -> Recipe {
+    Recipe {
+        weights: Weights::Int4 { group },
+        hidden_group: recipe::GROUP,
+        ..Recipe::default()
+    }
+}
+
 const CLIPPED: Rounding = Rounding {
     clip: Clip::Mse,
     nearest: false,
@@ -155,71 +253,12 @@ fn minilm(path: &Path, only: &str, page: &mut String) -> anyhow::Result<()> {
     let pairs = read("minilm_pairs.npz")?;
     let (expected, expected_pairs) = (floats(&sentences)?, floats(&pairs)?);
     let graph = import(path, SENTENCE)?;
-    let ways = [
-        way(
-            "eight bits (default)",
-            Recipe::default(),
-            false,
-            [0.9985, 0.99],
-        ),
-        way(
-            "eight bits, scales of weights for least error",
-            Recipe::default(),
-            false,
-            [0.9985, 0.99],
-        )
-        .rounding(CLIPPED),
-        way(
-            "eight bits, biases corrected",
-            Recipe::default(),
-            true,
-            [0.9985, 0.99],
-        )
-        .rounding(CORRECTED),
-        way(
-            "eight bits, samples",
-            Recipe::default(),
-            true,
-            [0.999, 0.993],
-        ),
-        way(
-            "eight bits, samples, norms equalised",
-            equalized(Equalize::Norms),
-            true,
-            [0.999, 0.993],
-        ),
-        way(
-            "eight bits, samples, all equalised",
-            equalized(Equalize::All),
-            true,
-            [0.999, 0.993],
-        ),
-        way(
-            "sixteen bits behind norms, samples",
-            behind_norms(),
-            true,
-            [0.999, 0.997],
-        ),
-        way(
-            "sixteen bits behind norms, samples, norms equalised",
-            Recipe {
-                equalize: Equalize::Norms,
-                ..behind_norms()
-            },
-            true,
-            [0.999, 0.996],
-        ),
-        way("sixteen bits, samples", wide(), true, [0.9995, 0.998]),
-        way(
-            "static scales, samples",
-            Recipe::fixed(),
-            true,
-            [0.999, 0.997],
-        ),
-    ];
     page.push_str(MINILM);
     let samples = feed::tensors(&graph, &inputs(&pairs)).map_err(complaint)?;
-    for way in chosen(ways, only) {
+    for way in ways().into_iter().filter(|way| way.name.contains(only)) {
+        let Some([least, least_worst]) = way.cosines else {
+            continue;
+        };
         let options = way.options(&samples[..CALIBRATION.min(samples.len())]);
         let compiled = compiled(graph.clone(), "e2", options)?;
         equal_to_graph(&compiled, &samples[0])?;
@@ -246,10 +285,9 @@ fn minilm(path: &Path, only: &str, page: &mut String) -> anyhow::Result<()> {
         )?;
         eprintln!("MiniLM, {}: mean {mean:.5}, worst {worst:.5}", way.name);
         ensure!(
-            mean >= way.limits[0] && worst >= way.limits[1],
-            "{}: cosine {mean:.5} (worst {worst:.5}) is below {:?}",
-            way.name,
-            way.limits
+            mean >= least && worst >= least_worst,
+            "{}: cosine {mean:.5} (worst {worst:.5}) is below {least} ({least_worst})",
+            way.name
         );
     }
     page.push_str(MINILM_PEERS);
@@ -323,77 +361,11 @@ fn smollm2(path: &Path, only: &str, page: &mut String) -> anyhow::Result<()> {
         (floats - 34.089).abs() < 0.01,
         "floats have {floats:.4}, not 34.089"
     );
-    let int4 = |group| Recipe {
-        weights: Weights::Int4 { group },
-        hidden_group: recipe::GROUP,
-        ..Recipe::default()
-    };
     let other = feed::tensors(&graph, &read("smollm2_samples.npz")?).map_err(complaint)?;
-    let most = |most: f64| [most, most];
-    let ways = [
-        way(
-            "eight bits (default)",
-            Recipe::default(),
-            false,
-            most(0.025),
-        ),
-        way(
-            "eight bits, scales of weights for least error",
-            Recipe::default(),
-            false,
-            most(0.03),
-        )
-        .rounding(CLIPPED),
-        way("eight bits, samples", Recipe::default(), true, most(0.03)),
-        way(
-            "eight bits, samples, norms equalised",
-            equalized(Equalize::Norms),
-            true,
-            most(0.03),
-        ),
-        way(
-            "eight bits, samples, all equalised",
-            equalized(Equalize::All),
-            true,
-            most(0.03),
-        ),
-        way(
-            "sixteen bits behind norms",
-            behind_norms(),
-            false,
-            most(0.01),
-        ),
-        way(
-            "sixteen bits behind norms, samples",
-            behind_norms(),
-            true,
-            most(0.02),
-        ),
-        way(
-            "sixteen bits behind norms, samples, norms equalised",
-            Recipe {
-                equalize: Equalize::Norms,
-                ..behind_norms()
-            },
-            true,
-            most(0.02),
-        ),
-        way("sixteen bits", wide(), false, most(0.01)),
-        way(
-            "int4 weights in blocks of 64, int8 head, groups of 64",
-            int4(64),
-            false,
-            most(0.2),
-        ),
-        way(
-            "int4 weights in blocks of 32, int8 head, groups of 64",
-            int4(32),
-            false,
-            most(0.2),
-        ),
-    ];
-    for way in chosen(ways, only) {
-        let Way { name, limits, .. } = way;
+    for way in ways().into_iter().filter(|way| way.name.contains(only)) {
+        let (name, Some(most)) = (way.name, way.loss) else {
+            continue;
+        };
         let options = way.options(&other);
         let compiled = compiled(graph.clone(), "e6", options)?;
         let logits = results(&compiled, &arrays)?;
@@ -410,7 +382,7 @@ fn smollm2(path: &Path, only: &str, page: &mut String) -> anyhow::Result<()> {
             more * 100.0
         );
         ensure!(
-            more <= limits[0],
+            more <= most,
             "{name}: {found:.3} is {:.2} % above floats",
             more * 100.0
         );
