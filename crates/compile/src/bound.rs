@@ -5,7 +5,7 @@
 
 mod time;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use packwright_ir::op::ChunkAttention;
 use packwright_ir::order::topological;
 use packwright_ir::{Graph, NodeId, Op, Value};
@@ -281,10 +281,15 @@ fn live_state(
         if attention.causal || level < 2 || shared {
             continue;
         }
-        let residual = residual_bytes(graph, storage, node);
+        let Some((made, residual)) = residual(graph, storage, node) else {
+            continue;
+        };
+        // What it takes to make the rows again, from what lies before the last barrier.
+        let needed = ancestors(graph, made);
         let layer: u64 = order
             .iter()
             .filter(|n| matches!(graph.op(**n), Op::Matmul(_)) && depth[*n] == level - 1)
+            .filter(|n| needed.contains(*n))
             .flat_map(|&n| layout.of(n))
             .map(|&id| layout.get(id).bytes)
             .sum();
@@ -311,22 +316,29 @@ fn shared_levels(
         })
 }
 
-/// Bytes of the largest value that is made before an attention and read behind it, less one row.
-fn residual_bytes(graph: &Graph, storage: &Storage, attention: NodeId) -> u64 {
-    let mut before: Vec<NodeId> = vec![attention];
+/// A node and all that it is made from.
+fn ancestors(graph: &Graph, node: NodeId) -> IndexSet<NodeId> {
+    let mut found = IndexSet::from([node]);
     let mut next = 0;
-    while next < before.len() {
-        for operand in graph.operands(before[next]) {
-            if graph.as_const(operand).is_none() && !before.contains(&operand.node) {
-                before.push(operand.node);
-            }
-        }
+    while let Some(&node) = found.get_index(next) {
+        let operands = graph.operands(node).into_iter();
+        found.extend(
+            operands
+                .filter(|&v| graph.as_const(v).is_none())
+                .map(|v| v.node),
+        );
         next += 1;
     }
+    found
+}
+
+/// The largest value that is made before an attention and read behind it, and its bytes less one row.
+fn residual(graph: &Graph, storage: &Storage, attention: NodeId) -> Option<(NodeId, u64)> {
+    let before = ancestors(graph, attention);
     // Only the values that q, k and v are made from at once: older ones were finished with.
     let mut near: Vec<NodeId> = graph.operands(attention).iter().map(|v| v.node).collect();
     let mut index = 0;
-    let mut largest = 0;
+    let mut largest: Option<(NodeId, u64)> = None;
     while index < near.len() && index < 64 {
         let node = near[index];
         index += 1;
@@ -337,7 +349,10 @@ fn residual_bytes(graph: &Graph, storage: &Storage, attention: NodeId) -> u64 {
         if read_behind {
             if let Some(root) = storage.root_of(node) {
                 let info = storage.root(root);
-                largest = largest.max(info.bytes(info.rows.saturating_sub(1)));
+                let bytes = info.bytes(info.rows.saturating_sub(1));
+                if largest.is_none_or(|(_, known)| bytes > known) {
+                    largest = Some((node, bytes));
+                }
             }
             continue;
         }

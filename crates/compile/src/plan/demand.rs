@@ -527,10 +527,14 @@ pub fn columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns 
         return Columns { tile: n, chunk: n };
     };
     let array = scene.target.matrix.columns as usize;
-    let fit = (tile_budget(scene, matmul).min(segment.tile_bytes) / record) as usize;
+    let budget = tile_budget(scene, segment, matmul);
+    let fit = (budget.min(segment.tile_bytes) / record) as usize;
     let widest = (segment.tile_bytes / record).max(1) as usize;
+    // A packet costs as much for one row as for many: one row takes wider tiles.
     let unit = if fit >= array {
         fit / array * array
+    } else if segment.rows == 1 && widest >= 2 * array {
+        2 * array
     } else {
         array.min(widest)
     };
@@ -567,7 +571,8 @@ fn fused_group(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
 }
 
 /// Most bytes of a weight tile. Results that leave column by column do so in wider runs where tiles are wider.
-fn tile_budget(scene: &Scene<'_>, matmul: NodeId) -> u64 {
+fn tile_budget(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> u64 {
+    let share = if segment.rows == 1 { 16 } else { 24 };
     let most = match drained(scene, matmul) {
         Some(_) => 512 << 10,
         None => 128 << 10,
@@ -575,7 +580,7 @@ fn tile_budget(scene: &Scene<'_>, matmul: NodeId) -> u64 {
     scene
         .options
         .tile_bytes
-        .unwrap_or_else(|| (scene.sram / 24).clamp(2 << 10, most))
+        .unwrap_or_else(|| (scene.sram / share).clamp(2 << 10, most))
 }
 
 /// Bytes of the constants that a stage brings through the ring: the largest set that one fragment

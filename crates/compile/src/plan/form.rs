@@ -165,7 +165,7 @@ pub fn passes(scene: &Scene<'_>, segment: &Segment) -> IndexMap<usize, Passes> {
 
 /// Bytes of a tile after some halvings.
 pub fn tile_bytes(scene: &Scene<'_>, halvings: u64) -> u64 {
-    (scene.sram / 8) >> halvings
+    (scene.sram / 7) >> halvings
 }
 
 /// Rows of a block that are worth a try, from all of them down to one, in steps of eight while they are
