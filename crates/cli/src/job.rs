@@ -12,6 +12,7 @@ use packwright_onnx::axis::Role;
 use packwright_packet::container::{self, ReadOptions, read_with};
 use packwright_packet::program::{Entry, Program, RegionKind};
 use packwright_packet::{access, check};
+use packwright_sim::occupancy::occupancy;
 use packwright_sim::report::Bytes;
 use packwright_target::Target;
 
@@ -267,11 +268,13 @@ pub fn simulate_judged(
 ) -> Result<Report, Failure> {
     let mut report = build::report(program, target);
     for entry in entries(program, choices.entry.as_deref())? {
-        let options = choices.options(entry, false)?;
+        let options = choices.options(entry, choices.packets)?;
         let run = build::run(program, entry, target, &options)?;
-        let mut costs = build::entry_report(program, entry, target, &run, &options.registers);
+        let registers = &options.registers;
+        let mut costs = build::entry_report(program, entry, target, &run, registers);
         if choices.packets {
             costs.packet_costs = build::packet_reports(program, entry, &run);
+            costs.sram_over_time = occupancy(entry, registers, &run.spans, target.sram.bytes);
         }
         report.entries.push(costs);
     }

@@ -54,7 +54,7 @@ pub struct Simulate {
     /// Show every layer.
     #[arg(long)]
     pub layers: bool,
-    /// Say what each packet cost, in the JSON.
+    /// Say what each packet cost, and what SRAM is in use over time, in the JSON.
     #[arg(long, requires = "json")]
     pub packets: bool,
     /// Print JSON.

@@ -133,6 +133,7 @@ pub fn entry_report(
         notes: notes(entry),
         why: None,
         packet_costs: Vec::new(),
+        sram_over_time: Vec::new(),
     }
 }
 

@@ -67,6 +67,9 @@ pub struct EntryReport {
     /// What each packet cost, in the order of the stream, if it was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub packet_costs: Vec<PacketReport>,
+    /// SRAM bytes in use from a cycle on, each as `[cycle, bytes]`, if packets were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sram_over_time: Vec<(u64, u64)>,
 }
 
 /// What one packet cost; sums over packets are the totals of the entry.

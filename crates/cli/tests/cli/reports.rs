@@ -86,6 +86,16 @@ fn packets_add_up_to_their_entry() {
         let busy = of_unit["busy"].as_u64().expect("a number") + held;
         assert_eq!(sum(["busy", unit]), busy, "{unit}");
     }
+    let pair = |point: &serde_json::Value| Some((point[0].as_u64()?, point[1].as_u64()?));
+    let used = entry["sram_over_time"].as_array().expect("a list");
+    let used: Option<Vec<(u64, u64)>> = used.iter().map(pair).collect();
+    let used = used.expect("cycles and bytes");
+    assert!(
+        used.is_sorted_by(|a, b| a.0 < b.0),
+        "each time once, in order"
+    );
+    let most = used.iter().map(|&(_, bytes)| bytes).max();
+    assert!(most.is_some_and(|most| most > 0 && most <= 2 << 20));
     for (number, packet) in packets.iter().enumerate() {
         assert_eq!(packet["packet"], number);
         assert!(packet["layer"].is_string() && packet["what"].is_string());

@@ -109,7 +109,7 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<
         segment.copies = copies;
         let mut last = u64::MAX;
         for halvings in 0..if streams { TILE_SIZES } else { 1 } {
-            segment.tile_bytes = tile_bytes(scene, halvings);
+            segment.tile_bytes = tile_bytes(scene, &segment, halvings);
             let ring = segment_ring(scene, &segment);
             if ring >= last {
                 continue;
@@ -163,9 +163,10 @@ pub fn passes(scene: &Scene<'_>, segment: &Segment) -> IndexMap<usize, Passes> {
         .collect()
 }
 
-/// Bytes of a tile after some halvings.
-pub fn tile_bytes(scene: &Scene<'_>, halvings: u64) -> u64 {
-    (scene.sram / 7) >> halvings
+/// Bytes of a tile after some halvings. Where little but tiles is in SRAM they may be larger.
+pub fn tile_bytes(scene: &Scene<'_>, segment: &Segment, halvings: u64) -> u64 {
+    let parts = if segment.rows == 1 { 7 } else { 8 };
+    (scene.sram / parts) >> halvings
 }
 
 /// Rows of a block that are worth a try, from all of them down to one, in steps of eight while they are

@@ -225,7 +225,7 @@ impl<'a> Search<'a> {
         }
         let mut segments = self.problem.segments.to_vec();
         for segment in &mut segments {
-            segment.tile_bytes = form::tile_bytes(self.problem.scene, 0);
+            segment.tile_bytes = form::tile_bytes(self.problem.scene, segment, 0);
         }
         let choice = Choice {
             segments,
