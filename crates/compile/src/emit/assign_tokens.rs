@@ -61,10 +61,13 @@ impl Life {
     }
 }
 
-/// How many numbers there are, each counted once; sorts them.
-fn distinct(numbers: &mut [usize]) -> usize {
-    numbers.sort_unstable();
-    numbers.chunk_by(|a, b| a == b).count()
+/// Whether packets are more than [`GATE`], each counted once; sorts them to find out.
+fn are_many(packets: &mut [usize]) -> bool {
+    if packets.len() <= GATE {
+        return false;
+    }
+    packets.sort_unstable();
+    packets.chunk_by(|a, b| a == b).count() > GATE
 }
 
 /// Packets that touched a range in a life that is over.
@@ -312,7 +315,7 @@ impl Tracker {
                 *waited = true;
             }
         }
-        if distinct(&mut needs[first..]) > GATE {
+        if are_many(&mut needs[first..]) {
             let met = life.inherited.iter().filter(|(past, _)| past.meets(touch));
             met.for_each(|(past, _)| self.crowds[past.crowd] = vec![packet]);
         }
@@ -322,7 +325,7 @@ impl Tracker {
                 needs.push(*by);
             }
         }
-        if distinct(&mut needs[first..]) > GATE {
+        if are_many(&mut needs[first..]) {
             life.gate(touch, packet);
         }
         if touch.write {

@@ -97,9 +97,8 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
     forms
 }
 
-/// A form for each size of tiles.
+/// A form for each size of tiles, with two copies of scratch and, where that saves something, with one.
 fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<Form>) {
-    let alignment = u64::from(scene.target.sram.alignment);
     let mut segment = segment.clone();
     let streams = segment
         .stages
@@ -115,36 +114,51 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<
                 continue;
             }
             last = ring;
-            let scratch = segment.stages.iter().map(|stage| {
-                let parts = demand::scratch(scene, &segment, stage).into_iter();
-                parts
-                    .map(|bytes| u64::from(copies) * bytes.next_multiple_of(alignment))
-                    .sum()
-            });
-            let scratch: Vec<u64> = scratch.collect();
+            let scratch = scratch(scene, &segment);
             if copies == 1 && scratch.iter().all(|&bytes| bytes < scene.sram / LITTLE) {
                 return;
             }
-            let visits = match segment.resident {
-                true => 1,
-                false => segment.block_count() as u64,
-            };
-            forms.push(Form {
-                block_rows: segment.block_rows,
-                resident: segment.resident,
-                passes: segment.passes.count,
-                tile_bytes: segment.tile_bytes,
-                copies,
-                ring,
-                price: Price {
-                    bytes: visits * cost::constants(scene, &segment) + packets(scene, &segment),
-                    cycles: cycles(scene, &segment),
-                },
-                cut,
-                scratch,
-            });
+            forms.push(form(scene, &segment, (cut, ring), scratch));
         }
     }
+}
+
+/// The form that a segment has.
+fn form(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    (cut, ring): (usize, u64),
+    scratch: Vec<u64>,
+) -> Form {
+    let visits = match segment.resident {
+        true => 1,
+        false => segment.block_count() as u64,
+    };
+    Form {
+        block_rows: segment.block_rows,
+        resident: segment.resident,
+        passes: segment.passes.count,
+        tile_bytes: segment.tile_bytes,
+        copies: segment.copies,
+        ring,
+        price: Price {
+            bytes: visits * cost::constants(scene, segment) + packets(scene, segment),
+            cycles: cycles(scene, segment),
+        },
+        cut,
+        scratch,
+    }
+}
+
+/// Scratch of each stage of a segment, all copies.
+fn scratch(scene: &Scene<'_>, segment: &Segment) -> Vec<u64> {
+    let alignment = u64::from(scene.target.sram.alignment);
+    let of_stage = |stage: &Stage| {
+        let parts = demand::scratch(scene, segment, stage).into_iter();
+        let bytes: u64 = parts.map(|bytes| bytes.next_multiple_of(alignment)).sum();
+        u64::from(segment.copies) * bytes
+    };
+    segment.stages.iter().map(of_stage).collect()
 }
 
 /// The ways of cutting the columns of a segment that are worth a try, by the number of passes.
