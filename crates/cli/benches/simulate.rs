@@ -46,8 +46,9 @@ const fn pass(
 const DISTILBERT: &str = "zoo:distilbert-base-uncased.encoder.ts14.dyn";
 const PREFILL: &str = "zoo:llama-3.2-1b.prefill.ts17.dyn";
 
-/// In the SRAM of `evo` all of a prefill's state stays; `e6` spills some of it, in short runs that go burst by burst.
-const PASSES: [Pass; 9] = [
+/// In the SRAM of `evo` all of a prefill's state stays; `e6` spills some of it and `e2` most, in short runs and many
+/// packets.
+const PASSES: [Pass; 10] = [
     pass(
         "DistilBERT, 128, e2",
         DISTILBERT,
@@ -103,6 +104,13 @@ const PASSES: [Pass; 9] = [
         "Llama-3.2-1B prefill 1024, e6",
         PREFILL,
         "e6",
+        Some(1024),
+        Some(500.0),
+    ),
+    pass(
+        "Llama-3.2-1B prefill 1024, e2",
+        PREFILL,
+        "e2",
         Some(1024),
         Some(500.0),
     ),

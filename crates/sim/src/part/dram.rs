@@ -1,9 +1,9 @@
 //! LPDDR: ports ask, the address map spreads, the controller of each channel sends.
 //!
 //! Transfers run on ports, one at a time on each; the requests of a port come in the order of its runs, no
-//! more than it may have under way. [`channel`] holds what a controller does with single bursts,
-//! [`stream`] the closed forms for long runs, used while nothing but long runs is under way. Times are clocks
-//! of the interface; the names are those of the standards.
+//! more than it may have under way. [`channel`] holds what a controller does with single bursts, [`stream`] the closed
+//! forms for stretches and pieces of runs, [`closed`] who asks for them; they carry everything while no rows
+//! scattered over a table are under way. Times are clocks of the interface; the names are those of the standards.
 
 use packwright_target::Target;
 
@@ -11,13 +11,18 @@ use crate::error::SimError;
 use crate::part::divisor::Divisor;
 use crate::part::runs::Runs;
 
+mod activations;
 mod channel;
+mod closed;
 mod map;
+mod pieces;
 mod port;
 pub mod replay;
+mod slots;
 mod stream;
 
 use channel::{Channel, NEVER, Sent};
+use closed::SHORT_STRETCH;
 use map::AddressMap;
 use port::Port;
 
@@ -38,15 +43,22 @@ pub struct Dram {
     /// Bursts that the queue of a channel and the way to its memory hold: of reads, of writes.
     held: [u64; 2],
     queue: u64,
-    /// Bytes that a port asks for before others get their turn.
+    /// Bytes that a port asks for before others get their turn; at once where others ask for short runs.
     turn: Divisor,
-    /// Bytes from which a run is long: closed forms carry it.
-    long: u64,
+    share: Divisor,
+    /// Whether closed forms carry what they can.
+    closed_forms: bool,
     channels: Vec<Channel>,
     ports: Vec<Port>,
     /// Ports with a transfer, in order.
     active: Vec<usize>,
     turns: u64,
+    /// Transfers with something left to ask for that closed forms do not carry.
+    asking_singly: usize,
+    /// First clock at which something may happen.
+    next: u64,
+    /// When closed forms asked for writes last.
+    wrote: u64,
     core: Ratio,
     /// The banks of the present stripe.
     banks: Vec<usize>,
@@ -92,7 +104,6 @@ impl Dram {
         let ports = vec![Port::new(limit); target.dma.engines as usize + others];
         let (clocks, cycles) = (dram.clock_hz, target.clock_hz);
         let divisor = gcd(clocks, cycles).max(1);
-        let long = closed_forms && map.stripe_bits.is_some();
         let (burst, burst_clocks) = (u64::from(dram.burst_bytes), u64::from(dram.timing.burst));
         let latencies = [dram.timing.cl, dram.timing.cwl];
         let way = latencies.map(|latency| u64::from(latency) + burst_clocks);
@@ -107,12 +118,16 @@ impl Dram {
             held: way.map(|way| u64::from(dram.queue_bursts) + way / burst_clocks.max(1)),
             queue: u64::from(dram.queue_bursts),
             turn: Divisor::new(u64::from(target.dma.turn_bytes)),
-            long: if long { LONG } else { u64::MAX },
+            share: Divisor::new((limit * burst).max(SHORT_STRETCH)),
+            closed_forms: closed_forms && map.stripe_bits.is_some(),
             channels: vec![Channel::new(dram); dram.channels as usize],
             map,
             ports,
             active: Vec::new(),
             turns: 0,
+            asking_singly: 0,
+            next: NEVER,
+            wrote: 0,
             core: Ratio {
                 clocks: clocks / divisor,
                 cycles: (cycles / divisor).max(1),
@@ -135,7 +150,12 @@ impl Dram {
     /// Starts a transfer on a port at clock `now`, which no call of [`Dram::run`] has passed.
     pub fn start(&mut self, port: usize, now: u64, runs: Runs, write: bool) {
         self.counters.bytes += runs.total();
-        self.ports[port].start(now, runs, write, self.long);
+        // Rows all over a table are sent in the order in which they are ready, which only single bursts show.
+        let scattered = runs.is_gather() && runs.bytes() < LONG;
+        let closed = self.closed_forms && !scattered;
+        self.ports[port].start(now, runs, write, closed);
+        self.asking_singly += usize::from(!closed && self.ports[port].left > 0);
+        self.next = self.next.min(now);
         if let Err(place) = self.active.binary_search(&port) {
             self.active.insert(place, port);
         }
@@ -144,91 +164,52 @@ impl Dram {
 
     /// Works until clock `until`, or until a transfer ends before; tells its port and clock.
     pub fn run(&mut self, until: u64) -> Option<(usize, u64)> {
-        loop {
-            self.stream_reads(until);
-            // Who acts next, and when the first of the others does.
-            let (mut time, mut turn, mut who) = (NEVER, 0, Who::Nobody);
-            let mut others = NEVER;
-            let mut asking = Asking {
-                only_long: true,
-                next_write: None,
-                alone: 0,
+        while until >= self.next {
+            let who = match self.asking_singly == 0 && self.channels.iter().all(Channel::is_idle) {
+                true => self.run_closed(until),
+                false => self.run_single(until),
             };
-            for &index in &self.active {
-                let port = &self.ports[index];
-                if port.left > 0 {
-                    asking.only_long &= port.long;
-                    if port.write {
-                        let first = asking.next_write.unwrap_or(NEVER);
-                        asking.next_write = Some(first.min(port.wake));
-                    }
-                }
-                if port.is_done() {
-                    if port.last <= time {
-                        others = others.min(time);
-                        (time, turn, who) = (port.last, 0, Who::Done(index));
-                    } else {
-                        others = others.min(port.last);
-                    }
-                } else if (port.wake, port.turn) < (time, turn) || who == Who::Nobody {
-                    others = others.min(time);
-                    (time, turn, who) = (port.wake, port.turn, Who::Port(index));
-                } else {
-                    others = others.min(port.wake);
-                }
-            }
-            for (index, channel) in self.channels.iter().enumerate() {
-                if channel.wake < time {
-                    others = others.min(time);
-                    (time, who) = (channel.wake, Who::Channel(index));
-                } else {
-                    others = others.min(channel.wake);
-                }
-            }
-            if time > until || time == NEVER {
-                return None;
-            }
             match who {
                 Who::Nobody => return None,
-                Who::Done(port) => {
+                Who::Done(port, clock) => {
                     self.active.retain(|&other| other != port);
-                    return Some((port, time));
+                    return Some((port, clock));
                 }
-                Who::Port(port) => {
-                    asking.alone = until.min(others.saturating_sub(1));
-                    self.ask(port, time, &asking);
-                }
-                Who::Channel(channel) => self.step(channel),
+                Who::Port(_) | Who::Channel(_) => {}
             }
         }
+        None
     }
 
-    /// Lets ports ask as long as nothing but long reads is under way: until clock `until`, or until a transfer ends.
-    fn stream_reads(&mut self, until: u64) {
-        let reads = |&index: &usize| {
+    /// Lets who acts next do so, with bursts that are chosen one by one.
+    fn run_single(&mut self, until: u64) -> Who {
+        let (mut time, mut turn, mut who) = (NEVER, 0, Who::Nobody);
+        for &index in &self.active {
             let port = &self.ports[index];
-            port.is_done() || port.long && !port.write && port.queued == 0
-        };
-        if !self.active.iter().all(reads) || !self.channels.iter().all(Channel::is_idle) {
-            return;
-        }
-        loop {
-            let (mut next, mut who, mut over) = ((NEVER, 0), None, NEVER);
-            for &index in &self.active {
-                let port = &self.ports[index];
-                if port.left == 0 {
-                    over = over.min(port.last);
-                } else if (port.wake, port.turn) < next {
-                    (next, who) = ((port.wake, port.turn), Some(index));
+            if port.is_done() {
+                if port.last <= time {
+                    (time, turn, who) = (port.last, 0, Who::Done(index, port.last));
                 }
-            }
-            match (who, next) {
-                (Some(index), (wake, _)) if wake <= until && wake < over => {
-                    self.stretch(index, wake);
-                }
-                _ => return,
+            } else if (port.wake, port.turn) < (time, turn) || matches!(who, Who::Nobody) {
+                (time, turn, who) = (port.wake, port.turn, Who::Port(index));
             }
         }
+        for (index, channel) in self.channels.iter().enumerate() {
+            if channel.wake < time {
+                (time, who) = (channel.wake, Who::Channel(index));
+            }
+        }
+        self.next = time;
+        if time > until || time == NEVER {
+            return Who::Nobody;
+        }
+        match who {
+            Who::Nobody | Who::Done(..) => {}
+            Who::Port(_) if self.asking_singly == 0 => self.flush(),
+            Who::Port(port) => self.ask(port, time),
+            Who::Channel(channel) => self.step(channel),
+        }
+        who
     }
 
     /// Puts a port behind the others.
@@ -239,23 +220,7 @@ impl Dram {
     }
 
     /// Lets a port ask for its next bytes at clock `now`.
-    fn ask(&mut self, index: usize, now: u64, asking: &Asking) {
-        if asking.only_long && self.ports[index].long {
-            let (next_write, alone) = match self.flush() {
-                true => (self.next_write(), now),
-                false => (asking.next_write, asking.alone),
-            };
-            // The controllers stay in writes as long as enough of them wait, and a port with a long run sees to
-            // that: reads stand behind.
-            match next_write {
-                Some(wake) if !self.ports[index].write => {
-                    self.take_turn(index);
-                    self.ports[index].wake = wake.max(now);
-                }
-                _ => self.stretches(index, now, alone),
-            }
-            return;
-        }
+    fn ask(&mut self, index: usize, now: u64) {
         let port = &mut self.ports[index];
         port.reap(now);
         let inside = self.burst_bytes.remainder(port.address);
@@ -285,21 +250,16 @@ impl Dram {
         self.counters.burst_bytes += bursts * self.burst_bytes.value();
         port.under_way += bursts;
         port.queued += bursts;
-        self.advance(index, bytes);
+        port.skip(bytes);
+        self.asking_singly -= usize::from(!port.closed && port.left == 0);
+        self.count_turn(index, bytes);
     }
 
-    /// Moves a port behind `bytes` that it has asked for.
-    fn advance(&mut self, index: usize, bytes: u64) {
-        let long = self.long;
+    /// Counts bytes that a port has asked for, and puts it behind the others where its turn is over.
+    fn count_turn(&mut self, index: usize, bytes: u64) {
         let port = &mut self.ports[index];
-        port.address += bytes;
-        port.left -= bytes;
         port.turn_left = port.turn_left.saturating_sub(bytes);
-        let over = port.turn_left == 0;
-        if port.left == 0 {
-            port.next_run(long);
-        }
-        if over {
+        if port.turn_left == 0 {
             self.take_turn(index);
         }
     }
@@ -325,158 +285,25 @@ impl Dram {
         }
     }
 
-    /// When the next port asks for writes.
-    fn next_write(&self) -> Option<u64> {
-        let ports = self.active.iter().map(|&index| &self.ports[index]);
-        let writes = ports.filter(|port| port.left > 0 && port.write);
-        writes.map(|port| port.wake).min()
-    }
-
-    /// Sends what waits in the channels, ahead of time; tells whether something did.
-    fn flush(&mut self) -> bool {
-        let waits = self.channels.iter().any(|channel| !channel.is_idle());
+    /// Sends what waits in the channels, ahead of time.
+    fn flush(&mut self) {
         for index in 0..self.channels.len() {
             while !self.channels[index].is_idle() {
                 self.step(index);
             }
         }
-        waits
-    }
-
-    /// Sends the bursts from `first` to `last` of a port, granule by granule, each as soon as the port has room for
-    /// it; tells when the last data has passed, and when there is room for another granule.
-    fn send_granules(&mut self, index: usize, now: u64, (first, last): (u64, u64)) -> (u64, u64) {
-        let granule = 1 << self.map.granule_bits;
-        let Port { limit, write, .. } = self.ports[index];
-        // As many bursts are under way as the port may have and as queues and the way to the memory hold.
-        let channels = self.channels.len() as u64;
-        let met = (last - first + 1).div_ceil(1 << self.map.channel_at);
-        let held = self.held[usize::from(write)];
-        let most = limit.min(met.clamp(1, channels) * held);
-        let home = self.map.home(first);
-        // A round over all bank groups, which lies in one channel, goes as one where the run meets all of it.
-        let round = granule << self.map.round_bits;
-        let row = self.map.stripe(first, &mut self.banks);
-        let pieces = &mut self.ports[index].pieces;
-        let (mut end, mut at, mut now) = (now, first, now);
-        while at <= last {
-            let whole = round > granule && at % round == 0 && at + round <= last + 1;
-            let bursts = match whole {
-                true => round,
-                false => (granule - at % granule).min(last + 1 - at),
-            };
-            now = pieces.room(now, bursts, most);
-            let place = self.map.place_in(&home, at);
-            let channel = &mut self.channels[place.channel];
-            let passed = match whole {
-                true => {
-                    let stretch = (self.banks.as_slice(), row, granule);
-                    channel.stream(now, stretch, bursts, write, &mut self.counters)
-                }
-                false => channel.granule(now, &place, bursts, write, &mut self.counters),
-            };
-            pieces.push(passed, bursts);
-            end = end.max(passed);
-            at += bursts;
-        }
-        (end, pieces.room(now, granule, most))
-    }
-
-    /// Sends the bursts from `first` to `last` of one stripe; tells when the last data has passed.
-    fn send_stretch(&mut self, now: u64, (first, last): (u64, u64), write: bool) -> u64 {
-        let row = self.map.stripe(first, &mut self.banks);
-        let granule = 1 << self.map.granule_bits;
-        let bursts = last - first + 1;
-        // Whole rounds over the channels give each of them as much.
-        let round = (1 << (self.map.channel_at + self.map.channel_bits)) - 1;
-        let whole = (first | bursts) & round == 0;
-        let mut end = now;
-        for (number, channel) in self.channels.iter_mut().enumerate() {
-            let bursts = match whole {
-                true => bursts >> self.map.channel_bits,
-                false => self.map.share(number, first, last),
-            };
-            if bursts > 0 {
-                let stretch = (self.banks.as_slice(), row, granule);
-                end = end.max(channel.stream(now, stretch, bursts, write, &mut self.counters));
-            }
-        }
-        end
-    }
-
-    /// Asks by the closed forms for the next stretch of a long run, and for those behind it as long as nobody else
-    /// acts: until clock `alone`.
-    fn stretches(&mut self, index: usize, now: u64, alone: u64) {
-        let mut now = now;
-        loop {
-            self.stretch(index, now);
-            let port = &self.ports[index];
-            if port.left == 0 || !port.long || port.wake > alone {
-                return;
-            }
-            now = port.wake;
-        }
-    }
-
-    /// Asks for the next stretch of a long run by the closed forms.
-    fn stretch(&mut self, index: usize, now: u64) {
-        let port = &self.ports[index];
-        // Where others ask too, none takes more than its turn at once.
-        let most = match self.active.len() {
-            1 => self.stripe,
-            _ if self.stripe.value() <= self.turn.value() => self.stripe,
-            _ => self.turn,
-        };
-        let bytes = port
-            .left
-            .min(most.value() - most.remainder(port.address))
-            .min(self.stripe.value() - self.stripe.remainder(port.address));
-        let write = port.write;
-        let first = self.burst_bytes.quotient(port.address);
-        let last = self.burst_bytes.quotient(port.address + bytes - 1);
-        let bursts = last - first + 1;
-        self.counters.burst_bytes += bursts * self.burst_bytes.value();
-        self.counters.streamed_bursts += bursts;
-        let (end, wake) = match bytes < SHORT_STRETCH {
-            true => self.send_granules(index, now, (first, last)),
-            false => {
-                let end = self.send_stretch(now, (first, last), write);
-                // No port has more than its limit under way: neither over the way to the memory and back, nor
-                // when it asks for the next stretch.
-                let way = self.limit.quotient(bursts * self.way[usize::from(write)]);
-                let end = end.max(now + way);
-                (end, now.max(end.saturating_sub(self.ahead)))
-            }
-        };
-        let port = &mut self.ports[index];
-        port.last = port.last.max(end);
-        port.wake = wake;
-        self.advance(index, bytes);
     }
 }
 
-/// Bytes from which a run is long.
+/// Bytes from which closed forms carry the rows of a gather.
 const LONG: u64 = 512;
-
-/// Bytes below which a stretch may leave out banks, and goes granule by granule.
-const SHORT_STRETCH: u64 = 2048;
-
-/// The ports that have something left to ask for.
-#[derive(Clone, Copy, Debug)]
-struct Asking {
-    /// Whether nothing but long runs is under way.
-    only_long: bool,
-    /// When the first of those that write asks again.
-    next_write: Option<u64>,
-    /// Until when nobody acts but the port whose turn it is.
-    alone: u64,
-}
 
 /// Who acts next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Nobody,
-    Done(usize),
+    /// A transfer has ended on this port, at this clock.
+    Done(usize, u64),
     Port(usize),
     Channel(usize),
 }

@@ -8,6 +8,8 @@ use packwright_packet::program::Entry;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runs {
     first: u64,
+    /// Where the next one begins, but for gathers.
+    next: u64,
     bytes: u64,
     /// Runs in each dimension with their distance, the outermost first.
     dims: [(u64, u64); 3],
@@ -75,6 +77,7 @@ impl Runs {
     pub fn one(address: u64, bytes: u64) -> Self {
         Self {
             first: address,
+            next: address,
             bytes,
             dims: [(1, 0); 3],
             at: [0; 3],
@@ -112,6 +115,16 @@ impl Runs {
         runs
     }
 
+    /// Bytes of a run; all have as many.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the runs are rows of a gather.
+    pub fn is_gather(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Bytes of all runs that are left.
     pub fn total(&self) -> u64 {
         self.left.saturating_mul(self.bytes)
@@ -131,15 +144,23 @@ impl Iterator for Runs {
             self.at[2] += 1;
             return Some((self.first + row * self.dims[2].1, self.bytes));
         }
-        let offset = |sum: u64, d: usize| sum + self.at[d] * self.dims[d].1;
-        let run = ((0..3).fold(self.first, offset), self.bytes);
-        for d in (0..3).rev() {
+        let run = (self.next, self.bytes);
+        let (count, stride) = self.dims[2];
+        self.at[2] += 1;
+        if self.at[2] < count {
+            self.next += stride;
+            return Some(run);
+        }
+        self.at[2] = 0;
+        for d in (0..2).rev() {
             self.at[d] += 1;
             if self.at[d] < self.dims[d].0 {
                 break;
             }
             self.at[d] = 0;
         }
+        let offset = |sum: u64, d: usize| sum + self.at[d] * self.dims[d].1;
+        self.next = (0..3).fold(self.first, offset);
         Some(run)
     }
 }

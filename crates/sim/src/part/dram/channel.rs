@@ -7,6 +7,9 @@
 use packwright_target::memory::{Dram as Geometry, DramTiming, Refresh};
 
 use super::Counters;
+use super::activations::Activations;
+use super::pieces::Pieces;
+use super::slots::Slots;
 
 /// A clock that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -53,15 +56,6 @@ impl Bank {
             hits: [0; 2],
         }
     }
-}
-
-/// Limits on the activations of one rank.
-#[derive(Clone, Copy, Debug, Default)]
-struct Activations {
-    /// First clock of the next one.
-    next: u64,
-    /// First clocks that the last four allow, oldest first.
-    window: [u64; 4],
 }
 
 /// A burst that was sent.
@@ -145,6 +139,12 @@ pub(crate) struct Channel {
     pick: Option<usize>,
     /// Ports that wait for room in the queue.
     pub blocked: u64,
+    /// What closed forms have sent in short pieces.
+    pub(super) pieces: Pieces,
+    /// What a closed form booked last in each bank group, from clock to clock.
+    pub(super) held: Vec<(u64, u64)>,
+    /// The bus in its present direction: clocks of column commands.
+    pub(super) bus: Slots<8>,
 }
 
 impl Channel {
@@ -175,6 +175,9 @@ impl Channel {
             wake: NEVER,
             pick: None,
             blocked: 0,
+            pieces: Pieces::default(),
+            held: vec![(0, 0); ranks * groups],
+            bus: Slots::default(),
             gaps: [Gaps::behind(false, &t), Gaps::behind(true, &t)],
             t,
         }
@@ -198,6 +201,7 @@ impl Channel {
             bank.hits[usize::from(write)] += 1;
         }
         self.waiting[usize::from(write)] += bursts;
+        self.bus.forget();
         self.queue.push(Request {
             port: port as u32,
             group: place.group as u32,
@@ -294,41 +298,96 @@ impl Channel {
         oldest.is_some_and(|request| now > request.since + self.patience)
     }
 
-    /// Opens a row at clock `now` or later.
-    pub(super) fn open(&mut self, bank: usize, row: u64, now: u64, counters: &mut Counters) {
+    /// Opens a row at clock `now` or later, behind all activations so far.
+    fn open(&mut self, bank: usize, row: u64, now: u64, counters: &mut Counters) {
+        self.activate((bank, row), now, false, counters);
+        for request in &self.queue {
+            if request.bank as usize == bank && request.row == row {
+                self.banks[bank].hits[usize::from(request.write)] += 1;
+            }
+        }
+    }
+
+    /// Opens a row at clock `now` or later that no request waits for, behind all activations so far or in `holes`
+    /// between those that are still to come; gives the first clock of a column command.
+    #[inline(always)]
+    pub(super) fn activate(
+        &mut self,
+        (bank, row): (usize, u64),
+        now: u64,
+        holes: bool,
+        counters: &mut Counters,
+    ) -> u64 {
         let t = &self.t;
-        let state = &self.banks[bank];
-        let rank = match self.ranks.len() {
-            1 => 0,
-            ranks => bank * ranks / self.banks.len(),
+        let rank = match self.ranks.as_mut_slice() {
+            [rank] => rank,
+            ranks => &mut ranks[bank * ranks.len() / self.banks.len()],
         };
-        let rank = &mut self.ranks[rank];
+        let state = &mut self.banks[bank];
         let ready = now.max(state.precharge);
         let ready = match state.row {
             Some(_) => ready + u64::from(t.rp),
             None => ready,
         };
-        let at = ready.max(rank.next).max(rank.window[0]);
-        rank.next = at + u64::from(t.rrd);
-        let [_, second, third, fourth] = rank.window;
-        rank.window = [second, third, fourth, at + u64::from(t.faw)];
-        let mut hits = [0; 2];
-        if !self.queue.is_empty() {
-            for request in &self.queue {
-                if request.bank as usize == bank && request.row == row {
-                    hits[usize::from(request.write)] += 1;
-                }
-            }
-        }
-        self.banks[bank] = Bank {
+        let at = match holes {
+            true => rank.anywhere(ready, t),
+            false => rank.behind(ready, t),
+        };
+        *state = Bank {
             row: Some(row),
             column: at + u64::from(t.rcd),
             precharge: at + u64::from(t.ras),
             closes: NEVER,
             used: 0,
-            hits,
+            hits: [0; 2],
         };
         counters.activations += 1;
+        state.column
+    }
+
+    /// As [`Channel::activate`] for a row of several banks whose columns follow each other `apart` clocks, one
+    /// activation behind the other; `None` where one of the banks has the row open or tFAW keeps activations apart.
+    #[inline]
+    pub(super) fn activate_all(
+        &mut self,
+        (banks, row): (&[usize], u64),
+        apart: u64,
+        now: u64,
+        counters: &mut Counters,
+    ) -> Option<u64> {
+        let [rank] = self.ranks.as_mut_slice() else {
+            return None;
+        };
+        let (rp, rrd) = (u64::from(self.t.rp), u64::from(self.t.rrd));
+        let (mut ready, mut before) = (now, 0);
+        for &bank in banks {
+            let state = &self.banks[bank];
+            if state.row == Some(row) {
+                return None;
+            }
+            let closed = match state.row {
+                Some(_) => now.max(state.precharge) + rp,
+                None => state.precharge,
+            };
+            ready = ready.max(closed.saturating_sub(before));
+            before += rrd;
+        }
+        let first = rank.all(ready, banks.len() as u64, &self.t)?;
+        let (rcd, ras) = (u64::from(self.t.rcd), u64::from(self.t.ras));
+        let mut at = first;
+        for &bank in banks {
+            self.banks[bank] = Bank {
+                row: Some(row),
+                column: at + rcd,
+                precharge: at + ras,
+                closes: NEVER,
+                used: 0,
+                hits: [0; 2],
+            };
+            at += rrd;
+        }
+        counters.activations += banks.len() as u64;
+        Some(first + rcd + (banks.len() as u64 - 1) * rrd.saturating_sub(apart))
     }
 
     fn close(&mut self, bank: usize) {
@@ -384,8 +443,16 @@ impl Channel {
 
     pub(super) fn count(&mut self, bursts: u64, write: bool, counters: &mut Counters) {
         counters.bus_clocks += bursts * u64::from(self.t.burst);
-        counters.turnarounds += u64::from(self.last_write != write);
-        self.last_write = write;
+        if self.last_write != write {
+            counters.turnarounds += 1;
+            self.last_write = write;
+            self.bus.forget();
+        }
+    }
+
+    /// Whether the last column commands were of this direction.
+    pub(super) fn goes(&self, write: bool) -> bool {
+        self.last_write == write
     }
 
     /// First clock of a column command to any bank.
@@ -404,13 +471,15 @@ impl Channel {
         self.next[group][usize::from(write)]
     }
 
-    /// Lets a bank group rest until clock `until`.
-    pub(super) fn hold_group(&mut self, group: usize, write: bool, until: u64) {
+    /// Lets a bank group have columns between two clocks, and no others.
+    pub(super) fn hold_group(&mut self, group: usize, write: bool, held: (u64, u64)) {
+        self.held[group] = held;
         let next = &mut self.next[group][usize::from(write)];
-        *next = (*next).max(until);
+        *next = (*next).max(held.1);
     }
 
     /// What column commands, the last of them at clock `at`, forbid to those behind them.
+    #[inline(always)]
     pub(super) fn column(&mut self, bank: usize, group: usize, at: u64, write: bool, used: u64) {
         let free = at + self.gaps[usize::from(write)].recovery;
         let state = &mut self.banks[bank];
@@ -422,6 +491,9 @@ impl Channel {
             next[same] = next[same].max(at + gaps.same_way[near]);
             next[other] = next[other].max(at + gaps.other_way[near]);
         };
+        if let [next] = self.next.as_mut_slice() {
+            return forbid(next, 0);
+        }
         let mut own = self.next[group];
         forbid(&mut own, 0);
         // Groups of the same rank lie next to each other.
@@ -440,6 +512,7 @@ impl Channel {
 
     /// As [`Channel::column`] for a stretch over several banks whose last column is at clock `at`; the last column of
     /// each bank lies `apart` clocks before that of the next.
+    #[inline(always)]
     pub(super) fn columns(&mut self, banks: &[usize], at: u64, apart: u64, write: bool) {
         let Gaps {
             behind: [same_way, other_way],
@@ -473,6 +546,7 @@ impl Channel {
 
     #[cold]
     fn catch_up(&mut self, now: u64, counters: &mut Counters) {
+        self.bus.forget();
         while now >= self.next_refresh {
             self.pick = None;
             counters.refreshes += 1;

@@ -49,7 +49,7 @@ struct Bits {
 }
 
 impl Bits {
-    #[inline]
+    #[inline(always)]
     fn of(self, burst: u64) -> u64 {
         burst >> self.at & self.mask
     }
@@ -126,13 +126,13 @@ impl AddressMap {
     }
 
     /// Where a burst lies.
-    #[inline]
+    #[inline(always)]
     pub fn place(&self, burst: u64) -> Place {
         self.place_in(&self.home(burst), burst)
     }
 
     /// Where a burst lies whose stripe is at home there.
-    #[inline]
+    #[inline(always)]
     pub fn place_in(&self, home: &Home, burst: u64) -> Place {
         let (group, bank) = self.banked(home, self.group.of(burst));
         Place {
@@ -143,9 +143,21 @@ impl AddressMap {
         }
     }
 
+    /// Where a burst lies whose stripe has these banks, by bank group, and this row.
+    #[inline(always)]
+    pub fn place_in_stripe(&self, banks: &[usize], row: u64, burst: u64) -> Place {
+        let bank = banks[self.groups.remainder(self.group.of(burst)) as usize];
+        Place {
+            channel: self.channels.remainder(self.channel.of(burst)) as usize,
+            group: self.banks.quotient(bank as u64) as usize,
+            bank,
+            row,
+        }
+    }
+
     /// Puts the banks, by bank group, in which the stripe of a burst lies in each channel, into `banks`; gives its
     /// row.
-    #[inline]
+    #[inline(always)]
     pub fn stripe(&self, burst: u64, banks: &mut Vec<usize>) -> u64 {
         let home = self.home(burst);
         if let (1, [bank]) = (self.groups.value(), banks.as_mut_slice()) {
@@ -171,7 +183,7 @@ impl AddressMap {
     }
 
     /// What the place of a burst follows from besides its channel and its bank group: the same for a stripe.
-    #[inline]
+    #[inline(always)]
     pub fn home(&self, burst: u64) -> Home {
         let row = burst >> self.row_at;
         let (turn, flip) = match self.hash {
@@ -190,7 +202,7 @@ impl AddressMap {
     }
 
     /// Group and bank, counted over the channel, for a group field of `group`.
-    #[inline]
+    #[inline(always)]
     fn banked(&self, home: &Home, group: u64) -> (usize, usize) {
         let group = self.groups.remainder(group);
         let group = self.groups.remainder(group ^ home.turn) + home.below;

@@ -1,9 +1,10 @@
 //! A port of the memory: one transfer at a time, as runs of bytes, with a limit on bursts under way.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 use super::channel::NEVER;
+use super::closed::SHORT_STRETCH;
 use crate::part::runs::Runs;
 
 #[derive(Clone, Debug)]
@@ -11,18 +12,21 @@ pub(super) struct Port {
     /// Most bursts under way.
     pub limit: u64,
     runs: Runs,
-    /// The present run: its address, what is left of it, whether closed forms may carry it.
+    /// The present run: its address, what is left of it.
     pub address: u64,
     pub left: u64,
-    pub long: bool,
+    /// Whether closed forms may carry the transfer.
+    pub closed: bool,
+    /// Whether its runs are too short for stretches.
+    pub short: bool,
     pub write: bool,
     /// Bursts whose data has not passed, and those of them that wait in a channel.
     pub under_way: u64,
     pub queued: u64,
     /// Ends of bursts that were sent.
     ends: BinaryHeap<Reverse<u64>>,
-    /// Short pieces that closed forms carry.
-    pub pieces: Pieces,
+    /// Bursts of short pieces that closed forms carry and that are not known to have passed.
+    pub in_pieces: u64,
     /// When the last data has passed.
     pub last: u64,
     /// When it asks again.
@@ -35,35 +39,6 @@ pub(super) struct Port {
     pub turn_left: u64,
 }
 
-/// Pieces of runs that are under way, the oldest first.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Pieces {
-    /// The end and the bursts of each.
-    pieces: VecDeque<(u64, u64)>,
-    bursts: u64,
-}
-
-impl Pieces {
-    /// When there is room for more bursts where `most` may be under way, at clock `now` or later.
-    pub fn room(&mut self, now: u64, more: u64, most: u64) -> u64 {
-        let mut room = now;
-        while self.bursts + more > most {
-            let Some((end, bursts)) = self.pieces.pop_front() else {
-                break;
-            };
-            self.bursts -= bursts;
-            room = room.max(end);
-        }
-        room
-    }
-
-    /// Adds a piece whose data has passed at clock `end`.
-    pub fn push(&mut self, end: u64, bursts: u64) {
-        self.pieces.push_back((end, bursts));
-        self.bursts += bursts;
-    }
-}
-
 impl Port {
     pub fn new(limit: u64) -> Self {
         Self {
@@ -71,12 +46,13 @@ impl Port {
             runs: Runs::empty(),
             address: 0,
             left: 0,
-            long: false,
+            closed: false,
+            short: false,
             write: false,
             under_way: 0,
             queued: 0,
             ends: BinaryHeap::new(),
-            pieces: Pieces::default(),
+            in_pieces: 0,
             last: 0,
             wake: NEVER,
             waits_for_data: false,
@@ -86,29 +62,37 @@ impl Port {
     }
 
     /// Starts a transfer at clock `now`.
-    pub fn start(&mut self, now: u64, runs: Runs, write: bool, long: u64) {
+    pub fn start(&mut self, now: u64, runs: Runs, write: bool, closed: bool) {
+        self.short = runs.bytes() < SHORT_STRETCH;
         self.runs = runs;
         self.write = write;
+        self.closed = closed;
         self.under_way = 0;
         self.ends.clear();
-        self.pieces = Pieces::default();
         self.last = now;
         self.wake = now;
         self.waits_for_data = false;
-        self.next_run(long);
+        self.next_run();
     }
 
     /// Goes on to the next run.
-    pub fn next_run(&mut self, long: u64) {
+    pub fn next_run(&mut self) {
         match self.runs.next() {
-            Some((address, bytes)) => {
-                (self.address, self.left) = (address, bytes);
-                self.long = bytes >= long;
-            }
+            Some(run) => (self.address, self.left) = run,
             None => {
                 self.left = 0;
                 self.wake = NEVER;
             }
+        }
+    }
+
+    /// Goes on behind `bytes` of the present run.
+    #[inline]
+    pub fn skip(&mut self, bytes: u64) {
+        self.address += bytes;
+        self.left -= bytes;
+        if self.left == 0 {
+            self.next_run();
         }
     }
 
