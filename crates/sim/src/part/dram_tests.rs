@@ -89,13 +89,13 @@ fn ends(target: &Target, transfers: &[(Runs, bool)], closed_forms: bool) -> Vec<
 }
 
 #[test]
-fn closed_forms_agree_with_bursts_where_directions_mix() {
+fn closed_forms_agree_with_bursts_where_runs_are_short_or_mix() {
     const MIB: u64 = 1 << 20;
     let rows = |base: u64, bytes: u32, pitch: u64, count: u64| {
         let block = Block::rows(count, u64::from(bytes), pitch, bytes);
         Runs::block(base, &block, &[])
     };
-    let jobs: [(&str, Vec<(Runs, bool)>); 6] = [
+    let jobs: [(&str, Vec<(Runs, bool)>); 12] = [
         (
             "read, write",
             vec![(Runs::one(0, MIB), false), (Runs::one(37 * MIB, MIB), true)],
@@ -125,6 +125,30 @@ fn closed_forms_agree_with_bursts_where_directions_mix() {
             vec![
                 (rows(64, 768, 3072, 1024), false),
                 (Runs::one(600 * MIB, MIB), true),
+            ],
+        ),
+        ("rows of 8", vec![(rows(0, 8, 128, 4096), true)]),
+        ("rows of 256", vec![(rows(0, 256, 4096, 1024), true)]),
+        (
+            "rows of 256 anywhere",
+            vec![(rows(0, 256, 201_028, 1024), true)],
+        ),
+        (
+            "read rows of 64 of one bank group",
+            vec![(rows(0, 64, 768, 4096), false)],
+        ),
+        (
+            "2 of rows of 512",
+            vec![
+                (rows(0, 512, 513_024, 1024), true),
+                (rows(1024, 512, 513_024, 1024), true),
+            ],
+        ),
+        (
+            "read, read rows of 256",
+            vec![
+                (Runs::one(600 * MIB, MIB), false),
+                (rows(0, 256, 4096, 1024), false),
             ],
         ),
     ];

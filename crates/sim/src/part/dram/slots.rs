@@ -132,3 +132,61 @@ impl<const GAPS: usize> Slots<GAPS> {
         self.last = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Need, Slots};
+
+    /// Slots with clocks 10 to 20 and 40 to 60 booked, 20 to 40 because something was not ready before.
+    fn slots() -> Slots<4> {
+        let mut slots = Slots::default();
+        slots.append(10, &Need::alone(10, 10), 2);
+        slots.append(40, &Need::alone(40, 20), 2);
+        slots
+    }
+
+    #[test]
+    fn what_comes_later_goes_into_the_first_gap_that_is_long_enough() {
+        let mut slots = slots();
+        assert_eq!(slots.fill(&Need::alone(15, 20), 2), Some(20));
+        assert_eq!(slots.fill(&Need::alone(15, 2), 2), None);
+        assert_eq!(slots.fill(&Need::alone(0, 4), 2), Some(0));
+        assert_eq!(slots.fill(&Need::alone(0, 6), 2), Some(4));
+        assert_eq!(slots.end(), 60);
+    }
+
+    #[test]
+    fn both_ends_of_a_gap_stay_free() {
+        let mut slots = slots();
+        assert_eq!(slots.fill(&Need::alone(28, 4), 2), Some(28));
+        assert_eq!(slots.fill(&Need::alone(20, 8), 2), Some(20));
+        assert_eq!(slots.fill(&Need::alone(20, 9), 2), None);
+        assert_eq!(slots.fill(&Need::alone(20, 8), 2), Some(32));
+    }
+
+    #[test]
+    fn a_gap_that_a_bank_group_left_is_for_others() {
+        let mut slots = Slots::<4>::default();
+        let of_group = |group: u32| Need {
+            group: Some(group),
+            hold: 8,
+            ..Need::alone(0, 4)
+        };
+        slots.append(0, &of_group(1), 2);
+        slots.append(8, &of_group(1), 2);
+        assert_eq!(slots.fill(&of_group(1), 2), None);
+        assert_eq!(slots.fill(&of_group(2), 2), Some(4));
+    }
+
+    #[test]
+    fn a_bank_group_that_is_busy_comes_later() {
+        let mut slots = slots();
+        let need = Need {
+            group: Some(0),
+            hold: 8,
+            held: (24, 32),
+            ..Need::alone(20, 4)
+        };
+        assert_eq!(slots.fill(&need, 2), Some(32));
+    }
+}
