@@ -93,7 +93,7 @@ fn commands_take_what_the_table_says() {
         ),
         (
             format!("softmax {src} {to_i8}"),
-            11 * ALL + ROWS * (3 * REDUCTION + 2 * FUNCTION),
+            10 * ALL + ROWS * (3 * REDUCTION + 2 * FUNCTION),
         ),
         (
             format!("softmax {src} {dst} log_sum=f32@0x20000:4"),

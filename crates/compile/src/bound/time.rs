@@ -66,11 +66,15 @@ fn lanes_per_second(target: &Target) -> f64 {
 
 /// Least time of the softmax of some scores.
 pub(super) fn softmax_seconds(target: &Target, scores: u64) -> f64 {
-    (SOFTMAX_OPERATIONS * scores) as f64 / lanes_per_second(target)
+    (INT8_OPERATIONS * scores) as f64 / lanes_per_second(target)
 }
 
-/// Operations of a score: maximum; difference, exponential (four), sum; product.
-const SOFTMAX_OPERATIONS: u64 = 8;
+/// Operations of a score whose probability is a float: maximum; difference, exponential (four), sum; product.
+const FLOAT_OPERATIONS: u64 = 8;
+
+/// Operations of a score whose probability meets int8 values with a scale a row: maximum; difference, exponential
+/// (four), sum; product with that scale; magnitude and maximum, product, conversion.
+const INT8_OPERATIONS: u64 = 11;
 
 /// Work on one row of a node that can only start when the last elements of its operand are there:
 /// multiply-adds and lane operations.
@@ -106,7 +110,16 @@ fn lane_operations(graph: &Graph, node: NodeId) -> u64 {
         Op::Quantize {
             quant: Quant::Row { .. },
         } => 3 * elements,
-        Op::Attention(_) => SOFTMAX_OPERATIONS * least_scores(graph, node),
+        Op::Attention(_) => {
+            let values = graph
+                .operand(node, 2)
+                .and_then(|value| graph.ty(value).quant);
+            let operations = match values {
+                Some(Quant::Row { .. }) => INT8_OPERATIONS,
+                _ => FLOAT_OPERATIONS,
+            };
+            operations * least_scores(graph, node)
+        }
         Op::Unary(Unary::Silu | Unary::GeluErf | Unary::GeluTanh) => 5 * elements,
         _ => 0,
     }

@@ -27,7 +27,7 @@ use packwright_packet::defs::{self, Command, Matmul, Softmax};
 use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
-use super::heads::{binary, head_area, mask_view, unsupported};
+use super::heads::{binary, head_area, is_addend, mask_view, unsupported};
 use super::whole::Operand;
 use crate::plan::Part;
 use crate::plan::constants::TileId;
@@ -104,9 +104,15 @@ pub fn attention(
         }
     };
     let scene = Scene::of(site, at, (node, attrs), place, tiles)?;
-    let mut commands: Vec<Command> = scene.runs.iter().map(|run| scene.score(run)).collect();
+    let mask = scene.mask()?;
+    let (added, mask) = match mask {
+        Some(mask) if is_addend(&mask, attrs) => (Some(mask), None),
+        other => (None, other),
+    };
+    let scores = scene.runs.iter().map(|run| scene.score(run, added));
+    let mut commands: Vec<Command> = scores.collect();
     commands.extend(scene.hidden());
-    let mask = scene.mask(&mut commands)?;
+    let mask = scene.mask_of_parts(mask, &mut commands)?;
     let scales = scene.value_scales(&mut commands);
     commands.push(scene.softmax(mask, scales)?);
     scene.values(&mut commands);
@@ -180,8 +186,8 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// The scores of some keys.
-    fn score(&self, run: &Run) -> Command {
+    /// The scores of some keys, with a mask that is added to them.
+    fn score(&self, run: &Run, mask: Option<View>) -> Command {
         let k = self.k.row(run.keys.start);
         Command::Matmul(Matmul {
             m: self.rows.into(),
@@ -201,7 +207,9 @@ impl<'a> Scene<'a> {
             alpha: self.attrs.product_scale(),
             bias: None,
             activation: squeeze(self.attrs),
-            residual: self.relative(run),
+            residual: mask
+                .map(|mask| along(mask, run.keys.start))
+                .or_else(|| self.relative(run)),
             acc: None,
             start: true,
             finish: true,
@@ -258,12 +266,23 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
+    /// The mask of the fragment's rows over all keys.
+    fn mask(&self) -> Result<Option<View>, Diagnostic> {
+        let position = self.attrs.mask_operand();
+        position
+            .map(|position| self.mask_view(position, self.shape.t))
+            .transpose()
+    }
+
     /// The mask of a softmax; where score columns come in parts it is added to each part.
-    fn mask(&self, commands: &mut Vec<Command>) -> Result<Option<View>, Diagnostic> {
-        let Some(position) = self.attrs.mask_operand() else {
+    fn mask_of_parts(
+        &self,
+        mask: Option<View>,
+        commands: &mut Vec<Command>,
+    ) -> Result<Option<View>, Diagnostic> {
+        let Some(mask) = mask else {
             return Ok(None);
         };
-        let mask = self.mask_view(position, self.shape.t)?;
         if let [run] = &self.runs[..]
             && self.attrs.global.is_empty()
         {

@@ -13,7 +13,7 @@ use packwright_packet::operand::{Affine, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::attention::squeeze;
-use super::heads::{head_area, mask_view, unsupported};
+use super::heads::{head_area, is_addend, mask_view, unsupported};
 use super::whole::Operand;
 use crate::plan::Part;
 use crate::plan::cache::Cache;
@@ -329,6 +329,10 @@ impl Head<'_> {
             pitch: 0,
             step: 4,
         };
+        let (added, mask) = match queries.mask {
+            Some(mask) if is_addend(&mask, self.attributes) => (Some(mask), None),
+            other => (None, other),
+        };
         let product = Matmul {
             m: m.into(),
             n: self.rows,
@@ -347,7 +351,7 @@ impl Head<'_> {
             alpha: self.attributes.product_scale(),
             bias: None,
             activation: squeeze(self.attributes),
-            residual: bias,
+            residual: added.or(bias),
             acc: None,
             start: true,
             finish: true,
@@ -360,7 +364,7 @@ impl Head<'_> {
             cols: self.rows,
             src: scores,
             scale: self.attributes.softcap.unwrap_or(1.0),
-            mask: queries.mask,
+            mask,
             row_mask: None,
             window,
             always: 0u64.into(),

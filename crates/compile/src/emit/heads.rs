@@ -1,9 +1,10 @@
 //! Where the heads and the masks of an attention lie.
 
 use packwright_ir::diag::Diagnostic;
+use packwright_ir::op::Attention;
 use packwright_ir::{NodeId, Value};
 use packwright_packet::defs::{self, Command};
-use packwright_packet::operand::{BinaryFn, View};
+use packwright_packet::operand::{BinaryFn, Elem, View};
 
 use super::address::{Area, At, Site};
 use super::whole::{Operand, broadcast};
@@ -30,6 +31,13 @@ pub fn mask_view(
         step: strides[3] as u32,
     };
     Ok((view, strides[1]))
+}
+
+/// Whether a mask can be added where a product leaves the array. Capped scores take theirs behind the cap, and a bias
+/// by distance is there already.
+pub fn is_addend(mask: &View, attrs: &Attention) -> bool {
+    let float = matches!(mask.elem, Elem::F16 | Elem::F32);
+    float && attrs.softcap.is_none() && !attrs.relative
 }
 
 /// The rows of one head of q, k or v, with its scales.

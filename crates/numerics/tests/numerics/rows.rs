@@ -56,9 +56,9 @@ fn probabilities_are_scaled_then_quantized() {
     let (mut q, mut steps) = ([9i8; 4], [9.0; 2]);
     let values = [2.0, 4.0, 1.0, 1.0];
     softmax_scale_quantize_row(&mut scores, Some(&values), 2, &mut q, &mut steps);
-    assert_eq!(scores, [1.0, 2.0, 0.0, 0.0]);
+    assert_eq!(scores, [2.0, 4.0, 0.0, 0.0]);
     assert_eq!(q, [64, 127, 0, 0]);
-    assert_eq!(steps, [2.0 / 127.0, 0.0]);
+    assert_eq!(steps, [4.0 / 127.0 * 0.5, 0.0]);
 }
 
 #[test]

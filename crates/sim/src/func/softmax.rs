@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use packwright_numerics::quant::quantize_dynamic_row;
 use packwright_numerics::reduce::logsumexp_row;
-use packwright_numerics::softmax::softmax_row;
+use packwright_numerics::softmax::exponentials_row;
 use packwright_packet::defs::Softmax;
 use packwright_packet::operand::{Affine, Elem};
 
@@ -73,17 +73,20 @@ pub(super) fn softmax(frame: &mut Frame<'_>, command: &Softmax) -> Result<(), Fa
     targets.extend(dst_scale.as_ref().map(|area| (area, steps)));
     targets.extend(log_sum.as_ref().map(|area| (area, sums)));
     compute_rows(frame, [rows, cols], &targets, room, |sram, room, i, out| {
-        let sum = operands.probabilities(sram, i, room, log_sum.is_some());
+        let [sum, inverse] = operands.exponentials(sram, i, room, log_sum.is_some());
         let (out, rest) = out.split_at_mut(packed.end);
         if let Some(sum_out) = rest.get_mut(4..8) {
             encode(&[sum], sum_out, f32::to_le_bytes);
         }
         if dst.elem() == Elem::I8 {
+            operands.scale_columns(sram, i, room);
             let mut step = [0.0];
             quantize_dynamic_row(&room.scores, cols, &mut room.quantized, &mut step);
             encode(&room.quantized, out, i8::to_le_bytes);
-            encode(&step, &mut rest[..4], f32::to_le_bytes);
+            encode(&[step[0] * inverse], &mut rest[..4], f32::to_le_bytes);
         } else {
+            room.scores.iter_mut().for_each(|e| *e *= inverse);
+            operands.scale_columns(sram, i, room);
             encode_row(dst.elem(), &room.scores, 1.0, out);
         }
     });
@@ -142,9 +145,9 @@ impl Scores {
         Ok(())
     }
 
-    /// Leaves row `i` of the probabilities, times the column scales, in `room.scores`; returns the
-    /// logarithm of the sum of exponentials where it is asked for.
-    fn probabilities(&self, sram: &[u8], i: usize, room: &mut Room, summed: bool) -> f32 {
+    /// Leaves the exponentials of row `i` in `room.scores`; returns the logarithm of their sum where it is asked
+    /// for, and its inverse.
+    fn exponentials(&self, sram: &[u8], i: usize, room: &mut Room, summed: bool) -> [f32; 2] {
         let Room { scores, other, .. } = room;
         let (known, hidden) = scores.split_at_mut(self.src.cols());
         let other = &mut other[..known.len()];
@@ -170,8 +173,14 @@ impl Scores {
         known[always.end..window.start].fill(f32::NEG_INFINITY);
         known[window.end..].fill(f32::NEG_INFINITY);
         let sum = if summed { logsumexp_row(scores) } else { 0.0 };
-        softmax_row(scores);
+        [sum, exponentials_row(scores)]
+    }
+
+    /// Multiplies what row `i` sees with the column scales.
+    fn scale_columns(&self, sram: &[u8], i: usize, room: &mut Room) {
+        let Room { scores, other, .. } = room;
         let scores = &mut scores[..self.src.cols()];
+        let other = &mut other[..scores.len()];
         if let Some(col_scale) = &self.col_scale {
             col_scale.read_row(sram, 0, other);
             for seen in self.sight.seen(i, scores.len()) {
@@ -180,7 +189,6 @@ impl Scores {
                 }
             }
         }
-        sum
     }
 }
 

@@ -83,11 +83,12 @@ rates! {
     NORM_RMS = "norm" "rms: square, sum; product; root" 3, 1, 1;
     NORM_GAMMA = "norm" "with gamma" 1, 0, 0;
     NORM_BETA = "norm" "with beta" 1, 0, 0;
-    SOFTMAX = "softmax" "maximum; difference, exponential, sum; product; reciprocal" FUNCTION + 4, 2, 1;
+    SOFTMAX = "softmax" "maximum; difference, exponential, sum; reciprocal" FUNCTION + 3, 2, 1;
     SOFTMAX_SCALE = "softmax" "with a scale" 1, 0, 0;
     SOFTMAX_MASK = "softmax" "with a mask" 1, 0, 0;
     SOFTMAX_ROW_MASK = "softmax" "with a row mask" 1, 0, 0;
     SOFTMAX_COL_SCALE = "softmax" "with column scales" 1, 0, 0;
+    SOFTMAX_FLOAT = "softmax" "to f16 or f32: product" 1, 0, 0;
     SOFTMAX_QUANTIZE = "softmax" "to i8: magnitude and maximum, product, conversion; reciprocal" 3, 1, 1;
     SOFTMAX_LOG_SUM = "softmax" "with the logarithm of the sum" 0, 0, 1;
     QUANTIZE_FOUND = "quantize" "scale found: magnitude and maximum, product, conversion; reciprocal" 3, 1, 1;

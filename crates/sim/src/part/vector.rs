@@ -79,6 +79,7 @@ fn work(command: &Command, registers: &[u64]) -> Work {
                 .with(c.mask.is_some(), rates::SOFTMAX_MASK)
                 .with(c.row_mask.is_some(), rates::SOFTMAX_ROW_MASK)
                 .with(c.col_scale.is_some(), rates::SOFTMAX_COL_SCALE)
+                .with(c.dst_scale.is_none(), rates::SOFTMAX_FLOAT)
                 .with(c.dst_scale.is_some(), rates::SOFTMAX_QUANTIZE)
                 .with(c.log_sum.is_some(), rates::SOFTMAX_LOG_SUM);
             sized!(c, rate)

@@ -2,7 +2,7 @@
 
 use packwright_numerics::quant::{Scale, quantize};
 use packwright_numerics::reduce::amax;
-use packwright_numerics::softmax::softmax_row;
+use packwright_numerics::softmax::{exponentials_row, softmax_row};
 use packwright_packet::defs::{Command, Softmax};
 use packwright_packet::operand::{Affine, Elem, Reg, View};
 use proptest::prelude::*;
@@ -43,7 +43,11 @@ fn expected(image: &[u8], c: &Softmax, seen: Option<usize>) -> Vec<u8> {
                 *p = f32::NEG_INFINITY;
             }
         }
-        softmax_row(&mut p);
+        let inverse = exponentials_row(&mut p);
+        let integers = c.dst.elem == Elem::I8;
+        if !integers {
+            p.iter_mut().for_each(|p| *p *= inverse);
+        }
         if let Some(scale) = c.col_scale {
             // A hidden column stays +0, whatever its scale is.
             let shown = seen.map_or(cols, |seen| seen + i);
@@ -54,14 +58,14 @@ fn expected(image: &[u8], c: &Softmax, seen: Option<usize>) -> Vec<u8> {
         }
         let scale = Scale::from_amax(amax(&p));
         for (j, &p) in p.iter().enumerate() {
-            if c.dst.elem == Elem::I8 {
+            if integers {
                 after[at(&c.dst, i, j)] = quantize(p, scale.inverse) as u8;
             } else {
                 put(&mut after, &c.dst, i, j, p);
             }
         }
         if let Some(dst_scale) = c.dst_scale {
-            put(&mut after, &dst_scale, i, 0, scale.step);
+            put(&mut after, &dst_scale, i, 0, scale.step * inverse);
         }
     }
     after
