@@ -1,9 +1,12 @@
 //! Plans: whatever is cut, spilled or streamed, results stay the same bits and no bound is broken.
 
 use packwright_compile::compile::{Compiled, compile};
+use packwright_compile::graph::calibrate::Calibration;
+use packwright_compile::graph::recipe::{Activations, Recipe};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
+use packwright_compile::pipeline::GraphOptions;
 use packwright_compile::plan::stage::Stage;
-use packwright_compile::plan::{Home, text};
+use packwright_compile::plan::{Alternates, Home, text};
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
@@ -126,6 +129,78 @@ fn gated_layers_travel_by_columns() {
         }
     }
     assert!(by_columns, "no size makes a plan by columns");
+}
+
+/// A feed-forward layer whose second product has a long contraction.
+const LONG: &str = r#"
+graph "long"
+  @0 : f32[64,4096] "up" = synthetic normal(std=0.1, seed=2)
+  @1 : f32[4096] "bias" = synthetic normal(std=0.1, seed=3)
+  @2 : f32[4096,64] "down" = synthetic normal(std=0.1, seed=4)
+  @3 : f32[64] "last" = synthetic normal(std=0.1, seed=5)
+  %0 : f32[1,24,64] = input "x"
+  %1 : f32[1,24,4096] = matmul %0, @0, @1 bias activation=gelu_erf
+  %2 : f32[1,24,64] = matmul %1, @2, @3, %0 bias residual
+  output %2 "y"
+"#;
+
+#[test]
+fn long_contractions_come_in_parts() {
+    // Sums of groups in floats, and one integer sum a row.
+    for default in [Activations::default(), Activations::Static] {
+        let options = CompileOptions {
+            graph: GraphOptions {
+                calibration: (default == Activations::Static).then(Calibration::default),
+                recipe: Recipe {
+                    default,
+                    ..Recipe::default()
+                },
+                ..GraphOptions::default()
+            },
+            ..CompileOptions::default()
+        };
+        let mut parts = Vec::new();
+        for kib in [160, 256, 2048] {
+            let graph = packwright_ir::text::parse(LONG).unwrap_or_else(|e| panic!("{e:?}"));
+            let target = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+            let mut compiled = compile(graph, &target, &options)
+                .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
+            let problems = check(&compiled.program, &target);
+            assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
+            simulated(&compiled, &target);
+            for (output, expected, found) in both(&mut compiled, &target, 3) {
+                assert!(expected == found, "{kib} KiB: {output} differs");
+            }
+            let mut tiles = compiled.plan.tiles.iter();
+            parts.push(tiles.any(|tile| tile.runs > 1));
+        }
+        assert_eq!(parts, [true, true, false]);
+    }
+}
+
+#[test]
+fn what_sram_has_left_is_given_away() {
+    let name = "minilm-l6.encoder.ts14.dyn.onnx";
+    let mut met = [false; 3];
+    for (seq, size) in [
+        (48, "512KiB"),
+        (48, "96KiB"),
+        (64, "160KiB"),
+        (64, "224KiB"),
+    ] {
+        let target = target("e1", &[&format!("sram.bytes={size}")]);
+        let mut compiled = planned(name, seq, &target, PlanMode::Best, Some(1))
+            .unwrap_or_else(|| panic!("{name} fits into {size}"));
+        for segment in &compiled.plan.segments {
+            met[0] |= segment.turns > 1;
+            met[1] |= segment.alternates == Alternates::Spilled;
+            met[2] |= segment.alternates == Alternates::All;
+        }
+        for (output, expected, found) in both(&mut compiled, &target, 3) {
+            assert!(expected == found, "{seq} in {size}: {output} differs");
+        }
+    }
+    assert_eq!(met, [true; 3], "turns, places for spills, places for all");
 }
 
 #[test]

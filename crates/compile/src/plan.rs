@@ -13,6 +13,7 @@ pub mod buffers;
 pub mod cache;
 pub mod chunk;
 pub mod classes;
+pub mod columns;
 pub mod constants;
 pub mod cost;
 pub mod demand;
@@ -36,7 +37,7 @@ use packwright_ir::{Graph, NodeId};
 use packwright_target::Target;
 
 use crate::options::{PlanMode, PlanOptions};
-use constants::{Layout, Tile, TileId};
+use constants::{Layout, Stored, Tile, TileId};
 use stage::Stage;
 use storage::{RootId, Storage};
 use window::Window;
@@ -53,8 +54,9 @@ pub struct Plan {
     pub fragments: Vec<Fragment>,
     pub buffers: Vec<Buffer>,
     pub tiles: Vec<Tile>,
-    /// The part of SRAM for constants: pinned tiles, and behind them a ring through which the others stream.
-    pub ring: SramSpan,
+    /// The part of SRAM through which the constants of each segment stream, between its buffers and the constants
+    /// that stay.
+    pub rooms: Vec<SramSpan>,
     /// Rows of one fragment of a row-wise stage.
     pub row_chunk: usize,
     /// Bytes that the spill region needs.
@@ -85,8 +87,22 @@ pub struct Segment {
     pub passes: Passes,
     /// Most bytes of one weight tile.
     pub tile_bytes: u64,
+    /// Which values have two places, which alternate from pass to pass or from row block to row block.
+    pub alternates: Alternates,
+    /// How many turns its products take to make what its attention reads, which follows a turn behind.
+    pub turns: usize,
     /// Copies of the scratch of its stages: with two, a fragment starts while the one before is at work.
     pub copies: u8,
+}
+
+/// Which of the values that a segment makes or brings in a pass or a row block at a time have two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alternates {
+    Nothing,
+    /// Those that come from DRAM or go there, so that their transfers run beside the work on others.
+    Spilled,
+    /// All, and no scratch takes the place of another's: a pass or block begins while the one before is at work.
+    All,
 }
 
 /// How a segment is cut by columns.
@@ -124,6 +140,8 @@ impl Segment {
             resident: false,
             passes: Passes::default(),
             tile_bytes: u64::MAX,
+            alternates: Alternates::Nothing,
+            turns: 1,
             copies: 2,
         }
     }
@@ -180,6 +198,8 @@ pub struct Buffer {
     /// Steps during which the contents matter.
     pub life: Range<usize>,
     pub addr: u64,
+    /// Copies of what it holds, side by side, which alternate.
+    pub copies: u64,
     /// The buffer whose place it takes over: that one ends with the step that makes this one.
     pub over: Option<usize>,
     /// What it holds.
@@ -198,8 +218,7 @@ pub enum Home {
     Refilled { root: RootId, segment: usize },
     /// All rows of the columns that one pass over a segment makes.
     Window { root: RootId, segment: usize },
-    /// All rows of a spilled value's columns for one pass of an attention; two copies, which alternate from
-    /// pass to pass.
+    /// All rows of a spilled value's columns for one pass of an attention.
     Heads { root: RootId, segment: usize },
     /// Intermediate data of one stage; `copy` of several that alternate.
     Scratch {
@@ -253,15 +272,45 @@ pub enum Fragment {
     },
 }
 
+/// One of some equal parts of a contraction. Records of channels are read in as many pieces; what stands behind the
+/// values of a channel comes with the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    pub part: usize,
+    pub of: usize,
+}
+
+impl Depth {
+    pub fn is_last(self) -> bool {
+        self.part + 1 == self.of
+    }
+
+    /// The elements of a contraction of length `k`.
+    pub fn range(self, k: usize) -> Range<usize> {
+        self.part * k / self.of..(self.part + 1) * k / self.of
+    }
+
+    /// The bytes of a record.
+    pub fn bytes(self, stored: &Stored) -> Range<u64> {
+        let (values, of) = (stored.scale_offset(), self.of as u64);
+        let end = match self.is_last() {
+            true => stored.record(),
+            false => values / of * (self.part as u64 + 1),
+        };
+        values / of * self.part as u64..end
+    }
+}
+
 /// Which part of a stage's columns or heads a fragment computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it.
     All,
-    /// Columns of a product; `first`/`last` of the columns that are quantised together.
+    /// Columns of a product, or a part of their contraction; `last` of the columns that are quantised together.
     Columns {
         columns: Range<usize>,
         chunk: Range<usize>,
+        depth: Depth,
         last: bool,
         copy: u8,
     },

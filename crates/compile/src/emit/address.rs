@@ -9,14 +9,15 @@ use packwright_packet::operand::{Elem, View};
 use crate::plan::constants::TileId;
 use crate::plan::storage::{Place, RootId};
 use crate::plan::window::Window;
-use crate::plan::{Home, Plan};
+use crate::plan::{Buffer, Home, Plan};
 
 /// A plan with its addresses at hand.
 #[derive(Debug)]
 pub struct Site<'a> {
     pub graph: &'a Graph,
     pub plan: &'a Plan,
-    homes: IndexMap<Home, u64>,
+    /// Address, copies and their distance.
+    homes: IndexMap<Home, Spot>,
 }
 
 /// A segment and a pass over it.
@@ -86,11 +87,29 @@ impl Area {
     }
 }
 
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    addr: u64,
+    copies: u64,
+    /// Bytes from one copy to the next.
+    apart: u64,
+}
+
 impl<'a> Site<'a> {
     /// Indexes the buffers of a plan.
     pub fn new(graph: &'a Graph, plan: &'a Plan) -> Self {
-        let homes = plan.buffers.iter().map(|b| (b.home, b.addr)).collect();
-        Self { graph, plan, homes }
+        let spot = |b: &Buffer| Spot {
+            addr: b.addr,
+            copies: b.copies,
+            apart: b.bytes / b.copies,
+        };
+        let homes = plan.buffers.iter().map(|b| (b.home, spot(b)));
+        Self {
+            graph,
+            plan,
+            homes: homes.collect(),
+        }
     }
 
     /// Address of a scratch part; copies alternate where there are two.
@@ -102,10 +121,8 @@ impl<'a> Site<'a> {
             part,
             copy,
         };
-        *self
-            .homes
-            .get(&home)
-            .expect("demand lists every scratch part")
+        let spot = self.homes.get(&home);
+        spot.expect("demand lists every scratch part").addr
     }
 
     /// Whether a root has a buffer that the segment sees.
@@ -113,7 +130,7 @@ impl<'a> Site<'a> {
         self.home(root, turn.segment).is_some()
     }
 
-    fn home(&self, root: RootId, segment: usize) -> Option<(Home, u64)> {
+    fn home(&self, root: RootId, segment: usize) -> Option<(Home, Spot)> {
         [
             Home::Block { root, segment },
             Home::Window { root, segment },
@@ -122,7 +139,7 @@ impl<'a> Site<'a> {
             Home::Whole(root),
         ]
         .into_iter()
-        .find_map(|home| self.homes.get(&home).map(|&addr| (home, addr)))
+        .find_map(|home| self.homes.get(&home).map(|&spot| (home, spot)))
     }
 
     /// Whether all columns of a spilled root come back at once.
@@ -159,7 +176,7 @@ impl<'a> Site<'a> {
     pub fn root_columns(&self, root: RootId, turn: Turn, row: usize, column: usize) -> Area {
         let whole = self.plan.storage.root(root);
         let segment = &self.plan.segments[turn.segment];
-        let (home, base) = self
+        let (home, spot) = self
             .home(root, turn.segment)
             .expect("every root has a home");
         let window = self.window(root, turn.segment);
@@ -167,21 +184,19 @@ impl<'a> Site<'a> {
             Some(window) => whole.narrowed(window.columns()),
             None => whole.clone(),
         };
-        let (first, rows) = match home {
+        let (first, rows, turn_of_all) = match home {
             Home::Block { .. } => {
                 let block = segment.block_rows.max(1);
-                (row / block * block, block.min(info.rows))
+                let index = turn.pass * segment.block_count() + row / block;
+                (row / block * block, block.min(info.rows), index)
             }
             Home::Whole(_)
             | Home::Window { .. }
             | Home::Heads { .. }
             | Home::Refilled { .. }
-            | Home::Scratch { .. } => (0, info.rows),
+            | Home::Scratch { .. } => (0, info.rows, turn.pass),
         };
-        let base = match home {
-            Home::Heads { .. } if turn.pass % 2 == 1 => base + info.copy_bytes(),
-            _ => base,
-        };
+        let base = spot.addr + turn_of_all as u64 % spot.copies * spot.apart;
         let offset = (row - first) as u64;
         let area = Area {
             elem: info.elem,

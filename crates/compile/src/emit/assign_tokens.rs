@@ -191,23 +191,19 @@ fn owners(
         };
         let mut list: Vec<(Owner, Touch)> = Vec::new();
         for touch in packet.commands.iter().flat_map(|c| touches(c, maxima)) {
-            let owner = if touch.addr >= plan.ring.addr && plan.ring.bytes > 0 {
-                tiles
-                    .iter()
-                    .find(|tile| {
-                        let info = &plan.tiles[tile.0 as usize];
-                        touch.addr >= info.addr && touch.addr < info.addr + info.bytes
-                    })
-                    .map(|&tile| Owner::Tile(tile))
-            } else {
-                alive[step]
-                    .iter()
-                    .find(|&&b| {
-                        let buffer = &plan.buffers[b];
-                        touch.addr >= buffer.addr && touch.addr < buffer.addr + buffer.bytes
-                    })
-                    .map(|&b| Owner::Buffer(bottom(plan, b)))
+            let in_tile = |tile: &&TileId| {
+                let info = &plan.tiles[tile.0 as usize];
+                touch.addr >= info.addr && touch.addr < info.addr + info.bytes
             };
+            let in_buffer = |b: &&usize| {
+                let buffer = &plan.buffers[**b];
+                touch.addr >= buffer.addr && touch.addr < buffer.addr + buffer.bytes
+            };
+            let tile = tiles.iter().find(in_tile).map(|&tile| Owner::Tile(tile));
+            let owner = tile.or_else(|| {
+                let buffer = alive[step].iter().find(in_buffer);
+                buffer.map(|&b| Owner::Buffer(bottom(plan, b)))
+            });
             let owner = owner.expect("every touch lies in a buffer or a tile of its fragment");
             let touch = match owner {
                 Owner::Buffer(_) => touch,

@@ -42,6 +42,7 @@ pub fn matmul(
     let Part::Columns {
         columns,
         chunk,
+        depth,
         last,
         copy,
     } = part
@@ -79,7 +80,7 @@ pub fn matmul(
         _ => 0,
     };
     let (group, a_scale) = match a_ty.quant {
-        Some(Quant::Row { group }) => (group, a.scales()),
+        Some(Quant::Row { group }) => (group, None),
         Some(Quant::Tensor { scale } | Quant::Affine { scale, .. }) => {
             let addr = site.scratch(at, 1, *copy);
             let view = View {
@@ -95,14 +96,24 @@ pub fn matmul(
                 dst: View::rows(Elem::F32, addr, 4),
                 step: 0.0,
             }));
-            (k, view)
+            (k, Some(view))
         }
         Some(Quant::Channel { .. } | Quant::Shifted { .. } | Quant::Block { .. }) | None => {
             return Err(unsupported(node, "the left operand is not quantised"));
         }
     };
-    let record = stored.record();
+    // What the tile has of a record.
+    let (own, values) = (depth.bytes(stored), depth.range(k));
+    let record = own.end - own.start;
+    let ends = depth.is_last();
     let weights = site.tile(tile);
+    let a = a.column(values.start, Some(group.min(k)));
+    let a_scale = a_scale.unwrap_or_else(|| a.scales());
+    let acc = (depth.of > 1).then(|| {
+        let elem = if group < k { Elem::F32 } else { Elem::I32 };
+        let pitch = columns.len() as u32 * 4;
+        View::rows(elem, site.scratch(at, 2, *copy), pitch)
+    });
     let residual = if attributes.residual {
         let value = operands[operands.len() - 1];
         let place = site
@@ -119,36 +130,40 @@ pub fn matmul(
         let first = weights + (some.start - columns.start) as u64 * record;
         let per_channel = |elem: Elem, offset: u64| View {
             elem,
-            addr: (first + offset).into(),
+            addr: (first + offset - own.start).into(),
             pitch: 0,
             step: record as u32,
         };
         Matmul {
             m: (at.block.len() as u64).into(),
             n: (some.len() as u64).into(),
-            k: (k as u64).into(),
+            k: (values.len() as u64).into(),
             a: a.view(),
             b: View::rows(Elem::I8, first, record as u32),
             hold: Hold::B,
-            group: (group as u64).into(),
+            group: (group.min(values.len()) as u64).into(),
             a_scale: Some(a_scale),
             a_zero,
             b_bits: if block.is_some() { 4 } else { 8 },
-            b_group: (block.unwrap_or(k) as u64).into(),
+            b_group: (block.unwrap_or(values.len()) as u64).into(),
             b_step: block
                 .map(|_| View::rows(Elem::F16, first + stored.scale_offset(), record as u32)),
             b_scale: match block {
-                Some(_) => None,
-                None => Some(per_channel(Elem::F32, stored.scale_offset())),
+                None if ends => Some(per_channel(Elem::F32, stored.scale_offset())),
+                _ => None,
             },
-            alpha: attributes.alpha,
+            alpha: if ends { attributes.alpha } else { 1.0 },
             b_zero: zeros.then(|| per_channel(Elem::I32, stored.zero_offset())),
-            bias: bias.map(|_| per_channel(Elem::F32, stored.bias_offset())),
-            activation: unary_fn(attributes.activation),
-            residual: residual.map(|area| area.column(some.start, None).view()),
-            acc: None,
-            start: true,
-            finish: true,
+            bias: bias
+                .filter(|_| ends)
+                .map(|_| per_channel(Elem::F32, stored.bias_offset())),
+            activation: unary_fn(attributes.activation.filter(|_| ends)),
+            residual: residual
+                .filter(|_| ends)
+                .map(|area| area.column(some.start, None).view()),
+            acc,
+            start: depth.part == 0,
+            finish: ends,
             out: out.column(some.start - chunk.start, None).view(),
             out_scale: 1.0,
         }

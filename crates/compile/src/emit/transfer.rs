@@ -44,7 +44,13 @@ pub fn load_tile(site: &Site<'_>, regions: &Regions, tile: TileId) -> Vec<Comman
     vec![Command::Load(Load {
         dst: info.addr.into(),
         src: constant_ref(site, regions, info.stored, info.offset),
-        block: Block::run(info.bytes),
+        block: match info.runs {
+            1 => Block::run(info.bytes),
+            runs => {
+                let bytes = info.bytes / runs;
+                Block::rows(runs, bytes, info.pitch, bytes as u32)
+            }
+        },
     })]
 }
 

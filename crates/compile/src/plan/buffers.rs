@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
 
+use super::columns;
 use super::demand::{self, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Buffer, Home, Segment, in_place};
+use super::{Alternates, Buffer, Home, Segment, in_place};
 
 /// The number of the first step of every segment; a stage is a step.
 pub fn starts(segments: &[Segment]) -> Vec<usize> {
@@ -49,6 +50,7 @@ pub fn buffers(
     for s in 0..segments.len() {
         choice.scratch(s, &mut buffers);
     }
+    choice.turns(0..segments.len(), &mut buffers);
     in_place::share(
         scene,
         segments,
@@ -78,6 +80,7 @@ pub fn of_segment(
     for &root in roots {
         choice.root(root, &uses[&root], spilled.contains(&root), &mut buffers);
     }
+    choice.turns(s..s + 1, &mut buffers);
     let span = choice.span(s);
     buffers.retain(|b| b.life.start < span.end && span.start < b.life.end);
     in_place::share(scene, segments, s..s + 1, starts, uses, &mut buffers);
@@ -106,7 +109,7 @@ impl Choice<'_> {
             Stage::Matmul {
                 node,
                 quantize: None,
-            } => demand::drained(self.scene, *node).is_some(),
+            } => columns::drained(self.scene, *node).is_some(),
             Stage::Attention { .. }
             | Stage::CachedAttention { .. }
             | Stage::Whole { .. }
@@ -127,6 +130,7 @@ impl Choice<'_> {
                         bytes,
                         life: at..at + 1,
                         addr: 0,
+                        copies: 1,
                         over: None,
                         home: Home::Scratch {
                             segment: s,
@@ -140,6 +144,19 @@ impl Choice<'_> {
         }
     }
 
+    /// Stages of which one begins anew while others are at work need what they make and read throughout.
+    fn turns(&self, segments: Range<usize>, buffers: &mut [Buffer]) {
+        let overlaps =
+            |segment: &Segment| segment.turns > 1 || segment.alternates == Alternates::All;
+        for s in segments.filter(|&s| overlaps(&self.segments[s])) {
+            let span = self.span(s);
+            let life = buffers.iter_mut().map(|buffer| &mut buffer.life);
+            for life in life.filter(|life| life.start < span.end && span.start < life.end) {
+                *life = life.start.min(span.start)..life.end.max(span.end);
+            }
+        }
+    }
+
     fn root(&self, root: RootId, using: &Use, spilled: bool, buffers: &mut Vec<Buffer>) {
         if self.has_no_buffer(root, using) {
             return;
@@ -147,16 +164,18 @@ impl Choice<'_> {
         let info = self.scene.storage.root(root);
         let home = using.made.0;
         let kept_by_passes = using.output && self.segments[home].passes.count > 1;
-        let mut push = |bytes: u64, life: Range<usize>, home: Home| {
+        let mut push_copies = |copies: u64, bytes: u64, life: Range<usize>, home: Home| {
             buffers.push(Buffer {
                 name: info.value.to_string(),
-                bytes,
+                bytes: copies * bytes,
                 life,
                 addr: 0,
+                copies,
                 over: None,
                 home,
             });
         };
+        let mut push = |bytes, life, home| push_copies(1, bytes, life, home);
         if (using.crosses() || kept_by_passes) && !spilled {
             push(
                 info.bytes(info.rows),
@@ -165,11 +184,25 @@ impl Choice<'_> {
             );
             return;
         }
+        let mut push = |alternate: bool, bytes: u64, life: Range<usize>, home: Home| {
+            let copies = if alternate { 2 } else { 1 };
+            let bytes = if alternate {
+                bytes.next_multiple_of(64)
+            } else {
+                bytes
+            };
+            push_copies(copies, bytes, life, home);
+        };
         for (s, steps) in self.users(using) {
             let segment = &self.segments[s];
             if s == home && kept_by_passes {
                 // The result leaves when all passes have made their columns.
-                push(info.bytes(info.rows), self.span(s), Home::Whole(root));
+                push(
+                    false,
+                    info.bytes(info.rows),
+                    self.span(s),
+                    Home::Whole(root),
+                );
                 continue;
             }
             let gathers = demand::gathers(segment, s, using);
@@ -182,8 +215,8 @@ impl Choice<'_> {
             if s != home
                 && let (true, Some(window)) = (gathers, segment.passes.window(root))
             {
-                let bytes = 2 * info.narrowed(window.columns()).copy_bytes();
-                push(bytes, self.span(s), Home::Heads { root, segment: s });
+                let bytes = info.narrowed(window.columns()).bytes(info.rows);
+                push(true, bytes, self.span(s), Home::Heads { root, segment: s });
                 continue;
             }
             if s != home && gathers {
@@ -192,11 +225,8 @@ impl Choice<'_> {
                 } else {
                     life
                 };
-                push(
-                    info.bytes(info.rows),
-                    life,
-                    Home::Refilled { root, segment: s },
-                );
+                let home = Home::Refilled { root, segment: s };
+                push(false, info.bytes(info.rows), life, home);
                 continue;
             }
             let narrow = match segment.passes.window(root) {
@@ -205,6 +235,18 @@ impl Choice<'_> {
             };
             let block = segment.block_rows.min(info.rows);
             let fits = info.rows == segment.rows;
+            // By passes its columns come, by blocks its rows.
+            let changes = match segment.passes.count {
+                1 => segment.block_count() > 1 && !gathers && fits,
+                _ => segment.passes.window(root).is_some(),
+            };
+            let alternates = changes
+                && match segment.alternates {
+                    Alternates::Nothing => false,
+                    Alternates::Spilled => spilled,
+                    Alternates::All => true,
+                };
+            let life = if alternates { self.span(s) } else { life };
             if gathers || !fits {
                 let whole = segment.passes.count == 1 && !spilled;
                 let home = if whole {
@@ -212,11 +254,12 @@ impl Choice<'_> {
                 } else {
                     Home::Window { root, segment: s }
                 };
-                push(narrow.bytes(info.rows), life, home);
+                push(alternates && !whole, narrow.bytes(info.rows), life, home);
             } else if segment.repeats() || spilled {
-                push(narrow.bytes(block), life, Home::Block { root, segment: s });
+                let home = Home::Block { root, segment: s };
+                push(alternates, narrow.bytes(block), life, home);
             } else {
-                push(info.bytes(info.rows), life, Home::Whole(root));
+                push(false, info.bytes(info.rows), life, Home::Whole(root));
             }
         }
     }

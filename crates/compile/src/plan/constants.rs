@@ -109,13 +109,17 @@ fn scale_bytes(k: usize, block: Option<usize>) -> u64 {
     })
 }
 
-/// A range of a stored constant, loaded at once into the ring.
+/// A range of a stored constant, or the same part of each of some of its records, loaded at once into the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
     pub stored: StoredId,
     /// Offset of the first byte in the stored constant.
     pub offset: u64,
+    /// Bytes of all runs, which lie side by side in SRAM.
     pub bytes: u64,
+    /// Runs of equal length, and how far they are apart in DRAM.
+    pub runs: u64,
+    pub pitch: u64,
     /// SRAM address, once prefetch has given it a place in the ring.
     pub addr: u64,
     /// Whether it has a place of its own and stays there once it is loaded.

@@ -11,7 +11,8 @@ use packwright_target::Target;
 use super::Segment;
 use super::cache;
 use super::chunk;
-use super::constants::{Form, Layout, StoredId};
+use super::columns;
+use super::constants::{Form, Layout, Stored, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
 use crate::options::PlanOptions;
@@ -174,17 +175,18 @@ impl Taking {
 pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> {
     match stage {
         Stage::Matmul { node, quantize } => {
-            let chunk = columns(scene, segment, *node).chunk as u64;
+            let cut = columns::of(scene, segment, *node);
+            let chunk = cut.chunk as u64;
             let elem = scene
                 .storage
                 .root_of(*node)
                 .map_or(2, |r| u64::from(scene.storage.root(r).elem.bytes()));
             let rows = segment.block_rows as u64;
             // Columns on their way to be quantised or written out, the scale of a statically quantised
-            // operand, and the partial sums of one that comes in parts.
+            // operand, and the partial sums of one that comes in parts, or of a contraction that does.
             let parted = is_parted(scene.graph, *node);
             vec![
-                if quantize.is_some() || drained(scene, *node).is_some() {
+                if quantize.is_some() || columns::drained(scene, *node).is_some() {
                     rows * chunk * elem
                 } else {
                     0
@@ -192,6 +194,8 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 4,
                 if parted {
                     rows * chunk.min(PARTED_COLUMNS as u64) * 4
+                } else if cut.parts > 1 {
+                    rows * cut.tile as u64 * 4
                 } else {
                     0
                 },
@@ -244,7 +248,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
 pub const PARTED_COLUMNS: usize = 64;
 
 /// Whether the rows that a product reads come in parts.
-fn is_parted(graph: &Graph, node: NodeId) -> bool {
+pub fn is_parted(graph: &Graph, node: NodeId) -> bool {
     matches!(graph.op(node), Op::Matmul(attrs) if attrs.parts > 1)
 }
 
@@ -470,119 +474,6 @@ pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
     }
 }
 
-/// How the columns of a product are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Columns {
-    /// Columns of one weight tile.
-    pub tile: usize,
-    /// Columns that are quantised together; a multiple of the group. `tile` where nothing is fused.
-    pub chunk: usize,
-}
-
-/// The result of the model that a product makes and that nobody else reads: its columns leave as they are
-/// made.
-pub fn drained(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
-    let root = scene.storage.root_of(matmul)?;
-    let info = scene.storage.root(root);
-    let mut found = scene
-        .graph
-        .outputs()
-        .iter()
-        .enumerate()
-        .filter(|(_, output)| {
-            scene
-                .storage
-                .place(output.value)
-                .is_some_and(|place| place.root == root)
-        });
-    let (index, output) = found.next()?;
-    let place = scene.storage.place(output.value)?;
-    let whole = place.rows == info.rows && place.cols == info.cols && place.row_step == 1;
-    (whole && found.next().is_none() && !is_read(scene, matmul)).then_some(index)
-}
-
-/// Whether any node but a view reads a result.
-fn is_read(scene: &Scene<'_>, node: NodeId) -> bool {
-    let users = scene.graph.users(node.into());
-    users
-        .iter()
-        .any(|&(user, _)| scene.storage.root_of(user).is_some() || is_read(scene, user))
-}
-
-/// Chooses the columns of a tile and of a quantised chunk for a product with constant weights.
-pub fn columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
-    let all = scene.graph.types(matmul)[0].columns();
-    let window = scene
-        .storage
-        .root_of(matmul)
-        .and_then(|root| segment.passes.window(root));
-    let widest = window.and_then(|w| w.sections.iter().map(|s| s.width).max());
-    let n = widest.unwrap_or(all);
-    let Some(record) = scene
-        .layout
-        .of(matmul)
-        .first()
-        .map(|id| scene.layout.get(*id).record())
-    else {
-        return Columns { tile: n, chunk: n };
-    };
-    let array = scene.target.matrix.columns as usize;
-    let budget = tile_budget(scene, segment, matmul);
-    let fit = (budget.min(segment.tile_bytes) / record) as usize;
-    let widest = (segment.tile_bytes / record).max(1) as usize;
-    // A packet costs as much for one row as for many: one row takes wider tiles.
-    let unit = if fit >= array {
-        fit / array * array
-    } else if segment.rows == 1 && widest >= 2 * array {
-        2 * array
-    } else {
-        array.min(widest)
-    };
-    let group = fused_group(scene, matmul);
-    let tile = unit.clamp(1, n);
-    match group {
-        None => Columns { tile, chunk: tile },
-        Some(group) if tile >= group => {
-            let tile = (tile / group * group).min(n.next_multiple_of(group));
-            Columns { tile, chunk: tile }
-        }
-        Some(group) => Columns { tile, chunk: group },
-    }
-}
-
-/// The group in which the columns of a product are quantised as they are made.
-fn fused_group(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
-    let users = scene.graph.users(matmul.into());
-    let [(user, _)] = users.as_slice() else {
-        return None;
-    };
-    match scene.graph.op(*user) {
-        Op::Quantize {
-            quant: packwright_ir::Quant::Row { group },
-        } => {
-            // Wide groups are quantised as a stage of their own.
-            (*group <= 512).then_some(*group)
-        }
-        Op::Quantize {
-            quant: packwright_ir::Quant::Tensor { .. } | packwright_ir::Quant::Affine { .. },
-        } => Some(1),
-        _ => None,
-    }
-}
-
-/// Most bytes of a weight tile. Results that leave column by column do so in wider runs where tiles are wider.
-fn tile_budget(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> u64 {
-    let share = if segment.rows == 1 { 16 } else { 24 };
-    let most = match drained(scene, matmul) {
-        Some(_) => 512 << 10,
-        None => 128 << 10,
-    };
-    scene
-        .options
-        .tile_bytes
-        .unwrap_or_else(|| (scene.sram / share).clamp(2 << 10, most))
-}
-
 /// Bytes of the constants that a stage brings through the ring: the largest set that one fragment
 /// needs at once, and all of them.
 pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u64, u64) {
@@ -598,7 +489,8 @@ pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u
                         Form::Channels { channels, .. } => channels,
                         Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 1,
                     };
-                    let tile = columns(scene, segment, node).tile.min(n) as u64 * stored.record();
+                    let cut = columns::of(scene, segment, node);
+                    let tile = cut.tile.min(n) as u64 * columns::widest_run(stored, cut.parts);
                     largest += tile.next_multiple_of(64);
                     all += stored.bytes.next_multiple_of(64);
                 }
@@ -639,7 +531,7 @@ fn resident_bytes(scene: &Scene<'_>, id: StoredId) -> u64 {
 }
 
 /// Whether a table is loaded whole and looked up in SRAM.
-pub fn is_small_table(stored: &super::constants::Stored) -> bool {
+pub fn is_small_table(stored: &Stored) -> bool {
     stored.table && stored.bytes <= SMALL_TABLE
 }
 

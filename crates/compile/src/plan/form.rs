@@ -7,6 +7,7 @@
 use indexmap::IndexMap;
 use packwright_ir::{NodeId, Op};
 
+use super::columns;
 use super::demand::{self, Scene};
 use super::stage::Stage;
 use super::{Passes, Segment, cost, window};
@@ -108,8 +109,8 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<
         segment.copies = copies;
         let mut last = u64::MAX;
         for halvings in 0..if streams { TILE_SIZES } else { 1 } {
-            segment.tile_bytes = tile_bytes(scene, &segment, halvings);
-            let ring = segment_ring(scene, &segment);
+            segment.tile_bytes = tile_bytes(scene, halvings);
+            let ring = ring_need(scene, &segment);
             if ring >= last {
                 continue;
             }
@@ -177,10 +178,9 @@ pub fn passes(scene: &Scene<'_>, segment: &Segment) -> IndexMap<usize, Passes> {
         .collect()
 }
 
-/// Bytes of a tile after some halvings. Where little but tiles is in SRAM they may be larger.
-pub fn tile_bytes(scene: &Scene<'_>, segment: &Segment, halvings: u64) -> u64 {
-    let parts = if segment.rows == 1 { 7 } else { 8 };
-    (scene.sram / parts) >> halvings
+/// Bytes of a tile after some halvings: a seventh of SRAM, so that what is nearly a power of two fits after some.
+pub fn tile_bytes(scene: &Scene<'_>, halvings: u64) -> u64 {
+    (scene.sram / 7) >> halvings
 }
 
 /// Rows of a block that are worth a try, from all of them down to one, in steps of eight while they are
@@ -238,7 +238,7 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
             return 0;
         };
         let inner = scene.graph.ty(operand).columns().div_ceil(rows) as u64;
-        let tile = demand::columns(scene, segment, *node).tile.max(1);
+        let tile = columns::of(scene, segment, *node).tile.max(1);
         let all = scene.graph.types(*node)[0].columns();
         let tiles = (all / tile * tile.div_ceil(width) + (all % tile).div_ceil(width)) as u64;
         let blocks = segment.blocks().map(|block| block.len().max(rows) as u64);
@@ -275,11 +275,12 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let visits = segment.block_count() as u64;
     let of_stage = |stage: &Stage| match stage {
         Stage::Matmul { node, .. } => {
-            let columns = demand::columns(scene, segment, *node);
+            let columns = columns::of(scene, segment, *node);
             let all = scene.graph.types(*node)[0].columns();
             let width = columns.tile.min(columns.chunk).max(1);
             let loads = if segment.resident { 1 } else { visits };
-            (all.div_ceil(width) as u64).max(segment.passes.count as u64) * (visits + loads)
+            let tiles = (all.div_ceil(width) as u64).max(segment.passes.count as u64);
+            tiles * columns.parts as u64 * (visits + loads)
         }
         Stage::Attention { node } => {
             let shape = demand::AttentionShape::of(scene.graph, *node);
@@ -302,13 +303,8 @@ fn can_cut(segment: &Segment) -> bool {
         })
 }
 
-/// What the ring must hold at the least.
-pub fn ring_need(scene: &Scene<'_>, segments: &[Segment]) -> u64 {
-    let needs = segments.iter().map(|segment| segment_ring(scene, segment));
-    needs.max().unwrap_or(0)
-}
-
-fn segment_ring(scene: &Scene<'_>, segment: &Segment) -> u64 {
+/// What the ring of a segment must hold at the least.
+pub fn ring_need(scene: &Scene<'_>, segment: &Segment) -> u64 {
     // Constants of an attention stay for all passes.
     let held: u64 = segment
         .stages

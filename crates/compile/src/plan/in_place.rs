@@ -43,6 +43,7 @@ pub fn share(
                     continue;
                 };
                 let fits = buffers[under].bytes == buffers[over].bytes
+                    && buffers[under].copies == buffers[over].copies
                     && buffers[under].life.end == step + 1
                     && buffers[over].life.start == step
                     && buffers[over].over.is_none()

@@ -7,11 +7,12 @@ use packwright_ir::op::Attention;
 use packwright_ir::{NodeId, Op};
 
 use super::chunk;
+use super::columns;
 use super::constants::{Form, StoredId, Tile, TileId};
 use super::demand::{self, AttentionShape, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Fragment, Part, Segment};
+use super::{Depth, Fragment, Part, Passes, Segment, window};
 
 /// Fragments in order, with the tiles that they read.
 #[derive(Debug, Default)]
@@ -47,8 +48,9 @@ pub fn order(
             spilled,
         };
         let mut refilled = IndexSet::new();
+        let mut copies = vec![Copies::default(); segment.stages.len()];
         for pass in 0..segment.passes.count {
-            walk.pass(pass, &mut refilled, &mut ordered);
+            walk.pass(pass, &mut refilled, &mut copies, &mut ordered);
         }
     }
     ordered
@@ -64,7 +66,16 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn pass(&self, pass: usize, refilled: &mut IndexSet<RootId>, ordered: &mut Ordered) {
+    fn pass(
+        &self,
+        pass: usize,
+        refilled: &mut IndexSet<RootId>,
+        copies: &mut [Copies],
+        ordered: &mut Ordered,
+    ) {
+        if self.segment.turns > 1 {
+            return self.by_turns(refilled, copies, ordered);
+        }
         // Tiles of the first block, in the order in which the blocks ask for them.
         let mut kept: Vec<TileId> = Vec::new();
         let mut gathered = IndexSet::new();
@@ -86,11 +97,67 @@ impl Walk<'_> {
                 };
                 self.fills(stage, &turn, once, ordered);
                 let first = ordered.fragments.len();
-                stage_fragments(self.scene, (self.s, i), self.segment, &turn, ordered);
+                let cut = Cut {
+                    passes: &self.segment.passes,
+                    index: pass,
+                };
+                let at = (self.s, i);
+                let copies = &mut copies[i];
+                stage_fragments(self.scene, at, self.segment, &turn, cut, copies, ordered);
                 if self.segment.resident {
                     share_tiles(ordered, first, b > 0, &mut kept, &mut next_kept);
                 }
                 self.spills(stage, &turn, ordered);
+            }
+        }
+    }
+
+    /// Makes the queries, keys and values of some heads, and behind them the scores of those before.
+    fn by_turns(
+        &self,
+        refilled: &mut IndexSet<RootId>,
+        copies: &mut [Copies],
+        ordered: &mut Ordered,
+    ) {
+        let (graph, storage) = (self.scene.graph, self.scene.storage);
+        let Segment { stages, turns, .. } = self.segment;
+        let turns =
+            window::passes(graph, storage, stages, *turns).expect("turns are possible passes");
+        let turn = Turn {
+            pass: 0,
+            rows: 0..self.segment.rows,
+        };
+        let (mut block, mut pass) = (IndexSet::new(), IndexSet::new());
+        for index in 0..=turns.count {
+            for (i, stage) in stages.iter().enumerate() {
+                let index = match stage {
+                    Stage::Attention { .. } => index.checked_sub(1),
+                    _ => (index < turns.count).then_some(index),
+                };
+                let Some(index) = index else { continue };
+                let once = Once {
+                    block: &mut block,
+                    pass: &mut pass,
+                    segment: refilled,
+                };
+                self.fills(stage, &turn, once, ordered);
+                let cut = Cut {
+                    passes: &turns,
+                    index,
+                };
+                let at = (self.s, i);
+                stage_fragments(
+                    self.scene,
+                    at,
+                    self.segment,
+                    &turn,
+                    cut,
+                    &mut copies[i],
+                    ordered,
+                );
+                if index + 1 == turns.count {
+                    self.spills(stage, &turn, ordered);
+                }
             }
         }
     }
@@ -151,6 +218,35 @@ struct Turn {
     rows: Range<usize>,
 }
 
+/// The columns and heads at hand: one of several passes, or of several turns of one pass.
+#[derive(Clone, Copy)]
+struct Cut<'a> {
+    passes: &'a Passes,
+    index: usize,
+}
+
+impl Cut<'_> {
+    fn is_last(self) -> bool {
+        self.index + 1 == self.passes.count
+    }
+}
+
+/// Which copy of scratch is next.
+#[derive(Clone, Copy, Default)]
+struct Copies {
+    next: u8,
+    /// That of what blocks of keys leave.
+    results: u8,
+}
+
+impl Copies {
+    fn next(&mut self) -> u8 {
+        let copy = self.next;
+        self.next ^= 1;
+        copy
+    }
+}
+
 /// Makes the fragments of later blocks read the tiles that the first block brought in.
 fn share_tiles(
     ordered: &mut Ordered,
@@ -208,6 +304,8 @@ fn stage_fragments(
     (s, i): (usize, usize),
     segment: &Segment,
     turn: &Turn,
+    cut: Cut<'_>,
+    copies: &mut Copies,
     ordered: &mut Ordered,
 ) {
     let at = At {
@@ -216,7 +314,7 @@ fn stage_fragments(
         pass: turn.pass,
     };
     let block = turn.rows.clone();
-    let last_pass = turn.pass + 1 == segment.passes.count;
+    let last_pass = cut.is_last();
     match &segment.stages[i] {
         Stage::Input { node } => ordered.fragments.push(Fragment::LoadInput { node: *node }),
         Stage::Whole { node } => {
@@ -241,17 +339,26 @@ fn stage_fragments(
             store_outputs(scene, &[*node], Some(block), ordered);
         }
         Stage::Attention { node } => {
-            attention_fragments(scene, at, segment, *node, block.clone(), ordered);
+            attention_fragments(
+                scene,
+                at,
+                segment,
+                *node,
+                block.clone(),
+                (cut, copies),
+                ordered,
+            );
             if last_pass {
                 store_outputs(scene, &[*node], Some(block), ordered);
             }
         }
         Stage::Matmul { node, quantize } => {
             let drained = match quantize {
-                None => demand::drained(scene, *node),
+                None => columns::drained(scene, *node),
                 Some(_) => None,
             };
-            matmul_fragments(scene, at, segment, *node, (block.clone(), drained), ordered);
+            let work = (block.clone(), drained);
+            matmul_fragments(scene, at, segment, *node, work, (cut, copies), ordered);
             if drained.is_none() && last_pass {
                 let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
                 store_outputs(scene, &nodes, Some(block), ordered);
@@ -260,19 +367,14 @@ fn stage_fragments(
     }
 }
 
-/// The columns of a product that one pass makes.
-fn pass_columns(
-    scene: &Scene<'_>,
-    segment: &Segment,
-    node: NodeId,
-    pass: usize,
-) -> Vec<Range<usize>> {
+/// The columns of a product that are at hand.
+fn cut_columns(scene: &Scene<'_>, node: NodeId, cut: Cut<'_>) -> Vec<Range<usize>> {
     let window = scene
         .storage
         .root_of(node)
-        .and_then(|root| segment.passes.window(root));
+        .and_then(|root| cut.passes.window(root));
     match window {
-        Some(window) => window.ranges(pass).collect(),
+        Some(window) => window.ranges(cut.index).collect(),
         None => std::iter::once(0..scene.graph.types(node)[0].columns()).collect(),
     }
 }
@@ -283,30 +385,45 @@ fn matmul_fragments(
     segment: &Segment,
     node: NodeId,
     (block, drained): (Range<usize>, Option<usize>),
+    (cut, copies): (Cut<'_>, &mut Copies),
     ordered: &mut Ordered,
 ) {
-    let cut = demand::columns(scene, segment, node);
+    let widths = columns::of(scene, segment, node);
     let stored = scene.layout.of(node).first().copied();
-    let ranges = pass_columns(scene, segment, node, at.pass);
+    let ranges = cut_columns(scene, node, cut);
     let all = ranges
         .into_iter()
-        .flat_map(|range| chunks(range, cut.chunk));
-    for (index, chunk) in all.enumerate() {
-        let copy = (index % 2) as u8;
-        for columns in chunks(chunk.clone(), cut.tile) {
-            let tiles = stored.map(|id| {
-                let record = scene.layout.get(id).record();
-                let (start, count) = (columns.start as u64, columns.len() as u64);
-                ordered.tile(id, start * record, count * record)
-            });
-            let last = columns.end == chunk.end;
-            let part = Part::Columns {
-                columns,
-                chunk: chunk.clone(),
-                last,
-                copy,
-            };
-            ordered.work(at, block.clone(), part, tiles.into_iter().collect());
+        .flat_map(|range| chunks(range, widths.chunk));
+    for chunk in all {
+        let copy = copies.next();
+        for columns in chunks(chunk.clone(), widths.tile) {
+            for depth in 0..widths.parts {
+                let depth = Depth {
+                    part: depth,
+                    of: widths.parts,
+                };
+                let tile = stored.map(|id| {
+                    let stored = scene.layout.get(id);
+                    let (record, own) = (stored.record(), depth.bytes(stored));
+                    let (start, count) = (columns.start as u64, columns.len() as u64);
+                    match depth.of {
+                        1 => ordered.tile(id, start * record, count * record),
+                        _ => {
+                            let bytes = count * (own.end - own.start);
+                            let offset = start * record + own.start;
+                            ordered.tile_of_runs(id, offset, bytes, (count, record))
+                        }
+                    }
+                });
+                let part = Part::Columns {
+                    last: columns.end == chunk.end && depth.is_last(),
+                    columns: columns.clone(),
+                    chunk: chunk.clone(),
+                    depth,
+                    copy,
+                };
+                ordered.work(at, block.clone(), part, tile.into_iter().collect());
+            }
         }
         if let Some(output) = drained {
             ordered.fragments.push(Fragment::Drain {
@@ -327,6 +444,7 @@ fn attention_fragments(
     segment: &Segment,
     node: NodeId,
     block: Range<usize>,
+    (cut, copies): (Cut<'_>, &mut Copies),
     ordered: &mut Ordered,
 ) {
     let Op::Attention(attrs) = scene.graph.op(node) else {
@@ -340,22 +458,20 @@ fn attention_fragments(
         None => whole_tiles(scene, &[node], ordered),
     };
     ordered.held.insert(node, tiles.clone());
-    let per_pass = shape.heads / segment.passes.count.max(1);
+    let at_once = shape.heads / cut.passes.count.max(1);
     let keys = demand::key_blocks(scene.graph, node);
-    let mut copy = 0u8;
-    let mut results = 0u8;
     for batch in 0..shape.batch {
         let whole = batch * shape.s..(batch + 1) * shape.s;
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
-        for head in at.pass * per_pass..(at.pass + 1) * per_pass {
+        for head in cut.index * at_once..(cut.index + 1) * at_once {
             if attrs.relative && !mine.is_empty() {
                 let rows = mine.start..(mine.start + score_rows).min(mine.end);
                 ordered.work(at, rows, Part::Bias { head }, tiles.clone());
             }
             let Some(keys) = keys else {
                 for rows in chunks(mine.clone(), score_rows) {
+                    let copy = copies.next();
                     ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
-                    copy ^= 1;
                 }
                 continue;
             };
@@ -363,22 +479,22 @@ fn attention_fragments(
                 let first = rows.start % shape.s;
                 let seen = keys.seen(attrs, &(first..first + rows.len()), &shape);
                 if seen.len() == 1 {
+                    let copy = copies.next();
                     ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
-                    copy ^= 1;
                     continue;
                 }
+                let results = copies.results;
                 for block in seen {
                     let part = Part::Keys {
                         head,
                         block,
-                        copy,
+                        copy: copies.next(),
                         results,
                     };
                     ordered.work(at, rows.clone(), part, tiles.clone());
-                    copy ^= 1;
                 }
                 ordered.work(at, rows, Part::Join { head, results }, tiles.clone());
-                results ^= 1;
+                copies.results ^= 1;
             }
         }
     }
@@ -488,11 +604,25 @@ pub fn chunks(range: Range<usize>, size: usize) -> Vec<Range<usize>> {
 }
 
 impl Ordered {
+    /// A range of a stored constant.
     pub fn tile(&mut self, stored: StoredId, offset: u64, bytes: u64) -> TileId {
+        self.tile_of_runs(stored, offset, bytes, (1, 0))
+    }
+
+    /// As many runs of a stored constant, so far apart.
+    fn tile_of_runs(
+        &mut self,
+        stored: StoredId,
+        offset: u64,
+        bytes: u64,
+        (runs, pitch): (u64, u64),
+    ) -> TileId {
         self.tiles.push(Tile {
             stored,
             offset,
             bytes,
+            runs,
+            pitch,
             addr: 0,
             pinned: false,
             reader: None,

@@ -1,42 +1,42 @@
 //! Pinning: constants that several layers read stay in SRAM where there is room for them.
 //!
-//! ALBERT's one layer is read twelve times. Its tiles get places below the ring, as many as fit, are
+//! ALBERT's one layer is read twelve times. Its tiles get places at the end of SRAM, as many as fit, are
 //! loaded once and never leave.
 
 use indexmap::IndexMap;
 
+use super::Fragment;
 use super::constants::{StoredId, Tile, TileId};
-use super::{Fragment, SramSpan};
 
 /// Alignment of tiles.
 const ALIGN: u64 = 64;
 
-/// Gives tiles that are read again later fixed places from the start of the span on, at most `budget`
-/// bytes, and makes all their readers name the same tile. Returns the bytes taken.
-pub fn pin(fragments: &mut [Fragment], tiles: &mut [Tile], span: SramSpan, budget: u64) -> u64 {
-    let mut same: IndexMap<(StoredId, u64, u64), Vec<TileId>> = IndexMap::new();
+/// Gives tiles that are read again later fixed places below `end`, at most `budget` bytes, and makes all their readers
+/// name the same tile. Returns where the lowest of them begins.
+pub fn pin(fragments: &mut [Fragment], tiles: &mut [Tile], end: u64, budget: u64) -> u64 {
+    let mut same: IndexMap<(StoredId, u64, u64, u64), Vec<TileId>> = IndexMap::new();
     for (index, tile) in tiles.iter().enumerate() {
-        let key = (tile.stored, tile.offset, tile.bytes);
+        let key = (tile.stored, tile.offset, tile.runs, tile.bytes);
         same.entry(key).or_default().push(TileId(index as u32));
     }
-    let start = span.addr.next_multiple_of(ALIGN) - span.addr;
-    let mut end = start;
+    let end = end / ALIGN * ALIGN;
+    let mut start = end;
     let mut kept: Vec<TileId> = (0..tiles.len() as u32).map(TileId).collect();
-    for ((_, _, bytes), ids) in same.iter().filter(|(_, ids)| ids.len() > 1) {
+    for ((.., bytes), ids) in same.iter().filter(|(_, ids)| ids.len() > 1) {
         let bytes = bytes.next_multiple_of(ALIGN);
-        if end + bytes > budget {
+        if end - start + bytes > budget {
             continue;
         }
         let first = ids[0];
         let tile = &mut tiles[first.0 as usize];
-        (tile.addr, tile.pinned) = (span.addr + end, true);
-        end += bytes;
+        start -= bytes;
+        (tile.addr, tile.pinned) = (start, true);
         for id in ids {
             kept[id.0 as usize] = first;
         }
     }
     if end == start {
-        return 0;
+        return start;
     }
     for fragment in fragments {
         if let Fragment::Work { tiles, .. } = fragment {
@@ -45,5 +45,5 @@ pub fn pin(fragments: &mut [Fragment], tiles: &mut [Tile], span: SramSpan, budge
             }
         }
     }
-    end
+    start
 }

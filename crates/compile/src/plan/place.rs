@@ -4,21 +4,20 @@ use std::ops::Range;
 
 use super::Buffer;
 
-/// Gives every buffer an address and returns the end of the highest one. Buffers that lie over others get
-/// theirs.
+/// Gives every buffer an address. Buffers that lie over others get theirs. At each step so many bytes have to be free
+/// `above` the buffers that are alive; returns the highest end of these. Each step has its number in `above`.
 ///
 /// Each in turn at the lowest address that is free during its life; several orders are tried, and the
 /// one that ends lowest counts. Ties go to the earlier life, then to the earlier buffer, so that the result
 /// depends on the buffers only.
-pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
+pub fn place(buffers: &mut [Buffer], alignment: u64, above: &[u64]) -> u64 {
     let bottom = bottoms(buffers);
     let mut lives: Vec<Range<usize>> = buffers.iter().map(|b| b.life.clone()).collect();
     for (index, &under) in bottom.iter().enumerate() {
         lives[under].start = lives[under].start.min(buffers[index].life.start);
         lives[under].end = lives[under].end.max(buffers[index].life.end);
     }
-    let least = live_peak(buffers, alignment).0;
-    let mut best: Option<(u64, Vec<u64>)> = None;
+    let mut best: Option<(Ends, Vec<u64>)> = None;
     for order in ORDERS {
         let mut turn: Vec<usize> = (0..buffers.len()).filter(|&i| bottom[i] == i).collect();
         turn.sort_by_key(|&i| {
@@ -30,19 +29,46 @@ pub fn place(buffers: &mut [Buffer], alignment: u64) -> u64 {
             };
             (std::cmp::Reverse(key), lives[i].start, i)
         });
-        let (top, addrs) = lowest(buffers, &lives, &turn, alignment);
-        if best.as_ref().is_none_or(|(known, _)| top < *known) {
-            best = Some((top, addrs));
+        let addrs = lowest(buffers, &lives, &turn, alignment);
+        let mut tops = vec![0; above.len()];
+        for &i in &turn {
+            let end = addrs[i] + buffers[i].bytes.next_multiple_of(alignment);
+            for top in &mut tops[lives[i].clone()] {
+                *top = end.max(*top);
+            }
         }
-        if top <= least {
-            break;
+        let highest = tops.iter().zip(above).map(|(top, above)| top + above).max();
+        let ends = Ends {
+            highest: highest.unwrap_or(0),
+            sum: tops.iter().sum(),
+        };
+        if best.as_ref().is_none_or(|(known, _)| ends < *known) {
+            best = Some((ends, addrs));
         }
     }
-    let (top, addrs) = best.unwrap_or_default();
+    let (ends, addrs) = best.unwrap_or_default();
     for index in 0..buffers.len() {
         buffers[index].addr = addrs[bottom[index]];
     }
-    top
+    ends.highest
+}
+
+/// Where buffers end: what a placement is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Ends {
+    /// At any step, with what is free above.
+    highest: u64,
+    /// Of all steps.
+    sum: u64,
+}
+
+/// The most bytes that are alive at one step, with those that have to be free above them.
+pub fn peak_with(buffers: &[Buffer], alignment: u64, above: &[u64]) -> u64 {
+    let mut live = live(buffers, alignment);
+    live.resize(live.len().max(above.len()), 0);
+    let above = above.iter().chain(std::iter::repeat(&0));
+    let all = live.iter().zip(above).map(|(live, above)| live + above);
+    all.max().unwrap_or(0)
 }
 
 /// By what buffers come first.
@@ -57,15 +83,9 @@ enum Order {
 const ORDERS: [Order; 3] = [Order::Size, Order::Area, Order::Steps];
 
 /// Puts buffers at the lowest free addresses, one after the other.
-fn lowest(
-    buffers: &[Buffer],
-    lives: &[Range<usize>],
-    turn: &[usize],
-    alignment: u64,
-) -> (u64, Vec<u64>) {
+fn lowest(buffers: &[Buffer], lives: &[Range<usize>], turn: &[usize], alignment: u64) -> Vec<u64> {
     let mut placed: Vec<usize> = Vec::new();
     let mut addrs = vec![0; buffers.len()];
-    let mut top = 0;
     for &index in turn {
         let bytes = buffers[index].bytes.next_multiple_of(alignment);
         let life = &lives[index];
@@ -84,10 +104,9 @@ fn lowest(
             addr = addr.max(end);
         }
         addrs[index] = addr;
-        top = top.max(addr + bytes);
         placed.push(index);
     }
-    (top, addrs)
+    addrs
 }
 
 /// The buffer at the bottom of the pile that each buffer lies on.

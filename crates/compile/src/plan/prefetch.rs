@@ -1,9 +1,8 @@
 //! Prefetch: places in the ring for constant tiles, and their loads as early as the ring permits.
 //!
-//! The ring is a queue of bytes: tiles enter in the order of first use and leave when their last
-//! reader is done. A load stands right behind the fragment whose end makes room for it.
-
-use std::collections::VecDeque;
+//! Above the buffers that a segment sees lies a ring of bytes: tiles enter in the order of first use and leave when
+//! their last reader is done. A tile that comes ahead of its segment lies above the buffers of all segments until
+//! then. A load stands right behind the fragment whose end makes room for it.
 
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 
@@ -20,15 +19,19 @@ const ALIGN: u64 = 64;
 pub fn prefetch(
     fragments: Vec<Fragment>,
     tiles: &mut [Tile],
-    ring: SramSpan,
+    rooms: &[SramSpan],
     window: usize,
 ) -> Result<Vec<Fragment>, Diagnostics> {
     let mut last_use = vec![0usize; tiles.len()];
+    let mut last_segment = vec![0usize; tiles.len()];
+    let mut segment = 0;
     let mut order: Vec<TileId> = Vec::new();
     let mut seen = vec![false; tiles.len()];
     for (index, fragment) in fragments.iter().enumerate() {
+        segment = segment_of(fragment).unwrap_or(segment);
         for &tile in tiles_of(fragment) {
             last_use[tile.0 as usize] = index;
+            last_segment[tile.0 as usize] = segment;
             if !std::mem::replace(&mut seen[tile.0 as usize], true) {
                 order.push(tile);
             }
@@ -37,9 +40,11 @@ pub fn prefetch(
     // Loads that run ahead must leave room in the sequencer's window for the work behind them.
     let most_ahead = (window / 2).max(2);
     let mut state = Ring {
-        span: ring,
+        rooms,
+        last_segment,
+        segment: 0,
         head: 0,
-        live: VecDeque::new(),
+        live: Vec::new(),
     };
     let mut next = 0;
     let mut loaded = vec![false; tiles.len()];
@@ -47,11 +52,12 @@ pub fn prefetch(
     let mut ahead = 0;
     let mut result = Vec::with_capacity(fragments.len() + tiles.len());
     for (index, fragment) in fragments.into_iter().enumerate() {
+        state.segment = segment_of(&fragment).unwrap_or(state.segment);
         let needs = tiles_of(&fragment).to_vec();
         while needs.iter().any(|t| !loaded[t.0 as usize]) {
             let tile = order[next];
             if !state.enter(tile, tiles) {
-                return Err(too_small(&tiles[tile.0 as usize], ring).into());
+                return Err(too_small(&tiles[tile.0 as usize], rooms[state.segment]).into());
             }
             loaded[tile.0 as usize] = true;
             next += 1;
@@ -96,16 +102,33 @@ fn tiles_of(fragment: &Fragment) -> &[TileId] {
     }
 }
 
-/// A queue of tiles over a span of SRAM.
-struct Ring {
-    span: SramSpan,
-    /// Offset behind the newest tile.
-    head: u64,
-    /// Tiles from the oldest to the newest: id, start, end, released.
-    live: VecDeque<(TileId, u64, u64, bool)>,
+/// The segment that a fragment belongs to.
+fn segment_of(fragment: &Fragment) -> Option<usize> {
+    match fragment {
+        Fragment::Work { segment, .. }
+        | Fragment::Fill { segment, .. }
+        | Fragment::Spill { segment, .. }
+        | Fragment::Drain { segment, .. } => Some(*segment),
+        Fragment::LoadTile { .. } | Fragment::LoadInput { .. } | Fragment::StoreOutput { .. } => {
+            None
+        }
+    }
 }
 
-impl Ring {
+/// A queue of tiles over what buffers leave of SRAM.
+struct Ring<'a> {
+    rooms: &'a [SramSpan],
+    /// The segment that reads each tile last.
+    last_segment: Vec<usize>,
+    /// The segment at hand.
+    segment: usize,
+    /// Address behind the newest tile.
+    head: u64,
+    /// Tiles that are there: id, start, end.
+    live: Vec<(TileId, u64, u64)>,
+}
+
+impl Ring<'_> {
     /// Gives a tile its place; a pinned one has it.
     fn enter(&mut self, tile: TileId, tiles: &mut [Tile]) -> bool {
         let info = &mut tiles[tile.0 as usize];
@@ -117,33 +140,29 @@ impl Ring {
         addr.is_some()
     }
 
-    /// Finds room behind the newest tile, or from the start of the span.
+    /// Finds room behind the newest tile, or else at the lowest address that is free until the tile is read last.
     fn push(&mut self, tile: TileId, bytes: u64) -> Option<u64> {
         let bytes = bytes.next_multiple_of(ALIGN);
-        let base = self.span.addr.next_multiple_of(ALIGN) - self.span.addr;
-        let start = match self.live.front() {
-            None => (base + bytes <= self.span.bytes).then_some(base),
-            Some(&(_, oldest, _, _)) if self.head > oldest => {
-                if self.head + bytes <= self.span.bytes {
-                    Some(self.head)
-                } else {
-                    (base + bytes <= oldest).then_some(base)
-                }
-            }
-            Some(&(_, oldest, _, _)) => (self.head + bytes <= oldest).then_some(self.head),
-        }?;
+        let until = self.last_segment[tile.0 as usize].max(self.segment);
+        let own = &self.rooms[self.segment..=until];
+        let base = own.iter().map(|room| room.addr).max()?;
+        let base = base.next_multiple_of(ALIGN);
+        let end = self.rooms[until].addr + self.rooms[until].bytes;
+        let is_free = |&start: &u64| {
+            let apart = |&(_, from, to): &(TileId, u64, u64)| to <= start || start + bytes <= from;
+            start >= base && start + bytes <= end && self.live.iter().all(apart)
+        };
+        let mut ends: Vec<u64> = self.live.iter().map(|&(_, _, end)| end).collect();
+        ends.sort_unstable();
+        let starts = [self.head, base].into_iter().chain(ends);
+        let start = starts.into_iter().find(is_free)?;
         self.head = start + bytes;
-        self.live.push_back((tile, start, start + bytes, false));
-        Some(self.span.addr + start)
+        self.live.push((tile, start, self.head));
+        Some(start)
     }
 
     fn release(&mut self, tile: TileId) {
-        if let Some(entry) = self.live.iter_mut().find(|entry| entry.0 == tile) {
-            entry.3 = true;
-        }
-        while self.live.front().is_some_and(|entry| entry.3) {
-            self.live.pop_front();
-        }
+        self.live.retain(|entry| entry.0 != tile);
     }
 }
 

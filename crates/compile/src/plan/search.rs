@@ -19,7 +19,7 @@ use super::demand::{Scene, Taking, Use};
 use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Buffer, Passes, Segment, buffers, cost, place};
+use super::{Alternates, Buffer, Passes, Segment, buffers, cost, place, window};
 
 /// Everything that a search looks at and does not change.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +44,8 @@ pub struct Choice {
 pub struct Fitting {
     pub choice: Choice,
     pub buffers: Vec<Buffer>,
-    /// End of the highest buffer.
-    pub top: u64,
+    /// End of the highest buffer that each segment sees: what lies above is for constants.
+    pub tops: Vec<u64>,
     /// DRAM bytes, as [`cost::traffic`] counts them.
     pub traffic: u64,
     /// What it costs.
@@ -76,8 +76,8 @@ struct Group {
 #[derive(Clone, Copy, Debug)]
 struct Offer {
     form: usize,
-    live: u64,
-    ring: u64,
+    /// Bytes of buffers, and of the tiles beside them.
+    room: u64,
     price: Price,
     weight: u64,
 }
@@ -126,18 +126,44 @@ pub struct Search<'a> {
     known: IndexMap<(usize, Vec<Look>), Vec<Demand>>,
     /// The forms of a class that are worth a look.
     offers: IndexMap<(usize, Vec<Group>), Vec<Offer>>,
-    /// Sizes of the ring that are worth a try.
-    rings: Vec<u64>,
 }
-
-/// Most sizes of the ring that are tried.
-const MOST_RINGS: usize = 24;
 
 /// Most attempts at a placement.
 const MOST_ATTEMPTS: usize = 12;
 
 /// Bytes by which the room for gaps grows from one attempt to the next, at the least.
 const ALIGNMENT: u64 = 256;
+
+/// What SRAM that is left is good for.
+#[derive(Clone, Copy)]
+enum Extra {
+    /// Second copies of scratch.
+    Copies,
+    /// A second place for values that come from DRAM or go there.
+    Spilled,
+    /// A second place for all values of a pass or a row block.
+    All,
+    /// Heads in turns.
+    Turns,
+}
+
+/// In the order in which it is given.
+const EXTRAS: [Extra; 4] = [Extra::Copies, Extra::Spilled, Extra::All, Extra::Turns];
+
+impl Extra {
+    /// Gives it to a segment, and says whether that changes anything.
+    fn give(self, scene: &Scene<'_>, segment: &mut Segment) -> bool {
+        let before = segment.clone();
+        match self {
+            Extra::Copies => segment.copies = 2,
+            Extra::Spilled if segment.repeats() => segment.alternates = Alternates::Spilled,
+            Extra::All if segment.repeats() => segment.alternates = Alternates::All,
+            Extra::Spilled | Extra::All => {}
+            Extra::Turns => segment.turns = window::turns(scene, segment),
+        }
+        *segment != before
+    }
+}
 
 impl<'a> Search<'a> {
     /// Lists what can be done.
@@ -155,15 +181,12 @@ impl<'a> Search<'a> {
             families: Vec::new(),
             known: IndexMap::new(),
             offers: IndexMap::new(),
-            rings: Vec::new(),
         };
         for class in 0..problem.classes.count() {
             let s = problem.classes.members(class)[0];
             let forms = form::forms(problem.scene, &problem.segments[s], &search.passes[s]);
             search.forms.push(forms);
         }
-        let rings: Vec<u64> = search.forms.iter().flatten().map(|f| f.ring).collect();
-        search.rings = form::thinned(rings, problem.scene.sram, MOST_RINGS);
         for family in problem.classes.families() {
             let able: Vec<RootId> = family
                 .iter()
@@ -202,16 +225,31 @@ impl<'a> Search<'a> {
         Err(self.too_small())
     }
 
-    /// Gives scratch its second copy, class by class, where SRAM has room for it.
+    /// Gives away what SRAM has left, class by class of segments.
     pub fn with_room_left(&self, mut fitting: Fitting, slack: u64) -> Fitting {
-        for class in 0..self.problem.classes.count() {
+        let scene = self.problem.scene;
+        let top = |fitting: &Fitting| fitting.tops.iter().copied().max().unwrap_or(0);
+        // Constants that stay take room from all segments alike; those that come ahead of their use need some.
+        let ahead = match scene.layout.shared_bytes() {
+            0 => scene.sram - scene.sram / 8,
+            _ => 0,
+        };
+        for (extra, class) in EXTRAS
+            .into_iter()
+            .flat_map(|extra| (0..self.problem.classes.count()).map(move |class| (extra, class)))
+        {
             let mut choice = fitting.choice.clone();
             let mut changed = false;
             for &s in self.problem.classes.members(class) {
-                let copies = &mut choice.segments[s].copies;
-                changed |= std::mem::replace(copies, 2) < 2;
+                changed |= extra.give(scene, &mut choice.segments[s]);
             }
-            if let (true, Ok(better)) = (changed, self.place(choice, slack)) {
+            let most = match extra {
+                Extra::Copies => u64::MAX,
+                Extra::Spilled | Extra::All | Extra::Turns => ahead,
+            };
+            if let (true, Ok(better)) = (changed, self.place(choice, slack))
+                && top(&better) <= most.max(top(&fitting))
+            {
                 fitting = better;
             }
         }
@@ -225,7 +263,7 @@ impl<'a> Search<'a> {
         }
         let mut segments = self.problem.segments.to_vec();
         for segment in &mut segments {
-            segment.tile_bytes = form::tile_bytes(self.problem.scene, segment, 0);
+            segment.tile_bytes = form::tile_bytes(self.problem.scene, 0);
         }
         let choice = Choice {
             segments,
@@ -246,10 +284,15 @@ impl<'a> Search<'a> {
         let (scene, uses) = (self.problem.scene, self.problem.uses);
         let mut buffers = buffers::buffers(scene, &choice.segments, uses, &choice.spilled);
         let alignment = u64::from(scene.target.sram.alignment);
-        let (live, _) = place::live_peak(&buffers, alignment);
-        let top = place::place(&mut buffers, alignment);
-        if top + form::ring_need(scene, &choice.segments) + slack > scene.sram {
-            return Err(top - live);
+        let rings = choice.segments.iter().flat_map(|segment| {
+            let ring = form::ring_need(scene, segment);
+            std::iter::repeat_n(ring, segment.stages.len())
+        });
+        let rings: Vec<u64> = rings.collect();
+        let least = place::peak_with(&buffers, alignment, &rings);
+        let end = place::place(&mut buffers, alignment, &rings);
+        if end + slack > scene.sram {
+            return Err(end - least);
         }
         let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
         let segments = choice.segments.iter();
@@ -260,9 +303,9 @@ impl<'a> Search<'a> {
                 bytes: traffic + packets,
                 cycles: segments.map(|s| form::cycles(scene, s)).sum(),
             },
+            tops: self.tops(&buffers),
             choice,
             buffers,
-            top,
             uncut: false,
         })
     }
@@ -340,27 +383,33 @@ impl<'a> Search<'a> {
         }
         let offers: Vec<&Vec<Offer>> = keys.iter().map(|key| &self.offers[key]).collect();
         let scene = self.problem.scene;
-        let mut best: Option<Selection> = None;
-        'rings: for &ring in &self.rings {
-            let Some(room) = scene.sram.checked_sub(ring + gaps) else {
-                continue;
-            };
-            let mut forms = Vec::with_capacity(offers.len());
-            let mut price = written;
-            for offers in &offers {
-                let fitting = offers.iter().filter(|o| o.ring <= ring && o.live <= room);
-                let Some(offer) = fitting.min_by_key(|offer| offer.weight) else {
-                    continue 'rings;
-                };
-                forms.push(offer.form);
-                price = price.plus(offer.price, 1);
-            }
-            let weight = price.weight(scene);
-            if best.as_ref().is_none_or(|known| weight < known.weight) {
-                best = Some(Selection { forms, weight });
-            }
+        let room = scene.sram.checked_sub(gaps)?;
+        let mut forms = Vec::with_capacity(offers.len());
+        let mut price = written;
+        for offers in &offers {
+            let fitting = offers.iter().filter(|offer| offer.room <= room);
+            let offer = fitting.min_by_key(|offer| offer.weight)?;
+            forms.push(offer.form);
+            price = price.plus(offer.price, 1);
         }
-        best
+        Some(Selection {
+            forms,
+            weight: price.weight(scene),
+        })
+    }
+
+    /// End of the highest buffer that each segment sees.
+    fn tops(&self, buffers: &[Buffer]) -> Vec<u64> {
+        let segments = self.problem.segments.iter();
+        let spans = self.starts.iter().zip(segments);
+        let top = |(&start, segment): (&usize, &Segment)| {
+            let end = start + segment.stages.len();
+            let seen = buffers
+                .iter()
+                .filter(|b| b.life.start < end && start < b.life.end);
+            seen.map(|b| b.addr + b.bytes).max().unwrap_or(0)
+        };
+        spans.map(top).collect()
     }
 
     /// The forms of a class that no other one beats in everything.
@@ -381,8 +430,7 @@ impl<'a> Search<'a> {
         for (index, form) in self.forms[class].iter().enumerate() {
             let mut offer = Offer {
                 form: index,
-                live: 0,
-                ring: form.ring,
+                room: 0,
                 price: Price::default(),
                 weight: 0,
             };
@@ -390,7 +438,8 @@ impl<'a> Search<'a> {
                 let demand = &table[form.cut];
                 let steps = demand.live.iter().zip(&form.scratch);
                 let live = steps.map(|(live, scratch)| live + scratch).max();
-                offer.live = offer.live.max(live.unwrap_or(0) + group.passing);
+                let live = live.unwrap_or(0) + group.passing;
+                offer.room = offer.room.max(live + form.ring);
                 let fills = Price {
                     bytes: demand.fills,
                     cycles: 0,
@@ -571,7 +620,7 @@ impl<'a> Search<'a> {
         for class in 0..self.forms.len() {
             let groups = self.groups(class, &set);
             let offers = self.offers_of(class, &groups, &set);
-            let least = offers.iter().map(|offer| offer.live + offer.ring).min();
+            let least = offers.iter().map(|offer| offer.room).min();
             let least = least.unwrap_or(0);
             if least > hungriest.0 {
                 hungriest = (least, self.problem.classes.members(class)[0]);
@@ -598,7 +647,7 @@ impl<'a> Search<'a> {
 impl Offer {
     /// Whether it is no worse in anything.
     fn beats(&self, other: &Offer) -> bool {
-        self.live <= other.live && self.ring <= other.ring && self.weight <= other.weight
+        self.room <= other.room && self.weight <= other.weight
     }
 }
 

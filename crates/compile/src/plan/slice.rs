@@ -205,7 +205,7 @@ struct Parts {
     fitting: Fitting,
     fragments: Vec<Fragment>,
     tiles: Vec<super::constants::Tile>,
-    ring: SramSpan,
+    rooms: Vec<SramSpan>,
     spill_bytes: u64,
 }
 
@@ -213,22 +213,27 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
     let segments = &fitting.choice.segments;
     let spilled = &fitting.choice.spilled;
     let capacity = scene.target.sram.bytes;
-    let left = SramSpan {
-        addr: fitting.top,
-        bytes: capacity - fitting.top,
-    };
     let uses = demand::uses(scene.graph, scene.storage, segments);
     let ordered = order::order(scene, segments, &uses, spilled);
     let (mut fragments, mut tiles) = (ordered.fragments, ordered.tiles);
-    let reserve = form::ring_need(scene, segments).max(capacity / 16);
-    let budget = left.bytes.saturating_sub(reserve);
-    let pinned = pin::pin(&mut fragments, &mut tiles, left, budget);
-    let ring = SramSpan {
-        addr: left.addr + pinned,
-        bytes: left.bytes - pinned,
+    // What every segment can spare for constants that stay.
+    let spare = segments.iter().zip(&fitting.tops).map(|(segment, &top)| {
+        let reserve = form::ring_need(scene, segment).max(capacity / 16);
+        capacity.saturating_sub(top + reserve)
+    });
+    let end = pin::pin(
+        &mut fragments,
+        &mut tiles,
+        capacity,
+        spare.min().unwrap_or(0),
+    );
+    let room = |&addr: &u64| SramSpan {
+        addr,
+        bytes: end.saturating_sub(addr),
     };
+    let rooms: Vec<SramSpan> = fitting.tops.iter().map(room).collect();
     let window = scene.target.sequencer.window as usize;
-    let fragments = prefetch::prefetch(fragments, &mut tiles, ring, window)?;
+    let fragments = prefetch::prefetch(fragments, &mut tiles, &rooms, window)?;
     let spill_bytes = spilled.iter().map(|&root| {
         let info = scene.storage.root(root);
         info.bytes(info.rows).next_multiple_of(64)
@@ -238,7 +243,7 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
         fitting,
         fragments,
         tiles,
-        ring: left,
+        rooms,
     })
 }
 
@@ -268,15 +273,16 @@ impl Parts {
 
     fn into_plan(self, options: &PlanOptions, storage: Storage, layout: Layout) -> Plan {
         let tile_top = self.tiles.iter().map(|t| t.addr + t.bytes).max();
+        let top = self.fitting.tops.iter().copied().max().unwrap_or(0);
         Plan {
             segments: self.fitting.choice.segments,
             fragments: self.fragments,
             buffers: self.fitting.buffers,
             tiles: self.tiles,
-            ring: self.ring,
+            rooms: self.rooms,
             row_chunk: options.row_chunk,
             spill_bytes: self.spill_bytes,
-            sram_peak: self.fitting.top.max(tile_top.unwrap_or(0)),
+            sram_peak: top.max(tile_top.unwrap_or(0)),
             storage,
             layout,
         }

@@ -54,11 +54,6 @@ impl Root {
     pub fn bytes(&self, rows: usize) -> u64 {
         self.data_bytes(rows) + rows as u64 * self.scale_pitch()
     }
-
-    /// Bytes of all rows where another copy follows.
-    pub fn copy_bytes(&self) -> u64 {
-        self.bytes(self.rows).next_multiple_of(64)
-    }
 }
 
 /// A rectangle of a root.

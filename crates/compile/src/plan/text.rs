@@ -118,12 +118,10 @@ pub fn print(graph: &Graph, plan: &Plan, bound: &Bound) -> String {
     let end = plan.buffers.iter().map(|b| b.addr + b.bytes).max();
     let _ = writeln!(
         out,
-        "plan {} : sram {}, of which buffers {} for at most {peak} bytes alive at once, ring {} at {:#x}",
+        "plan {} : sram {}, of which buffers {} for at most {peak} bytes alive at once",
         graph.name,
         plan.sram_peak,
         end.unwrap_or(0),
-        plan.ring.bytes,
-        plan.ring.addr,
     );
     let traffic = traffic(graph, plan);
     let _ = writeln!(
@@ -141,14 +139,15 @@ pub fn print(graph: &Graph, plan: &Plan, bound: &Bound) -> String {
         };
         let _ = writeln!(
             out,
-            "  segment {index} : {} rows in {blocks} block{}{passes}{}",
+            "  segment {index} : {} rows in {blocks} block{}{passes}{} through {} bytes",
             segment.rows,
             if blocks == 1 { "" } else { "s" },
             match (blocks, segment.resident) {
                 (1, _) => ", constants streamed once",
                 (_, true) => ", constants stay for all blocks",
                 (_, false) => ", constants streamed for each block",
-            }
+            },
+            plan.rooms[index].bytes,
         );
         for stage in &segment.stages {
             let live = live.get(step).copied().unwrap_or(0);

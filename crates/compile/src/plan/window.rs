@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use packwright_ir::{Graph, NodeId, Op, Quant, Value};
 
-use super::demand::AttentionShape;
+use super::columns;
+use super::demand::{AttentionShape, Scene};
 use super::stage::Stage;
 use super::storage::{Place, RootId, Storage};
 use super::{Passes, Segment};
@@ -78,6 +79,39 @@ pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usiz
         .filter(|&count| most.is_multiple_of(count))
         .filter(|&count| count == 1 || passes(graph, storage, &segment.stages, count).is_some())
         .collect()
+}
+
+/// In how many turns a segment can make the queries, keys and values of some heads beside the scores of those before:
+/// the vector unit is at work on scores while the array makes what the next ones need. Other than in passes each head
+/// has a place of its own, and no turn is narrower than an array or a tile.
+pub fn turns(scene: &Scene<'_>, segment: &Segment) -> usize {
+    let [products @ .., Stage::Attention { node }] = &segment.stages[..] else {
+        return 1;
+    };
+    if segment.block_count() > 1 || segment.passes.count > 1 || products.is_empty() {
+        return 1;
+    }
+    let array = scene.target.matrix.columns as usize;
+    let wide = |stage: &Stage, turns: &Passes| {
+        let Stage::Matmul { node, .. } = stage else {
+            return false;
+        };
+        let tile = columns::of(scene, segment, *node).tile;
+        let root = scene.storage.root_of(*node);
+        let window = root.and_then(|root| turns.window(root));
+        window.is_some_and(|window| {
+            let mut widths = window.sections.iter().map(|section| section.width);
+            widths.all(|width| width.is_multiple_of(array.min(tile)))
+        })
+    };
+    let heads = AttentionShape::of(scene.graph, *node).kv_heads;
+    let counts = (2..=heads)
+        .rev()
+        .filter(|&count| heads.is_multiple_of(count));
+    counts
+        .filter_map(|count| passes(scene.graph, scene.storage, &segment.stages, count))
+        .find(|turns| products.iter().all(|stage| wide(stage, turns)))
+        .map_or(1, |turns| turns.count)
 }
 
 /// Columns of a product that cannot be parted: those that share a scale, or the width of an array.
