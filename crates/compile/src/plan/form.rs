@@ -25,6 +25,9 @@ const LITTLE: u64 = 64;
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
+/// A price in bytes for each run of a result that leaves column by column: a row of DRAM is opened for it.
+const RUN: u64 = 64;
+
 /// What a byte is worth that DRAM could move while an array is at work: where bytes are to be few, and where time is.
 const CYCLE: f64 = 0.125;
 const CYCLE_OF_FAST: f64 = 1.0;
@@ -291,7 +294,29 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
         Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,
     };
     let fragments: u64 = segment.stages.iter().map(of_stage).sum();
-    fragments * FRAGMENT
+    let runs: u64 = segment
+        .stages
+        .iter()
+        .map(|stage| drained_runs(scene, segment, stage))
+        .sum();
+    fragments * FRAGMENT + runs * RUN
+}
+
+/// Runs in which a result of the model leaves as its columns are made.
+fn drained_runs(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> u64 {
+    let Stage::Matmul {
+        node,
+        quantize: None,
+    } = stage
+    else {
+        return 0;
+    };
+    if columns::drained(scene, *node).is_none() {
+        return 0;
+    }
+    let chunk = columns::of(scene, segment, *node).chunk.max(1);
+    let chunks = scene.graph.types(*node)[0].columns().div_ceil(chunk);
+    (segment.rows * chunks) as u64
 }
 
 fn can_cut(segment: &Segment) -> bool {
