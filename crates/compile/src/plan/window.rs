@@ -83,12 +83,13 @@ pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usiz
 
 /// In how many turns a segment can make the queries, keys and values of some heads beside the scores of those before:
 /// the vector unit is at work on scores while the array makes what the next ones need. Other than in passes each head
-/// has a place of its own, and no turn is narrower than an array or a tile.
+/// has a place of its own, and no turn is narrower than an array or a tile. One row is not worth more packets.
 pub fn turns(scene: &Scene<'_>, segment: &Segment) -> usize {
     let [products @ .., Stage::Attention { node }] = &segment.stages[..] else {
         return 1;
     };
-    if segment.block_count() > 1 || segment.passes.count > 1 || products.is_empty() {
+    let is_whole = segment.block_count() == 1 && segment.passes.count == 1;
+    if segment.rows == 1 || !is_whole || products.is_empty() {
         return 1;
     }
     let array = scene.target.matrix.columns as usize;
