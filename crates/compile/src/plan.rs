@@ -57,7 +57,7 @@ pub struct Plan {
     /// The part of SRAM through which the constants of each segment stream, between its buffers and the constants
     /// that stay.
     pub rooms: Vec<SramSpan>,
-    /// Rows of one fragment of a row-wise stage.
+    /// Rows of one fragment of a row-wise stage that sees whole rows.
     pub row_chunk: usize,
     /// Bytes that the spill region needs.
     pub spill_bytes: u64,
@@ -130,6 +130,9 @@ impl Passes {
     }
 }
 
+/// Most rows of a fragment of a row-wise stage that sees some columns.
+const WIDEST_CHUNK: usize = 128;
+
 impl Segment {
     /// A segment that is not cut.
     pub fn new(stages: Vec<Stage>, rows: usize) -> Self {
@@ -171,6 +174,13 @@ impl Segment {
             true => self.rows,
             false => self.block_rows.min(self.rows),
         }
+    }
+
+    /// Rows of a fragment of a row-wise stage, where `row_chunk` are those of whole rows: a pass sees some columns, of
+    /// more rows.
+    pub fn chunk_rows(&self, row_chunk: usize) -> usize {
+        let most = row_chunk.max(WIDEST_CHUNK);
+        row_chunk.saturating_mul(self.passes.count).min(most)
     }
 
     /// The row blocks in order.

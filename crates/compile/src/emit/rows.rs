@@ -44,7 +44,8 @@ pub fn rows(
     nodes: &[NodeId],
     tiles: &[TileId],
 ) -> Result<Vec<Command>, Diagnostic> {
-    let chunk = at.block.start / site.plan.row_chunk.max(1);
+    let segment = &site.plan.segments[at.segment.segment];
+    let chunk = at.block.start / segment.chunk_rows(site.plan.row_chunk).max(1);
     let copy = (chunk % 2) as u8;
     let mut chain = Chain {
         site,

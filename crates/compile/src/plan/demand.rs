@@ -256,10 +256,8 @@ pub fn is_parted(graph: &Graph, node: NodeId) -> bool {
 fn row_scratch(scene: &Scene<'_>, segment: &Segment, nodes: &[NodeId]) -> Vec<u64> {
     let mut parts = Vec::new();
     for (position, &node) in nodes.iter().enumerate() {
-        let rows = scene
-            .options
-            .row_chunk
-            .min(scene.graph.types(node)[0].rows()) as u64;
+        let chunk = segment.chunk_rows(scene.options.row_chunk);
+        let rows = chunk.min(scene.graph.types(node)[0].rows()) as u64;
         if let Op::Embedding { tables } = scene.graph.op(node) {
             let columns = scene.graph.types(node)[0].columns() as u64;
             for id in scene

@@ -327,7 +327,7 @@ fn stage_fragments(
         }
         Stage::Rows { nodes } => {
             let tiles = whole_tiles(scene, nodes, ordered);
-            for rows in chunks(block, scene.options.row_chunk) {
+            for rows in chunks(block, segment.chunk_rows(scene.options.row_chunk)) {
                 ordered.work(at, rows.clone(), Part::All, tiles.clone());
                 if last_pass {
                     store_outputs(scene, nodes, Some(rows), ordered);
