@@ -135,7 +135,8 @@ fn contraction_parts(
         return 1;
     };
     let fits = |parts: usize| widest_run(stored, parts) * wide as u64 <= segment.tile_bytes;
-    if fits(1) || is_parted(scene.graph, matmul) {
+    // One row waits for its weights, however wide they lie in the array.
+    if segment.rows == 1 || fits(1) || is_parted(scene.graph, matmul) {
         return 1;
     }
     let operand = scene.graph.operand(matmul, 0);
