@@ -11,14 +11,28 @@ use super::constants::{StoredId, Tile, TileId};
 /// Alignment of tiles.
 const ALIGN: u64 = 64;
 
-/// Gives tiles that are read again later fixed places below `end`, at most `budget` bytes, and makes all their readers
-/// name the same tile. Returns where the lowest of them begins.
-pub fn pin(fragments: &mut [Fragment], tiles: &mut [Tile], end: u64, budget: u64) -> u64 {
-    let mut same: IndexMap<(StoredId, u64, u64, u64), Vec<TileId>> = IndexMap::new();
+/// Tiles of the same bytes.
+fn same(tiles: &[Tile]) -> IndexMap<(StoredId, u64, u64, u64), Vec<TileId>> {
+    let mut same: IndexMap<_, Vec<TileId>> = IndexMap::new();
     for (index, tile) in tiles.iter().enumerate() {
         let key = (tile.stored, tile.offset, tile.runs, tile.bytes);
         same.entry(key).or_default().push(TileId(index as u32));
     }
+    same
+}
+
+/// Bytes of all tiles that are read again later, each once.
+pub fn bytes(tiles: &[Tile]) -> u64 {
+    let again = same(tiles).into_iter().filter(|(_, ids)| ids.len() > 1);
+    again
+        .map(|((.., bytes), _)| bytes.next_multiple_of(ALIGN))
+        .sum()
+}
+
+/// Gives tiles that are read again later fixed places below `end`, at most `budget` bytes, and makes all their readers
+/// name the same tile. Returns where the lowest of them begins.
+pub fn pin(fragments: &mut [Fragment], tiles: &mut [Tile], end: u64, budget: u64) -> u64 {
+    let same = same(tiles);
     let end = end / ALIGN * ALIGN;
     let mut start = end;
     let mut kept: Vec<TileId> = (0..tiles.len() as u32).map(TileId).collect();

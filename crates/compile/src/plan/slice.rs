@@ -216,17 +216,20 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
     let uses = demand::uses(scene.graph, scene.storage, segments);
     let ordered = order::order(scene, segments, &uses, spilled);
     let (mut fragments, mut tiles) = (ordered.fragments, ordered.tiles);
-    // What every segment can spare for constants that stay.
-    let spare = segments.iter().zip(&fitting.tops).map(|(segment, &top)| {
-        let reserve = form::ring_need(scene, segment).max(capacity / 16);
-        capacity.saturating_sub(top + reserve)
-    });
-    let end = pin::pin(
-        &mut fragments,
-        &mut tiles,
-        capacity,
-        spare.min().unwrap_or(0),
-    );
+    // What every segment can spare for constants that stay: all but its ring where that is enough for all of them,
+    // else some more for tiles that come ahead.
+    let spare = |least: u64| {
+        let of_each = segments.iter().zip(&fitting.tops).map(|(segment, &top)| {
+            let reserve = form::ring_need(scene, segment).max(least);
+            capacity.saturating_sub(top + reserve)
+        });
+        of_each.min().unwrap_or(0)
+    };
+    let budget = match pin::bytes(&tiles) {
+        all if all <= spare(0) => spare(0),
+        _ => spare(capacity / 16),
+    };
+    let end = pin::pin(&mut fragments, &mut tiles, capacity, budget);
     let room = |&addr: &u64| SramSpan {
         addr,
         bytes: end.saturating_sub(addr),
