@@ -177,7 +177,7 @@ fn ways() -> Vec<Way> {
         way("sixteen bits behind norms", behind_norms()).loss(0.01),
         way("sixteen bits behind norms, samples", behind_norms())
             .samples()
-            .cosines(0.999, 0.997)
+            .cosines(0.999, 0.996)
             .loss(0.02),
         way(
             "sixteen bits behind norms, samples, norms equalised",
@@ -189,7 +189,7 @@ fn ways() -> Vec<Way> {
         way("sixteen bits", wide()).loss(0.01),
         way("sixteen bits, samples", wide())
             .samples()
-            .cosines(0.9995, 0.998),
+            .cosines(0.9995, 0.997),
         way("static scales, samples", Recipe::fixed())
             .samples()
             .cosines(0.999, 0.997),
