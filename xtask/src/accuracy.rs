@@ -174,7 +174,7 @@ fn ways() -> Vec<Way> {
         .samples()
         .cosines(0.999, 0.993)
         .loss(0.03),
-        way("sixteen bits behind norms", behind_norms()).loss(0.01),
+        way("sixteen bits behind norms", behind_norms()).loss(0.015),
         way("sixteen bits behind norms, samples", behind_norms())
             .samples()
             .cosines(0.999, 0.996)
@@ -186,7 +186,7 @@ fn ways() -> Vec<Way> {
         .samples()
         .cosines(0.999, 0.996)
         .loss(0.02),
-        way("sixteen bits", wide()).loss(0.01),
+        way("sixteen bits", wide()).loss(0.015),
         way("sixteen bits, samples", wide())
             .samples()
             .cosines(0.9995, 0.997),
