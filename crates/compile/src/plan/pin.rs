@@ -21,22 +21,23 @@ fn same(tiles: &[Tile]) -> IndexMap<(StoredId, u64, u64, u64), Vec<TileId>> {
     same
 }
 
-/// Bytes of all tiles that are read again later, each once.
-pub fn bytes(tiles: &[Tile]) -> u64 {
-    let again = same(tiles).into_iter().filter(|(_, ids)| ids.len() > 1);
-    again
-        .map(|((.., bytes), _)| bytes.next_multiple_of(ALIGN))
-        .sum()
-}
-
-/// Gives tiles that are read again later fixed places below `end`, at most `budget` bytes, and makes all their readers
-/// name the same tile. Returns where the lowest of them begins.
-pub fn pin(fragments: &mut [Fragment], tiles: &mut [Tile], end: u64, budget: u64) -> u64 {
-    let same = same(tiles);
+/// Gives tiles that are read again later fixed places below `end`, and makes all their readers name the same tile: `all`
+/// of these bytes may be taken where they are enough for all such tiles, else `some`. Returns where the lowest of them
+/// begins.
+pub fn pin(
+    fragments: &mut [Fragment],
+    tiles: &mut [Tile],
+    end: u64,
+    (all, some): (u64, u64),
+) -> u64 {
+    let mut same = same(tiles);
+    same.retain(|_, ids| ids.len() > 1);
+    let bytes = same.keys().map(|(.., bytes)| bytes.next_multiple_of(ALIGN));
+    let budget = if bytes.sum::<u64>() <= all { all } else { some };
     let end = end / ALIGN * ALIGN;
     let mut start = end;
     let mut kept: Vec<TileId> = (0..tiles.len() as u32).map(TileId).collect();
-    for ((.., bytes), ids) in same.iter().filter(|(_, ids)| ids.len() > 1) {
+    for ((.., bytes), ids) in &same {
         let bytes = bytes.next_multiple_of(ALIGN);
         if end - start + bytes > budget {
             continue;

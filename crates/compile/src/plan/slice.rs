@@ -225,11 +225,8 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
         });
         of_each.min().unwrap_or(0)
     };
-    let budget = match pin::bytes(&tiles) {
-        all if all <= spare(0) => spare(0),
-        _ => spare(capacity / 16),
-    };
-    let end = pin::pin(&mut fragments, &mut tiles, capacity, budget);
+    let spare = (spare(0), spare(capacity / 16));
+    let end = pin::pin(&mut fragments, &mut tiles, capacity, spare);
     let room = |&addr: &u64| SramSpan {
         addr,
         bytes: end.saturating_sub(addr),
