@@ -220,7 +220,7 @@ impl<'a> Product<'a> {
                     *y = match (blocks, excess, steps) {
                         (Some(blocks), _, _) => steps.sum_in_blocks(row, a, b, blocks, column),
                         (None, Some(excess), Steps::All(step)) => {
-                            (dot_shifted(a, b, zero) - excess) as f32 * step
+                            dot_shifted(a, b, zero).wrapping_sub(*excess) as f32 * step
                         }
                         (None, _, _) => steps.sum(row, a, b, zero),
                     };
@@ -296,13 +296,14 @@ impl Steps<'_> {
     }
 }
 
-/// `Σ a·(b - zero)`.
+/// `Σ a·(b - zero)`; as in the machine, sums of 32 bits wrap where a zero point is absurd.
 fn dot_shifted(a: &[i8], b: &[i8], zero: i32) -> i32 {
     let sum = dot_i8(a, b);
     if zero == 0 {
         return sum;
     }
-    sum - zero * a.iter().map(|&a| i32::from(a)).sum::<i32>()
+    let all: i32 = a.iter().map(|&a| i32::from(a)).sum();
+    sum.wrapping_sub(zero.wrapping_mul(all))
 }
 
 /// The scales of a first factor.
