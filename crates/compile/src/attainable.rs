@@ -3,13 +3,14 @@
 //! Computed from the graph alone, apart from the planner. A layer is what lies between two attentions. For
 //! each layer the best of four families counts, as derived in `docs/bounds.md`: everything stays, row blocks
 //! under streamed weights, rows that stream by resident weights, and products one by one with their
-//! operands in DRAM. A plan may be better than the best of them; then the families were too few.
+//! operands in DRAM. Of weights that several layers read a part may be kept from layer to layer; the rest of SRAM is
+//! then for the layers. A plan may be better than the best of them; then the families were too few.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use packwright_ir::{Graph, NodeId, Op};
 use packwright_target::Target;
 
-use crate::plan::constants::Layout;
+use crate::plan::constants::{Layout, StoredId};
 use crate::plan::demand::AttentionShape;
 
 /// A product with constant weights, in bytes.
@@ -33,29 +34,67 @@ struct Layer {
     rows: u64,
     /// Bytes of a row of the residual stream.
     stream: u64,
+    /// Bytes of weights that other layers read too.
+    shared: u64,
     /// Extra bytes of attention at this depth.
     attention: u64,
 }
 
-/// Bytes beyond the compulsory ones that the families need, for a whole pass.
+/// Steps in which weights that several layers read are kept.
+const KEPT_STEPS: u64 = 64;
+
+/// Bytes beyond the compulsory ones that the families need, for a whole pass; `shared` are the weights that so many
+/// layers read.
 pub fn extra(
     graph: &Graph,
     target: &Target,
     layout: &Layout,
     depth: &IndexMap<NodeId, usize>,
+    shared: &Shared,
 ) -> u64 {
     let sram = target.sram.bytes;
-    let layers = layers(graph, layout, depth, sram);
-    layers
-        .values()
-        .map(|layer| layer.extra(sram, u64::from(target.matrix.columns)))
-        .sum()
+    let all: u64 = shared.by_uses.values().sum();
+    let steps = if all == 0 { 0 } else { KEPT_STEPS };
+    let kept = (0..=steps).map(|step| all * step / KEPT_STEPS);
+    let bytes = kept.filter(|&kept| kept <= sram).map(|kept| {
+        let left = sram - kept;
+        let layers = layers(graph, layout, depth, shared, left);
+        let columns = u64::from(target.matrix.columns);
+        let layers = layers
+            .values()
+            .map(|layer| layer.extra(left, columns, kept));
+        shared.again(kept) + layers.sum::<u64>()
+    });
+    bytes.min().unwrap_or(0)
+}
+
+/// Weights that more than one layer reads.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    pub stored: IndexSet<StoredId>,
+    /// Their bytes by the number of layers.
+    pub by_uses: IndexMap<usize, u64>,
+}
+
+impl Shared {
+    /// Bytes that come again where so many are kept, those that most layers read first.
+    fn again(&self, mut kept: u64) -> u64 {
+        let mut by_uses: Vec<(usize, u64)> = self.by_uses.clone().into_iter().collect();
+        by_uses.sort_unstable_by(|a, b| b.cmp(a));
+        let again = by_uses.into_iter().map(|(uses, bytes)| {
+            let own = kept.min(bytes);
+            kept -= own;
+            (uses as u64 - 1) * (bytes - own)
+        });
+        again.sum()
+    }
 }
 
 fn layers(
     graph: &Graph,
     layout: &Layout,
     depth: &IndexMap<NodeId, usize>,
+    shared: &Shared,
     sram: u64,
 ) -> IndexMap<usize, Layer> {
     let mut layers: IndexMap<usize, Layer> = IndexMap::new();
@@ -66,6 +105,9 @@ fn layers(
                     continue;
                 };
                 let layer = layers.entry(level).or_default();
+                if layout.of(node).iter().any(|id| shared.stored.contains(id)) {
+                    layer.shared += product.weights;
+                }
                 layer.rows = layer.rows.max(product.rows);
                 if attributes.residual {
                     layer.stream = layer.stream.max(product.row_out);
@@ -118,8 +160,10 @@ fn attention(graph: &Graph, node: NodeId, sram: u64) -> u64 {
 }
 
 impl Layer {
-    fn extra(&self, sram: u64, columns: u64) -> u64 {
+    /// Extra bytes of the best family, where so many bytes of shared weights are there already.
+    fn extra(&self, sram: u64, columns: u64, kept: u64) -> u64 {
         let weights: u64 = self.products.iter().map(|p| p.weights).sum();
+        let weights = weights - kept.min(self.shared);
         let tile = |p: &Product| 2 * (p.record * columns).min(sram / 16).max(p.record);
         let tiles = self.products.iter().map(tile).max().unwrap_or(0);
         // A row at its widest: what a product reads and makes, beside the stream where it is not the result.

@@ -12,7 +12,7 @@ use packwright_ir::{Graph, NodeId, Op, Value};
 use packwright_packet::program::{Bound, Slope};
 use packwright_target::Target;
 
-use crate::attainable;
+use crate::attainable::{self, Shared};
 use crate::plan::cache::{self, Cache};
 use crate::plan::constants::{Form, Layout, Stored, StoredId, progression};
 use crate::plan::demand::AttentionShape;
@@ -24,16 +24,10 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
     let depth = depths(graph, &order);
     let sram = target.sram.bytes;
     let caches = cache::caches(graph);
-    let terms = [
-        (
-            "weights",
-            layout
-                .stored
-                .iter()
-                .filter(|s| s.is_constant() && !s.table)
-                .map(|s| s.bytes)
-                .sum(),
-        ),
+    let shared = shared(graph, layout, &order, &depth);
+    let weights = layout.stored.iter().filter(|s| s.is_constant() && !s.table);
+    let compulsory = [
+        ("weights", weights.map(|s| s.bytes).sum()),
         ("embeddings", embedding_rows(graph, layout, &order)),
         ("inputs", inputs(graph)),
         ("outputs", outputs(graph)),
@@ -42,15 +36,15 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
             "cache write",
             caches.iter().map(|c| rows_of(c, c.new)).sum(),
         ),
-        (
-            "shared weights",
-            shared_weights(graph, layout, &order, &depth, sram),
-        ),
+    ];
+    let again = [
+        ("shared weights", shared_weights(&shared, sram)),
         (
             "live state",
             live_state(graph, storage, layout, &order, &depth, sram),
         ),
     ];
+    let terms: Vec<(&str, u64)> = compulsory.into_iter().chain(again).collect();
     let dram_bytes: u64 = terms.iter().map(|&(_, bytes)| bytes).sum();
     let memory_seconds = dram_bytes as f64 / target.sustained_bytes_per_second();
     let least = time::least(graph, target, &order);
@@ -63,9 +57,8 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
             .max_by_key(|&&(_, bytes)| bytes)
             .map_or_else(String::new, |&(name, _)| name.to_string())
     };
-    let compulsory: u64 = terms[..4].iter().map(|&(_, bytes)| bytes).sum();
-    let shared = terms[4].1;
-    let attainable = compulsory + shared + attainable::extra(graph, target, layout, &depth);
+    let compulsory: u64 = compulsory.iter().map(|&(_, bytes)| bytes).sum();
+    let attainable = compulsory + attainable::extra(graph, target, layout, &depth, &shared);
     Bound {
         dram_bytes,
         attainable_dram_bytes: attainable.max(dram_bytes),
@@ -229,34 +222,34 @@ fn outputs(graph: &Graph) -> u64 {
         .sum()
 }
 
-/// E2: constants that are used on both sides of a barrier come again unless SRAM kept them.
-fn shared_weights(
+/// Constants that products at several depths read.
+fn shared(
     graph: &Graph,
     layout: &Layout,
     order: &[NodeId],
     depth: &IndexMap<NodeId, usize>,
-    sram: u64,
-) -> u64 {
-    let mut levels: IndexMap<StoredId, Vec<usize>> = IndexMap::new();
+) -> Shared {
+    let mut levels: IndexMap<StoredId, IndexSet<usize>> = IndexMap::new();
     for &node in order {
         if !matches!(graph.op(node), Op::Matmul(_)) {
             continue;
         }
         for &id in layout.of(node) {
-            let levels = levels.entry(id).or_default();
-            if !levels.contains(&depth[&node]) {
-                levels.push(depth[&node]);
-            }
+            levels.entry(id).or_default().insert(depth[&node]);
         }
     }
-    let mut by_uses: IndexMap<usize, u64> = IndexMap::new();
-    for (id, levels) in &levels {
-        if levels.len() > 1 {
-            *by_uses.entry(levels.len()).or_default() += layout.get(*id).bytes;
-        }
+    let mut shared = Shared::default();
+    for (&id, levels) in levels.iter().filter(|(_, levels)| levels.len() > 1) {
+        shared.stored.insert(id);
+        *shared.by_uses.entry(levels.len()).or_default() += layout.get(id).bytes;
     }
+    shared
+}
+
+/// E2: constants that are used on both sides of a barrier come again unless SRAM kept them.
+fn shared_weights(shared: &Shared, sram: u64) -> u64 {
+    let by_uses = shared.by_uses.iter();
     by_uses
-        .iter()
         .map(|(&uses, &bytes)| (uses as u64 - 1) * bytes.saturating_sub(sram))
         .sum()
 }
