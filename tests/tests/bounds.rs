@@ -367,7 +367,8 @@ proptest! {
             let compiled = match compile(graph, &e2, &options) {
                 Ok(compiled) => compiled,
                 Err(problems) => {
-                    prop_assert!(problems.to_string().contains("sram"), "{}", problems);
+                    // Too little memory is no fault of the bound.
+                    prop_assert!(problems.to_string().contains("[plan-"), "{}", problems);
                     continue;
                 }
             };

@@ -181,7 +181,7 @@ fn long_contractions_come_in_parts() {
 #[test]
 fn what_sram_has_left_is_given_away() {
     let name = "minilm-l6.encoder.ts14.dyn.onnx";
-    let mut met = [false; 3];
+    let mut met = [false; 4];
     for (seq, size) in [
         (48, "512KiB"),
         (48, "96KiB"),
@@ -192,15 +192,19 @@ fn what_sram_has_left_is_given_away() {
         let mut compiled = planned(name, seq, &target, PlanMode::Best, Some(1))
             .unwrap_or_else(|| panic!("{name} fits into {size}"));
         for segment in &compiled.plan.segments {
-            met[0] |= segment.turns > 1;
+            met[0] |= segment.runs_ahead();
             met[1] |= segment.alternates == Alternates::Spilled;
             met[2] |= segment.alternates == Alternates::All;
+            met[3] |= segment.wave > 0;
         }
         for (output, expected, found) in both(&mut compiled, &target, 3) {
             assert!(expected == found, "{seq} in {size}: {output} differs");
         }
     }
-    assert_eq!(met, [true; 3], "turns, places for spills, places for all");
+    assert_eq!(
+        met, [true; 4],
+        "passes ahead, places for spills, for all, waves"
+    );
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub mod slice;
 pub mod stage;
 pub mod storage;
 pub mod text;
+pub mod wave;
 pub mod window;
 
 use std::ops::Range;
@@ -89,10 +90,12 @@ pub struct Segment {
     pub tile_bytes: u64,
     /// Which values have two places, which alternate from pass to pass or from row block to row block.
     pub alternates: Alternates,
-    /// How many turns its products take to make what its attention reads, which follows a turn behind.
-    pub turns: usize,
     /// Copies of the scratch of its stages: with two, a fragment starts while the one before is at work.
     pub copies: u8,
+    /// The part of SRAM that one copy of the scores of an attention may take: one of so many.
+    pub score_share: u64,
+    /// Most bytes of tiles that pieces of a row block go through one behind the other, at the ends of its products.
+    pub wave: u64,
 }
 
 /// Which of the values that a segment makes or brings in a pass or a row block at a time have two places.
@@ -144,14 +147,22 @@ impl Segment {
             passes: Passes::default(),
             tile_bytes: u64::MAX,
             alternates: Alternates::Nothing,
-            turns: 1,
             copies: 2,
+            score_share: demand::SCORE_SHARE,
+            wave: 0,
         }
     }
 
     /// Whether its stages are gone through more than once.
     pub fn repeats(&self) -> bool {
         self.block_count() > 1 || self.passes.count > 1
+    }
+
+    /// Whether what makes queries, keys and values is a pass ahead of the attention that they are for.
+    pub fn runs_ahead(&self) -> bool {
+        let waits = self.stages.last().is_some_and(|stage| self.waits(stage));
+        let is_cut = self.passes.count > 1 && self.block_count() == 1;
+        waits && is_cut && self.alternates == Alternates::All
     }
 
     /// Whether a stage needs keys and values of all rows.

@@ -28,6 +28,7 @@ use packwright_packet::operand::{Affine, BinaryFn, Elem, Hold, UnaryFn, View};
 
 use super::address::{Area, At, Site};
 use super::heads::{binary, head_area, is_addend, mask_view, unsupported};
+use super::matmul;
 use super::whole::Operand;
 use crate::plan::Part;
 use crate::plan::constants::TileId;
@@ -44,6 +45,7 @@ struct Scene<'a> {
     shape: AttentionShape,
     batch: usize,
     head: usize,
+    made: Made<'a>,
     /// The first query row within its batch element.
     first: usize,
     rows: u64,
@@ -82,23 +84,32 @@ struct Run {
 pub fn attention(
     site: &Site<'_>,
     at: &At,
-    node: NodeId,
+    (node, quantize): (NodeId, Option<NodeId>),
     part: &Part,
     tiles: &[TileId],
 ) -> Result<Vec<Command>, Diagnostic> {
     let Op::Attention(attrs) = site.graph.op(node) else {
         unreachable!("attention stages hold attention nodes")
     };
+    let made = |head: usize, copy: u8| Made {
+        site,
+        at,
+        node,
+        quantize,
+        head,
+        copy,
+        width: AttentionShape::of(site.graph, node).value_width,
+    };
     let place = match *part {
-        Part::Head { head, copy } => (head, copy, None),
+        Part::Head { head, copy } => (made(head, copy), copy, None),
         Part::Keys {
             head,
             block,
             copy,
             results,
-        } => (head, copy, Some((block, results))),
+        } => (made(head, results), copy, Some((block, results))),
         Part::Bias { head } => return bias(site, at, (node, attrs), head, tiles),
-        Part::Join { head, results } => return join(site, at, (node, attrs), (head, results)),
+        Part::Join { head, results } => return join(&made(head, results), attrs),
         Part::All | Part::Columns { .. } | Part::Chunk(_) => {
             unreachable!("attention fragments are parts of heads")
         }
@@ -118,6 +129,7 @@ pub fn attention(
     scene.values(&mut commands);
     if scene.left.is_none() {
         scene.replaced(&mut commands)?;
+        commands.extend(scene.made.quantized());
     }
     Ok(commands)
 }
@@ -127,13 +139,14 @@ impl<'a> Scene<'a> {
         site: &'a Site<'a>,
         at: &'a At,
         (node, attrs): (NodeId, &'a Attention),
-        (head, copy, left): (usize, u8, Option<(usize, u8)>),
+        (made, copy, left): (Made<'a>, u8, Option<(usize, u8)>),
         tiles: &'a [TileId],
     ) -> Result<Self, Diagnostic> {
         let shape = AttentionShape::of(site.graph, node);
         let operands = site.graph.operands(node);
         let rows = at.block.len();
         let (batch, first) = (at.block.start / shape.s, at.block.start % shape.s);
+        let head = made.head;
         let kv_head = head / (shape.heads / shape.kv_heads);
         let area = |value: Value, row: usize, head: usize, width: usize| {
             head_area(site, at, node, value, row, head, width)
@@ -176,6 +189,7 @@ impl<'a> Scene<'a> {
             shape,
             batch,
             head,
+            made,
             first,
             columns,
             parts: match attrs.global.is_empty() {
@@ -390,11 +404,6 @@ impl<'a> Scene<'a> {
         self.rows * self.shape.value_width as u64 * 4
     }
 
-    /// Where the result goes.
-    fn out(&self) -> Area {
-        out(self.site, self.at, self.node, self.head, &self.shape)
-    }
-
     /// Rows that were computed apart take the place of those that the fragment made.
     fn replaced(&self, commands: &mut Vec<Command>) -> Result<(), Diagnostic> {
         let Some(position) = self.attrs.replaced_operand() else {
@@ -417,7 +426,7 @@ impl<'a> Scene<'a> {
                 cols: (self.shape.value_width as u64).into(),
                 func: UnaryFn::Identity,
                 src: source.view(),
-                dst: self.out().row(row - self.first).view(),
+                dst: self.made.out().row(row - self.first).view(),
             }));
         }
         Ok(())
@@ -427,7 +436,7 @@ impl<'a> Scene<'a> {
     fn values(&self, commands: &mut Vec<Command>) {
         let out = match self.left {
             Some(left) => left.results(left.block, &self.shape, self.rows),
-            None => self.out().view(),
+            None => self.made.out().view(),
         };
         let width = self.shape.value_width as u64;
         let sums =
@@ -543,19 +552,15 @@ fn bias(
 }
 
 /// What the blocks of keys have left becomes the result of some rows of a head.
-fn join(
-    site: &Site<'_>,
-    at: &At,
-    (node, attrs): (NodeId, &Attention),
-    (head, results): (usize, u8),
-) -> Result<Vec<Command>, Diagnostic> {
+fn join(made: &Made<'_>, attrs: &Attention) -> Result<Vec<Command>, Diagnostic> {
+    let Made { site, at, node, .. } = *made;
     let shape = AttentionShape::of(site.graph, node);
     let keys = demand::key_blocks(site.graph, node)
         .ok_or_else(|| unsupported(node, "keys do not come in blocks"))?;
     let left = Left {
         keys,
         block: 0,
-        base: site.scratch(at, 2, results),
+        base: site.scratch(at, 2, made.copy),
     };
     let rows = at.block.len();
     let first = at.block.start % shape.s;
@@ -590,24 +595,69 @@ fn join(
             continue;
         }
         let dst = match block as u64 + 1 == count {
-            true => out(site, at, node, head, &shape).view(),
+            true => made.out().view(),
             false => sum,
         };
         commands.push(binary(BinaryFn::Mul, size, term, weight, term));
         commands.push(binary(BinaryFn::Add, size, sum, term, dst));
     }
+    commands.extend(made.quantized());
     Ok(commands)
 }
 
-/// Where the result of a head goes.
-fn out(site: &Site<'_>, at: &At, node: NodeId, head: usize, shape: &AttentionShape) -> Area {
-    let root = site
-        .plan
-        .storage
-        .root_of(node)
-        .expect("attention has a root");
-    site.root_area(root, at.segment, at.block.start)
-        .column(head * shape.value_width, None)
+/// The results of some rows of a head.
+#[derive(Clone, Copy)]
+struct Made<'a> {
+    site: &'a Site<'a>,
+    at: &'a At,
+    node: NodeId,
+    /// What quantises them.
+    quantize: Option<NodeId>,
+    head: usize,
+    copy: u8,
+    width: usize,
+}
+
+impl Made<'_> {
+    /// Where they go: into their root, or into scratch where they wait to be quantised.
+    fn out(&self) -> Area {
+        let Self { site, at, .. } = *self;
+        let root = site.plan.storage.root_of(self.node);
+        let root = root.expect("attention has a root");
+        if self.quantize.is_none() {
+            return site
+                .root_area(root, at.segment, at.block.start)
+                .column(self.head * self.width, None);
+        }
+        let elem = site.plan.storage.root(root).elem;
+        Area {
+            elem,
+            addr: site.scratch(at, 4, self.copy),
+            pitch: self.width as u64 * u64::from(elem.bytes()),
+            scale_addr: 0,
+            scale_pitch: 0,
+        }
+    }
+
+    fn quantized(&self) -> Option<Command> {
+        let node = self.quantize?;
+        let column = self.head * self.width;
+        let root = self.site.plan.storage.root_of(node);
+        let root = root.expect("quantised values have roots");
+        let group = self.site.plan.storage.root(root).group;
+        let target = self
+            .site
+            .root_columns(root, self.at.segment, self.at.block.start, column)
+            .column(column, group);
+        Some(matmul::quantize_command(
+            self.site,
+            node,
+            self.at.block.len(),
+            self.width,
+            self.out().view(),
+            target,
+        ))
+    }
 }
 
 /// What a product does to the scores that it makes: the softmax multiplies them with the cap.

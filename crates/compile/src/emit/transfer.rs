@@ -13,9 +13,9 @@ use super::matmul;
 use super::regions::Regions;
 use crate::plan::cache::Cache;
 use crate::plan::constants::{Form, StoredId, Tile, TileId};
-use crate::plan::demand;
 use crate::plan::stage::Stage;
 use crate::plan::storage::{Place, RootId};
+use crate::plan::window;
 
 /// A place in the constants section, as a region and an offset in it.
 pub fn constant_ref(site: &Site<'_>, regions: &Regions, stored: StoredId, offset: u64) -> DramRef {
@@ -215,8 +215,8 @@ pub fn spill(
         .collect()
 }
 
-/// The runs of a spilled row block: elements, then scales. In DRAM all elements precede all scales. Of what an
-/// attention reads head by head, all rows of a head lie together.
+/// The runs of a spilled row block: elements, then scales. In DRAM all elements precede all scales, and all rows of
+/// columns that come or go together lie together.
 fn spill_runs(
     site: &Site<'_>,
     regions: &Regions,
@@ -232,13 +232,16 @@ fn spill_runs(
     };
     let info = site.plan.storage.root(root);
     let (count, start) = (rows.len() as u64, rows.start as u64);
-    let at = |offset: u64| DramRef {
-        region,
-        offset: Affine::constant(base + offset),
-    };
-    let block = |width: u64, dram: u64, sram: u64| match width == dram && width == sram {
-        true => Block::run(count * width),
-        false => Block::rows(count, width, dram, sram as u32),
+    let panel = window::panel(&site.plan.segments, root, info);
+    let one = info.narrowed(panel);
+    let block = |panels: u64, bytes: u64, pitch: u64| match bytes == pitch && panels == 1 {
+        true => Block::run(count * bytes),
+        false => Block {
+            count: [1, panels, count].map(Affine::constant),
+            bytes: bytes.into(),
+            dram: [0, info.rows as u64 * bytes, bytes],
+            sram: [0, bytes as u32, pitch as u32],
+        },
     };
     let ranges = match site.comes_whole(root, turn.segment) {
         true => std::iter::once(0..info.cols).collect(),
@@ -249,46 +252,22 @@ fn spill_runs(
         let area = site
             .root_columns(root, turn, rows.start, columns.start)
             .column(columns.start, info.group);
-        if let Some(width) = demand::head_width(site.graph, &site.plan.storage, root) {
-            let (first, heads) = ((columns.start / width) as u64, columns.len() / width);
-            // A plane of elements and one of scales for each head.
-            for (bytes, sram, pitch, base) in [
-                (width as u64, area.addr, area.pitch, 0),
-                (
-                    4,
-                    area.scale_addr,
-                    area.scale_pitch,
-                    info.data_bytes(info.rows),
-                ),
-            ] {
-                let plane = info.rows as u64 * bytes;
-                runs.push((
-                    sram,
-                    at(base + first * plane + start * bytes),
-                    Block {
-                        count: [1, heads as u64, count].map(Affine::constant),
-                        bytes: bytes.into(),
-                        dram: [0, plane, bytes],
-                        sram: [0, bytes as u32, pitch as u32],
-                    },
-                ));
-            }
-            continue;
-        }
-        let part = info.narrowed(columns.len());
-        let before = info.narrowed(columns.start);
-        runs.push((
-            area.addr,
-            at(start * info.pitch() + before.pitch()),
-            block(part.pitch(), info.pitch(), area.pitch),
-        ));
-        if info.group.is_some() {
-            let offset = info.data_bytes(info.rows) + start * info.scale_pitch();
-            runs.push((
-                area.scale_addr,
-                at(offset + before.scale_pitch()),
-                block(part.scale_pitch(), info.scale_pitch(), area.scale_pitch),
-            ));
+        let (first, panels) = ((columns.start / panel) as u64, columns.len() / panel);
+        let elements = (area.addr, one.pitch(), area.pitch, 0);
+        let scales = (
+            area.scale_addr,
+            one.scale_pitch(),
+            area.scale_pitch,
+            info.data_bytes(info.rows),
+        );
+        let parts = [elements, scales].into_iter();
+        for (sram, bytes, pitch, plane) in parts.filter(|&(_, bytes, ..)| bytes > 0) {
+            let row = first * info.rows as u64 + start;
+            let dram = DramRef {
+                region,
+                offset: Affine::constant(base + plane + row * bytes),
+            };
+            runs.push((sram, dram, block(panels as u64, bytes, pitch)));
         }
     }
     runs

@@ -50,7 +50,7 @@ pub fn buffers(
     for s in 0..segments.len() {
         choice.scratch(s, &mut buffers);
     }
-    choice.turns(0..segments.len(), &mut buffers);
+    choice.overlaps(0..segments.len(), &mut buffers);
     in_place::share(
         scene,
         segments,
@@ -59,6 +59,7 @@ pub fn buffers(
         uses,
         &mut buffers,
     );
+    choice.waves(&mut buffers);
     buffers
 }
 
@@ -80,7 +81,7 @@ pub fn of_segment(
     for &root in roots {
         choice.root(root, &uses[&root], spilled.contains(&root), &mut buffers);
     }
-    choice.turns(s..s + 1, &mut buffers);
+    choice.overlaps(s..s + 1, &mut buffers);
     let span = choice.span(s);
     buffers.retain(|b| b.life.start < span.end && span.start < b.life.end);
     in_place::share(scene, segments, s..s + 1, starts, uses, &mut buffers);
@@ -103,9 +104,13 @@ impl Choice<'_> {
         match stage {
             Stage::Rows { nodes } => using.stays_in_stage() && nodes.last() != Some(&node),
             Stage::Matmul {
-                node: matmul,
+                node: maker,
                 quantize: Some(_),
-            } => using.stays_in_stage() && *matmul == node,
+            }
+            | Stage::Attention {
+                node: maker,
+                quantize: Some(_),
+            } => using.stays_in_stage() && *maker == node,
             Stage::Matmul {
                 node,
                 quantize: None,
@@ -145,14 +150,25 @@ impl Choice<'_> {
     }
 
     /// Stages of which one begins anew while others are at work need what they make and read throughout.
-    fn turns(&self, segments: Range<usize>, buffers: &mut [Buffer]) {
-        let overlaps =
-            |segment: &Segment| segment.turns > 1 || segment.alternates == Alternates::All;
-        for s in segments.filter(|&s| overlaps(&self.segments[s])) {
+    fn overlaps(&self, segments: Range<usize>, buffers: &mut [Buffer]) {
+        for s in segments.filter(|&s| self.segments[s].alternates == Alternates::All) {
             let span = self.span(s);
             let life = buffers.iter_mut().map(|buffer| &mut buffer.life);
             for life in life.filter(|life| life.start < span.end && span.start < life.end) {
                 *life = life.start.min(span.start)..life.end.max(span.end);
+            }
+        }
+    }
+
+    /// Where pieces of a row block go one behind the other, a stage writes what it makes while the one before it reads.
+    fn waves(&self, buffers: &mut [Buffer]) {
+        for s in (0..self.segments.len()).filter(|&s| self.segments[s].wave > 0) {
+            let span = self.span(s);
+            let lives = buffers.iter_mut().filter(|buffer| buffer.over.is_none());
+            for life in lives.map(|buffer| &mut buffer.life) {
+                if span.contains(&life.start) {
+                    life.start = life.start.saturating_sub(1);
+                }
             }
         }
     }

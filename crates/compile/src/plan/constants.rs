@@ -5,6 +5,7 @@
 //! of the blocks stand in the place of the scale. A quantised embedding table has the
 //! same records, a row each. Vectors of norms lie side by side in f32.
 
+use indexmap::IndexSet;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_ir::order::topological;
 use packwright_ir::{ConstId, Elem, Graph, NodeId, Op, Quant};
@@ -177,8 +178,15 @@ impl Layout {
         all.saturating_sub(once.sum())
     }
 
+    /// Constants that several nodes read.
+    pub fn shared(&self) -> IndexSet<StoredId> {
+        let mut seen = IndexSet::new();
+        let reads = self.users.iter().flat_map(|(_, ids)| ids);
+        reads.copied().filter(|&id| !seen.insert(id)).collect()
+    }
+
     /// Bytes of a constant as the ring takes it; tables are read by rows.
-    fn brought(&self, id: StoredId) -> u64 {
+    pub fn brought(&self, id: StoredId) -> u64 {
         let stored = self.get(id);
         match stored.table {
             true => 0,

@@ -25,8 +25,10 @@ pub struct Scene<'a> {
     pub options: &'a PlanOptions,
     pub storage: &'a Storage,
     pub layout: &'a Layout,
-    /// Bytes of SRAM that a plan may use.
+    /// Bytes of SRAM that a plan may use; constants that several nodes read may stay in the rest.
     pub sram: u64,
+    /// What a byte is worth that DRAM could move while units are at work.
+    pub cycle: f64,
 }
 
 /// Where a root is made and read: step numbers are `(segment, stage)` pairs.
@@ -68,7 +70,9 @@ pub fn uses(graph: &Graph, storage: &Storage, segments: &[Segment]) -> IndexMap<
                         entry.read.push((s, i));
                     }
                 }
-                let alone = Segment::is_gathering(stage) && !segment.waits(stage);
+                let alone = matches!(graph.op(node), Op::Attention(_))
+                    && Segment::is_gathering(stage)
+                    && !segment.waits(stage);
                 if let ([queries, others @ ..], true) = (&roots[..], alone)
                     && !others.contains(queries)
                 {
@@ -95,28 +99,6 @@ pub fn attends(segment: &Segment, index: usize, using: &Use) -> bool {
         .iter()
         .filter(|read| read.0 == index && !using.queried.contains(read))
         .any(|&(_, i)| Segment::is_gathering(&segment.stages[i]))
-}
-
-/// The width of a head of a value that an attention reads head by head, each with scales of its own.
-pub fn head_width(graph: &Graph, storage: &Storage, root: RootId) -> Option<usize> {
-    let width = storage.root(root).group?;
-    let reads = |node: NodeId| {
-        let parts = graph.operands(node).into_iter().take(3);
-        let mut places = parts.filter_map(|value| storage.place(value));
-        matches!(graph.op(node), Op::Attention(_)) && places.any(|place| place.root == root)
-    };
-    let mut pending = vec![storage.root(root).value.node];
-    while let Some(node) = pending.pop() {
-        for (user, _) in graph.users(node.into()) {
-            if reads(user) {
-                return Some(width);
-            }
-            if storage.root_of(user).is_none() {
-                pending.push(user);
-            }
-        }
-    }
-    None
 }
 
 /// Whether a segment needs all rows of a value at once: an attention of it reads or makes them.
@@ -201,13 +183,14 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 },
             ]
         }
-        Stage::Attention { node } => {
+        Stage::Attention { node, quantize } => {
             let shape = AttentionShape::of(scene.graph, *node);
-            let rows = score_rows(scene, *node, segment.rows_at_a_time(stage));
+            let rows = score_rows(scene, segment, stage, *node);
             let columns = score_columns(scene.graph, *node, rows) as u64;
             let rows = rows as u64;
             // Scores, probabilities with their scales; where columns come in parts, partial sums and the
-            // scales of values; where keys come in blocks, what is left of each; biases by distance.
+            // scales of values; where keys come in blocks, what is left of each; biases by distance; results
+            // on their way to be quantised.
             let parts = match scene.graph.op(*node) {
                 Op::Attention(attrs) if !attrs.global.is_empty() => {
                     rows * shape.value_width as u64 * 4 + columns * 4
@@ -219,6 +202,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 rows * columns + rows * 4 + 8,
                 parts,
                 rows * relative_bytes(scene.graph, *node),
+                quantize.map_or(0, |_| rows * shape.value_width as u64 * 2),
             ]
         }
         Stage::CachedAttention { node } => {
@@ -435,10 +419,13 @@ pub fn held_biases(graph: &Graph, node: NodeId) -> Option<(usize, u64)> {
     Some((first, ((first + ty.columns()) * ty.elem.bytes()) as u64))
 }
 
-/// Rows of scores that one attention fragment holds.
-pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
+/// Two copies of scores and probabilities should not take more than an eighth of SRAM.
+pub const SCORE_SHARE: u64 = 16;
+
+/// Rows of scores that one fragment of an attention holds.
+pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> usize {
     let shape = AttentionShape::of(scene.graph, node);
-    let mut most = block_rows.min(shape.s).max(1);
+    let mut most = segment.rows_at_a_time(stage).min(shape.s).max(1);
     if let Some(rows) = scene.options.score_rows {
         return rows.clamp(1, most);
     }
@@ -448,8 +435,7 @@ pub fn score_rows(scene: &Scene<'_>, node: NodeId, block_rows: usize) -> usize {
         // Rows beyond those that the array holds at once only widen what a fragment sees.
         most = most.min(scene.target.matrix.columns.max(8) as usize);
     }
-    // Two copies of scores and probabilities should not take more than an eighth of SRAM.
-    let budget = scene.sram / 16;
+    let budget = scene.sram / segment.score_share;
     let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape))
         + relative_bytes(scene.graph, node);
     let fits = |rows: usize| {

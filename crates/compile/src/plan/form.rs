@@ -10,7 +10,7 @@ use packwright_ir::{NodeId, Op};
 use super::columns;
 use super::demand::{self, Scene};
 use super::stage::Stage;
-use super::{Passes, Segment, cost, window};
+use super::{Alternates, Passes, Segment, cost, window};
 use crate::options::PlanMode;
 
 /// How often the size of tiles is halved.
@@ -22,15 +22,36 @@ const MOST_CUTS: usize = 8;
 /// Scratch below this part of SRAM is not worth saving.
 const LITTLE: u64 = 64;
 
+/// Lane cycles of the softmax of a score.
+const SOFTMAX_CYCLES: u64 = 11;
+
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
 /// A price in bytes for each run of a result that leaves column by column: a row of DRAM is opened for it.
 const RUN: u64 = 64;
 
-/// What a byte is worth that DRAM could move while an array is at work: where bytes are to be few, and where time is.
-const CYCLE: f64 = 0.125;
+/// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
+const CYCLE: f64 = 0.25;
 const CYCLE_OF_FAST: f64 = 1.0;
+
+/// The same for a search where DRAM takes longer than the units: enough to choose among forms that move as much.
+const CYCLE_BEHIND_DRAM: f64 = 0.03;
+
+/// What searches may take for the worth of a cycle: as if units outlasted DRAM, and as if DRAM outlasted them.
+pub fn worths(mode: PlanMode) -> Vec<f64> {
+    match mode {
+        PlanMode::Best | PlanMode::Fast => vec![worth(mode), CYCLE_BEHIND_DRAM],
+        PlanMode::FusedOps | PlanMode::LayerWise => vec![worth(mode)],
+    }
+}
+
+fn worth(mode: PlanMode) -> f64 {
+    match mode {
+        PlanMode::Fast => CYCLE_OF_FAST,
+        PlanMode::Best | PlanMode::FusedOps | PlanMode::LayerWise => CYCLE,
+    }
+}
 
 /// What a choice costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +63,20 @@ pub struct Price {
 }
 
 impl Price {
-    /// Bytes and cycles as one number, in bytes.
+    /// Bytes and cycles as one number, in bytes: what a search adds up.
     pub fn weight(self, scene: &Scene<'_>) -> u64 {
-        let worth = self.cycles as f64 * scene.target.peak_bytes_per_cycle();
-        let share = match scene.options.mode {
-            PlanMode::Fast => CYCLE_OF_FAST,
-            PlanMode::Best | PlanMode::FusedOps | PlanMode::LayerWise => CYCLE,
-        };
-        self.bytes + (worth * share) as u64
+        self.bytes + (self.cycles_in_bytes(scene) * scene.cycle) as u64
+    }
+
+    /// What a whole choice is judged by, in bytes: those that it moves, and a part of those that DRAM could move while it
+    /// waits for the units.
+    pub fn judged(self, scene: &Scene<'_>) -> u64 {
+        let waits = (self.cycles_in_bytes(scene) - self.bytes as f64).max(0.0);
+        self.bytes + (waits * worth(scene.options.mode)) as u64
+    }
+
+    fn cycles_in_bytes(self, scene: &Scene<'_>) -> f64 {
+        self.cycles as f64 * scene.target.peak_bytes_per_cycle()
     }
 
     /// The price of another choice on top, so many times.
@@ -71,6 +98,8 @@ pub struct Form {
     pub tile_bytes: u64,
     /// Copies of scratch.
     pub copies: u8,
+    pub score_share: u64,
+    pub alternates: Alternates,
     /// What the ring has to hold.
     pub ring: u64,
     /// Constants and packets, for each segment.
@@ -85,31 +114,52 @@ pub struct Form {
 pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>) -> Vec<Form> {
     let mut forms = Vec::new();
     let mut cut = 0;
+    let kept = kept(scene, base);
     for passes in passes.values() {
         for block_rows in rows_of(base) {
             let mut segment = base.clone();
             segment.block_rows = block_rows;
             segment.passes = passes.clone();
-            with_tiles(scene, &segment, cut, &mut forms);
+            with_tiles(scene, &segment, (cut, kept), &mut forms);
             if block_rows < base.rows {
                 segment.resident = true;
-                with_tiles(scene, &segment, cut, &mut forms);
+                with_tiles(scene, &segment, (cut, kept), &mut forms);
+                segment.resident = false;
             }
             cut += 1;
+            segment.alternates = Alternates::All;
+            if segment.runs_ahead() {
+                with_tiles(scene, &segment, (cut, kept), &mut forms);
+                cut += 1;
+            }
         }
     }
     forms
 }
 
 /// A form for each size of tiles, with two copies of scratch and, where that saves something, with one.
-fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<Form>) {
+fn with_tiles(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    (cut, kept): (usize, u64),
+    forms: &mut Vec<Form>,
+) {
     let mut segment = segment.clone();
     let streams = segment
         .stages
         .iter()
         .any(|stage| matches!(stage, Stage::Matmul { .. }));
-    for copies in [2, 1] {
+    let scores = segment
+        .stages
+        .iter()
+        .any(|stage| matches!(stage, Stage::Attention { .. }));
+    // Smaller pieces of scores in two copies are better than large ones in one.
+    for (copies, part) in [(2, 1), (2, 2), (2, 4), (1, 1)] {
+        if part > 1 && !scores {
+            continue;
+        }
         segment.copies = copies;
+        segment.score_share = part * demand::SCORE_SHARE;
         let mut last = u64::MAX;
         for halvings in 0..if streams { TILE_SIZES } else { 1 } {
             segment.tile_bytes = tile_bytes(scene, halvings);
@@ -122,7 +172,7 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<
             if copies == 1 && scratch.iter().all(|&bytes| bytes < scene.sram / LITTLE) {
                 return;
             }
-            forms.push(form(scene, &segment, (cut, ring), scratch));
+            forms.push(form(scene, &segment, (cut, ring, kept), scratch));
         }
     }
 }
@@ -131,7 +181,7 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, cut: usize, forms: &mut Vec<
 fn form(
     scene: &Scene<'_>,
     segment: &Segment,
-    (cut, ring): (usize, u64),
+    (cut, ring, kept): (usize, u64, u64),
     scratch: Vec<u64>,
 ) -> Form {
     let visits = match segment.resident {
@@ -144,14 +194,35 @@ fn form(
         passes: segment.passes.count,
         tile_bytes: segment.tile_bytes,
         copies: segment.copies,
+        score_share: segment.score_share,
+        alternates: segment.alternates,
         ring,
         price: Price {
-            bytes: visits * cost::constants(scene, segment) + packets(scene, segment),
+            bytes: visits * cost::constants(scene, segment).saturating_sub(kept)
+                + packets(scene, segment),
             cycles: cycles(scene, segment),
         },
         cut,
         scratch,
     }
+}
+
+/// Bytes of the constants of a segment that may stay in the SRAM that a plan leaves.
+fn kept(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let shared = scene.layout.shared();
+    let room = scene.target.sram.bytes - scene.sram;
+    let bytes = |id| scene.layout.brought(id);
+    let all: u64 = shared.iter().map(|&id| bytes(id)).sum();
+    if room == 0 || all == 0 {
+        return 0;
+    }
+    let nodes = segment.stages.iter().flat_map(Stage::nodes);
+    let own = nodes.flat_map(|node| scene.layout.of(node));
+    let own: u64 = own
+        .filter(|id| shared.contains(*id))
+        .map(|&id| bytes(id))
+        .sum();
+    (own as f64 * (room as f64 / all as f64).min(1.0)) as u64
 }
 
 /// Scratch of each stage of a segment, all copies.
@@ -162,7 +233,12 @@ fn scratch(scene: &Scene<'_>, segment: &Segment) -> Vec<u64> {
         let bytes: u64 = parts.map(|bytes| bytes.next_multiple_of(alignment)).sum();
         u64::from(segment.copies) * bytes
     };
-    segment.stages.iter().map(of_stage).collect()
+    let mut scratch: Vec<u64> = segment.stages.iter().map(of_stage).collect();
+    if segment.alternates == Alternates::All {
+        let all = scratch.iter().sum();
+        scratch.fill(all);
+    }
+    scratch
 }
 
 /// The ways of cutting the columns of a segment that are worth a try, by the number of passes.
@@ -226,46 +302,73 @@ pub fn thinned<T: Ord + Copy>(mut numbers: Vec<T>, most: T, count: usize) -> Vec
         .collect()
 }
 
-/// Cycles that the arrays take for the products of a segment: each part of a weight tile that an array holds
-/// takes as long as its rows of activations, or as its own rows where those are more.
+/// Cycles that a segment takes, about: those of the arrays, and of the vector unit where they wait for it.
 pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let (mut products, mut heads, mut softmax) = (0, 0, 0);
+    for stage in &segment.stages {
+        match stage {
+            Stage::Matmul { node, .. } => products += product_cycles(scene, segment, *node),
+            Stage::Attention { node, .. } => {
+                heads += attention_cycles(scene, segment, stage, *node);
+                softmax += softmax_cycles(scene, *node);
+            }
+            Stage::CachedAttention { .. }
+            | Stage::Rows { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. } => {}
+        }
+    }
+    // With one copy of scratch a unit waits about as long as it works.
+    let all = match segment.copies {
+        1 => 2 * products + heads + softmax,
+        _ if segment.runs_ahead() => softmax.max(products + heads),
+        _ => products + softmax.max(heads),
+    };
+    all / u64::from(scene.target.cores.max(1))
+}
+
+/// Cycles that the arrays take for a product: each part of a weight tile that an array holds takes as long as its rows
+/// of activations, or as its own rows where those are more.
+fn product_cycles(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> u64 {
     let matrix = &scene.target.matrix;
     let (rows, width) = (matrix.rows as usize, matrix.columns as usize);
-    let of_stage = |stage: &Stage| {
-        let node = match stage {
-            Stage::Matmul { node, .. } => node,
-            Stage::Attention { node } => return attention_cycles(scene, segment, stage, *node),
-            _ => return 0,
-        };
-        let Some(operand) = scene.graph.operand(*node, 0) else {
-            return 0;
-        };
-        let inner = scene.graph.ty(operand).columns().div_ceil(rows) as u64;
-        let tile = columns::of(scene, segment, *node).tile.max(1);
-        let all = scene.graph.types(*node)[0].columns();
-        let tiles = (all / tile * tile.div_ceil(width) + (all % tile).div_ceil(width)) as u64;
-        let blocks = segment.blocks().map(|block| block.len().max(rows) as u64);
-        inner * tiles * blocks.sum::<u64>()
+    let Some(operand) = scene.graph.operand(node, 0) else {
+        return 0;
     };
-    let all: u64 = segment.stages.iter().map(of_stage).sum();
-    // With one copy of scratch an array waits about as long as it works.
-    let waits = if segment.copies == 1 { 2 } else { 1 };
-    waits * all / u64::from(scene.target.cores.max(1))
+    let inner = scene.graph.ty(operand).columns().div_ceil(rows) as u64;
+    let tile = columns::of(scene, segment, node).tile.max(1);
+    let all = scene.graph.types(node)[0].columns();
+    let tiles = (all / tile * tile.div_ceil(width) + (all % tile).div_ceil(width)) as u64;
+    let blocks = segment.blocks().map(|block| block.len().max(rows) as u64);
+    inner * tiles * blocks.sum::<u64>()
+}
+
+/// Columns that a row of an attention sees, on average.
+fn seen(scene: &Scene<'_>, node: NodeId) -> u64 {
+    let shape = demand::AttentionShape::of(scene.graph, node);
+    match scene.graph.op(node) {
+        Op::Attention(attrs) => attrs
+            .pairs([shape.s, shape.t])
+            .div_ceil(shape.s.max(1) as u64),
+        _ => 0,
+    }
+}
+
+/// Cycles of the vector unit for the softmax of an attention.
+fn softmax_cycles(scene: &Scene<'_>, node: NodeId) -> u64 {
+    let shape = demand::AttentionShape::of(scene.graph, node);
+    let scores = (shape.batch * shape.heads * shape.s) as u64 * seen(scene, node);
+    SOFTMAX_CYCLES * scores / u64::from(scene.target.vector.lanes.max(1))
 }
 
 /// Cycles that the arrays take for the scores of an attention and for their products with values: an array holds
 /// keys, and values, for as long as the rows of a fragment take, or as its own rows where those are more.
 fn attention_cycles(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> u64 {
-    let (Op::Attention(attrs), matrix) = (scene.graph.op(node), &scene.target.matrix) else {
-        return 0;
-    };
+    let matrix = &scene.target.matrix;
     let shape = demand::AttentionShape::of(scene.graph, node);
-    let rows = demand::score_rows(scene, node, segment.rows_at_a_time(stage)) as u64;
+    let rows = demand::score_rows(scene, segment, stage, node) as u64;
     let (high, wide) = (u64::from(matrix.rows), u64::from(matrix.columns));
-    // Columns that a row sees, on average.
-    let seen = attrs
-        .pairs([shape.s, shape.t])
-        .div_ceil(shape.s.max(1) as u64);
+    let seen = seen(scene, node);
     let (width, value_width) = (shape.width as u64, shape.value_width as u64);
     let folds = width.div_ceil(high) * seen.div_ceil(wide)
         + seen.div_ceil(high) * value_width.div_ceil(wide);
@@ -285,9 +388,9 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
             let tiles = (all.div_ceil(width) as u64).max(segment.passes.count as u64);
             tiles * columns.parts as u64 * (visits + loads)
         }
-        Stage::Attention { node } => {
+        Stage::Attention { node, .. } => {
             let shape = demand::AttentionShape::of(scene.graph, *node);
-            let rows = demand::score_rows(scene, *node, segment.rows_at_a_time(stage));
+            let rows = demand::score_rows(scene, segment, stage, *node);
             (shape.heads * segment.rows.div_ceil(rows)) as u64
         }
         Stage::Rows { .. } => visits * segment.passes.count as u64,

@@ -12,7 +12,7 @@ use super::constants::{Form, StoredId, Tile, TileId};
 use super::demand::{self, AttentionShape, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Depth, Fragment, Part, Passes, Segment, window};
+use super::{Depth, Fragment, Part, Passes, Segment, wave};
 
 /// Fragments in order, with the tiles that they read.
 #[derive(Debug, Default)]
@@ -49,6 +49,10 @@ pub fn order(
         };
         let mut refilled = IndexSet::new();
         let mut copies = vec![Copies::default(); segment.stages.len()];
+        if segment.runs_ahead() {
+            walk.a_pass_ahead(&mut refilled, &mut copies, &mut ordered);
+            continue;
+        }
         for pass in 0..segment.passes.count {
             walk.pass(pass, &mut refilled, &mut copies, &mut ordered);
         }
@@ -73,9 +77,6 @@ impl Walk<'_> {
         copies: &mut [Copies],
         ordered: &mut Ordered,
     ) {
-        if self.segment.turns > 1 {
-            return self.by_turns(refilled, copies, ordered);
-        }
         // Tiles of the first block, in the order in which the blocks ask for them.
         let mut kept: Vec<TileId> = Vec::new();
         let mut gathered = IndexSet::new();
@@ -89,77 +90,82 @@ impl Walk<'_> {
                     true => 0..self.segment.rows,
                     false => block.clone(),
                 };
-                let turn = Turn { pass, rows };
+                let turn = Turn {
+                    pass,
+                    rows,
+                    transfers: self.transfers(stage),
+                };
                 let once = Once {
                     block: &mut filled,
                     pass: &mut gathered,
                     segment: refilled,
                 };
-                self.fills(stage, &turn, once, ordered);
                 let first = ordered.fragments.len();
-                let cut = Cut {
-                    passes: &self.segment.passes,
-                    index: pass,
-                };
-                let at = (self.s, i);
-                let copies = &mut copies[i];
-                stage_fragments(self.scene, at, self.segment, &turn, cut, copies, ordered);
+                self.stage(i, &turn, once, &mut copies[i], ordered);
                 if self.segment.resident {
                     share_tiles(ordered, first, b > 0, &mut kept, &mut next_kept);
                 }
-                self.spills(stage, &turn, ordered);
             }
         }
     }
 
-    /// Makes the queries, keys and values of some heads, and behind them the scores of those before.
-    fn by_turns(
+    /// Makes the queries, keys and values of each pass, and behind them the scores of the one before.
+    fn a_pass_ahead(
         &self,
         refilled: &mut IndexSet<RootId>,
         copies: &mut [Copies],
         ordered: &mut Ordered,
     ) {
-        let (graph, storage) = (self.scene.graph, self.scene.storage);
-        let Segment { stages, turns, .. } = self.segment;
-        let turns =
-            window::passes(graph, storage, stages, *turns).expect("turns are possible passes");
-        let turn = Turn {
-            pass: 0,
-            rows: 0..self.segment.rows,
-        };
-        let (mut block, mut pass) = (IndexSet::new(), IndexSet::new());
-        for index in 0..=turns.count {
-            for (i, stage) in stages.iter().enumerate() {
-                let index = match stage {
-                    Stage::Attention { .. } => index.checked_sub(1),
-                    _ => (index < turns.count).then_some(index),
+        let count = self.segment.passes.count;
+        let last = self.segment.stages.len() - 1;
+        let mut filled = vec![(IndexSet::new(), IndexSet::new()); count];
+        for turn in 0..=count {
+            for (i, copies) in copies.iter_mut().enumerate() {
+                let pass = match i == last {
+                    true => turn.checked_sub(1),
+                    false => (turn < count).then_some(turn),
                 };
-                let Some(index) = index else { continue };
+                let Some(pass) = pass else { continue };
+                let (block, gathered) = &mut filled[pass];
                 let once = Once {
-                    block: &mut block,
-                    pass: &mut pass,
+                    block,
+                    pass: gathered,
                     segment: refilled,
                 };
-                self.fills(stage, &turn, once, ordered);
-                let cut = Cut {
-                    passes: &turns,
-                    index,
+                let turn = Turn {
+                    pass,
+                    rows: 0..self.segment.rows,
+                    transfers: self.transfers(&self.segment.stages[i]),
                 };
-                let at = (self.s, i);
-                stage_fragments(
-                    self.scene,
-                    at,
-                    self.segment,
-                    &turn,
-                    cut,
-                    &mut copies[i],
-                    ordered,
-                );
-                if index + 1 == turns.count {
-                    self.spills(stage, &turn, ordered);
-                }
+                self.stage(i, &turn, once, copies, ordered);
             }
         }
+    }
+
+    /// One stage for some rows, with the values that it has brought in and sent out.
+    fn stage(
+        &self,
+        i: usize,
+        turn: &Turn,
+        once: Once<'_>,
+        copies: &mut Copies,
+        ordered: &mut Ordered,
+    ) {
+        let stage = &self.segment.stages[i];
+        self.fills(stage, turn, once, ordered);
+        let cut = Cut {
+            passes: &self.segment.passes,
+            index: turn.pass,
+        };
+        let at = (self.s, i);
+        stage_fragments(self.scene, at, self.segment, turn, cut, copies, ordered);
+        self.spills(stage, turn, ordered);
+    }
+
+    fn transfers(&self, stage: &Stage) -> bool {
+        let mut made = made_by(self.scene, stage).into_iter();
+        let read = spilled_operands(self.scene, stage, self.spilled);
+        !read.is_empty() || made.any(|root| self.spilled.contains(&root))
     }
 
     /// Brings spilled operands of a stage back: the present rows, or all of them once.
@@ -182,24 +188,28 @@ impl Walk<'_> {
                 true => 0..self.scene.storage.root(root).rows,
                 false => turn.rows.clone(),
             };
-            ordered.fragments.push(Fragment::Fill {
-                root,
-                segment: self.s,
-                pass: turn.pass,
-                rows,
-            });
+            for rows in wave::pieces(self.scene, &rows) {
+                ordered.fragments.push(Fragment::Fill {
+                    root,
+                    segment: self.s,
+                    pass: turn.pass,
+                    rows,
+                });
+            }
         }
     }
 
     fn spills(&self, stage: &Stage, turn: &Turn, ordered: &mut Ordered) {
         for root in made_by(self.scene, stage) {
             if self.spilled.contains(&root) {
-                ordered.fragments.push(Fragment::Spill {
-                    root,
-                    segment: self.s,
-                    pass: turn.pass,
-                    rows: turn.rows.clone(),
-                });
+                for rows in wave::pieces(self.scene, &turn.rows) {
+                    ordered.fragments.push(Fragment::Spill {
+                        root,
+                        segment: self.s,
+                        pass: turn.pass,
+                        rows,
+                    });
+                }
             }
         }
     }
@@ -216,9 +226,11 @@ struct Once<'a> {
 struct Turn {
     pass: usize,
     rows: Range<usize>,
+    /// Whether some of what the stage reads or makes comes from DRAM or goes there.
+    transfers: bool,
 }
 
-/// The columns and heads at hand: one of several passes, or of several turns of one pass.
+/// The columns and heads at hand: one of several passes.
 #[derive(Clone, Copy)]
 struct Cut<'a> {
     passes: &'a Passes,
@@ -338,7 +350,7 @@ fn stage_fragments(
             cached_fragments(scene, at, *node, ordered);
             store_outputs(scene, &[*node], Some(block), ordered);
         }
-        Stage::Attention { node } => {
+        Stage::Attention { node, quantize } => {
             attention_fragments(
                 scene,
                 at,
@@ -349,7 +361,8 @@ fn stage_fragments(
                 ordered,
             );
             if last_pass {
-                store_outputs(scene, &[*node], Some(block), ordered);
+                let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
+                store_outputs(scene, &nodes, Some(block), ordered);
             }
         }
         Stage::Matmul { node, quantize } => {
@@ -357,7 +370,7 @@ fn stage_fragments(
                 None => columns::drained(scene, *node),
                 Some(_) => None,
             };
-            let work = (block.clone(), drained);
+            let work = (block.clone(), drained, turn.transfers);
             matmul_fragments(scene, at, segment, *node, work, (cut, copies), ordered);
             if drained.is_none() && last_pass {
                 let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
@@ -379,61 +392,131 @@ fn cut_columns(scene: &Scene<'_>, node: NodeId, cut: Cut<'_>) -> Vec<Range<usize
     }
 }
 
+/// Columns of a product that are quantised or leave together, with their tiles.
+struct ColumnGroup {
+    chunk: Range<usize>,
+    tiles: Vec<(Range<usize>, Depth, Option<TileId>)>,
+}
+
+impl ColumnGroup {
+    /// Bytes and number of its tiles.
+    fn size(&self, ordered: &Ordered) -> (u64, usize) {
+        let tiles = self.tiles.iter().filter_map(|(_, _, tile)| *tile);
+        let bytes = tiles.map(|tile| ordered.tiles[tile.0 as usize].bytes);
+        (bytes.sum(), self.tiles.len())
+    }
+}
+
+/// The columns of a product that are at hand, in groups.
+fn column_groups(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    node: NodeId,
+    cut: Cut<'_>,
+    ordered: &mut Ordered,
+) -> Vec<ColumnGroup> {
+    let widths = columns::of(scene, segment, node);
+    let stored = scene.layout.of(node).first().copied();
+    let ranges = cut_columns(scene, node, cut).into_iter();
+    let mut groups = Vec::new();
+    for chunk in ranges.flat_map(|range| chunks(range, widths.chunk)) {
+        let mut tiles = Vec::new();
+        for columns in chunks(chunk.clone(), widths.tile) {
+            for part in 0..widths.parts {
+                let depth = Depth {
+                    part,
+                    of: widths.parts,
+                };
+                let tile = stored.map(|id| weight_tile(scene, id, &columns, depth, ordered));
+                tiles.push((columns.clone(), depth, tile));
+            }
+        }
+        groups.push(ColumnGroup { chunk, tiles });
+    }
+    groups
+}
+
 fn matmul_fragments(
     scene: &Scene<'_>,
     at: At,
     segment: &Segment,
     node: NodeId,
-    (block, drained): (Range<usize>, Option<usize>),
+    (block, drained, transfers): (Range<usize>, Option<usize>, bool),
     (cut, copies): (Cut<'_>, &mut Copies),
     ordered: &mut Ordered,
 ) {
-    let widths = columns::of(scene, segment, node);
-    let stored = scene.layout.of(node).first().copied();
-    let ranges = cut_columns(scene, node, cut);
-    let all = ranges
-        .into_iter()
-        .flat_map(|range| chunks(range, widths.chunk));
-    for chunk in all {
-        let copy = copies.next();
-        for columns in chunks(chunk.clone(), widths.tile) {
-            for depth in 0..widths.parts {
-                let depth = Depth {
-                    part: depth,
-                    of: widths.parts,
-                };
-                let tile = stored.map(|id| {
-                    let stored = scene.layout.get(id);
-                    let (record, own) = (stored.record(), depth.bytes(stored));
-                    let (start, count) = (columns.start as u64, columns.len() as u64);
-                    match depth.of {
-                        1 => ordered.tile(id, start * record, count * record),
-                        _ => {
-                            let bytes = count * (own.end - own.start);
-                            let offset = start * record + own.start;
-                            ordered.tile_of_runs(id, offset, bytes, (count, record))
-                        }
-                    }
-                });
-                let part = Part::Columns {
-                    last: columns.end == chunk.end && depth.is_last(),
-                    columns: columns.clone(),
-                    chunk: chunk.clone(),
-                    depth,
-                    copy,
-                };
-                ordered.work(at, block.clone(), part, tile.into_iter().collect());
+    let all = column_groups(scene, segment, node, cut, ordered);
+    let wave = match drained {
+        None => {
+            let ends = (cut.index == 0, cut.is_last());
+            wave::wave(scene, segment, at.stage, ends, transfers)
+        }
+        Some(_) => wave::Wave::default(),
+    };
+    let sizes: Vec<(u64, usize)> = all.iter().map(|group| group.size(ordered)).collect();
+    let (head, tail) = wave.ends(&sizes);
+    let pieces = wave::pieces(scene, &block);
+    let whole = std::slice::from_ref(&block);
+    let mut runs = vec![(&all[..head], &pieces[..])];
+    runs.extend(all[head..tail].chunks(1).map(|group| (group, whole)));
+    runs.push((&all[tail..], &pieces[..]));
+    for (groups, pieces) in runs {
+        for rows in pieces {
+            for group in groups {
+                column_fragments(at, rows, group, copies.next(), drained, ordered);
             }
         }
-        if let Some(output) = drained {
-            ordered.fragments.push(Fragment::Drain {
-                output,
-                segment: at.segment,
-                stage: at.stage,
-                rows: block.clone(),
-                columns: chunk,
-                copy,
-            });
+    }
+}
+
+/// Carries some rows through columns that are quantised or leave together.
+fn column_fragments(
+    at: At,
+    rows: &Range<usize>,
+    group: &ColumnGroup,
+    copy: u8,
+    drained: Option<usize>,
+    ordered: &mut Ordered,
+) {
+    for (columns, depth, tile) in &group.tiles {
+        let part = Part::Columns {
+            last: columns.end == group.chunk.end && depth.is_last(),
+            columns: columns.clone(),
+            chunk: group.chunk.clone(),
+            depth: *depth,
+            copy,
+        };
+        ordered.work(at, rows.clone(), part, tile.iter().copied().collect());
+    }
+    if let Some(output) = drained {
+        ordered.fragments.push(Fragment::Drain {
+            output,
+            segment: at.segment,
+            stage: at.stage,
+            rows: rows.clone(),
+            columns: group.chunk.clone(),
+            copy,
+        });
+    }
+}
+
+/// The weights of some columns, or of a part of their contraction.
+fn weight_tile(
+    scene: &Scene<'_>,
+    id: StoredId,
+    columns: &Range<usize>,
+    depth: Depth,
+    ordered: &mut Ordered,
+) -> TileId {
+    let stored = scene.layout.get(id);
+    let (record, own) = (stored.record(), depth.bytes(stored));
+    let (start, count) = (columns.start as u64, columns.len() as u64);
+    match depth.of {
+        1 => ordered.tile(id, start * record, count * record),
+        _ => {
+            let bytes = count * (own.end - own.start);
+            let offset = start * record + own.start;
+            ordered.tile_of_runs(id, offset, bytes, (count, record))
         }
     }
 }
@@ -451,8 +534,7 @@ fn attention_fragments(
         unreachable!("attention stages hold attention nodes")
     };
     let shape = AttentionShape::of(scene.graph, node);
-    let at_a_time = segment.rows_at_a_time(&segment.stages[at.stage]);
-    let score_rows = demand::score_rows(scene, node, at_a_time);
+    let score_rows = demand::score_rows(scene, segment, &segment.stages[at.stage], node);
     let tiles = match ordered.held.get(&node) {
         Some(tiles) => tiles.clone(),
         None => whole_tiles(scene, &[node], ordered),

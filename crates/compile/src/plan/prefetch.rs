@@ -4,6 +4,7 @@
 //! their last reader is done. A tile that comes ahead of its segment lies above the buffers of all segments until
 //! then. A load stands right behind the fragment whose end makes room for it.
 
+use indexmap::IndexSet;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 
 use super::constants::{Tile, TileId};
@@ -12,7 +13,8 @@ use super::{Fragment, SramSpan};
 /// Alignment of tiles in the ring.
 const ALIGN: u64 = 64;
 
-/// Inserts the loads of all tiles and gives the tiles their addresses.
+/// Inserts the loads of all tiles and gives the tiles their addresses. Where tiles that came ahead have left no room in
+/// one piece for those behind them, none come ahead of that segment.
 ///
 /// # Errors
 /// `plan-ring` when the ring cannot hold the tiles that one fragment needs at once.
@@ -22,26 +24,73 @@ pub fn prefetch(
     rooms: &[SramSpan],
     window: usize,
 ) -> Result<Vec<Fragment>, Diagnostics> {
-    let mut last_use = vec![0usize; tiles.len()];
-    let mut last_segment = vec![0usize; tiles.len()];
-    let mut segment = 0;
-    let mut order: Vec<TileId> = Vec::new();
-    let mut seen = vec![false; tiles.len()];
-    for (index, fragment) in fragments.iter().enumerate() {
-        segment = segment_of(fragment).unwrap_or(segment);
-        for &tile in tiles_of(fragment) {
-            last_use[tile.0 as usize] = index;
-            last_segment[tile.0 as usize] = segment;
-            if !std::mem::replace(&mut seen[tile.0 as usize], true) {
-                order.push(tile);
+    let reads = Reads::of(&fragments, tiles.len());
+    let mut waiting: IndexSet<usize> = IndexSet::new();
+    loop {
+        match places(&fragments, tiles, &reads, (rooms, window), &waiting) {
+            Ok(come) => return Ok(with_loads(fragments, &reads.order, &come)),
+            Err((_, segment)) if waiting.insert(segment) => {}
+            Err((tile, segment)) => {
+                return Err(too_small(&tiles[tile.0 as usize], rooms[segment]).into());
             }
         }
     }
+}
+
+/// When tiles are read.
+struct Reads {
+    /// All tiles, in the order of first use.
+    order: Vec<TileId>,
+    /// The fragment that reads each last, its segment, and the segment that reads it first.
+    last: Vec<usize>,
+    last_segment: Vec<usize>,
+    first_segment: Vec<usize>,
+}
+
+impl Reads {
+    fn of(fragments: &[Fragment], tiles: usize) -> Self {
+        let mut reads = Self {
+            order: Vec::new(),
+            last: vec![0; tiles],
+            last_segment: vec![0; tiles],
+            first_segment: vec![0; tiles],
+        };
+        let mut seen = vec![false; tiles];
+        let mut segment = 0;
+        for (index, fragment) in fragments.iter().enumerate() {
+            segment = segment_of(fragment).unwrap_or(segment);
+            for &tile in tiles_of(fragment) {
+                let at = tile.0 as usize;
+                reads.last[at] = index;
+                reads.last_segment[at] = segment;
+                if !std::mem::replace(&mut seen[at], true) {
+                    reads.first_segment[at] = segment;
+                    reads.order.push(tile);
+                }
+            }
+        }
+        reads
+    }
+}
+
+/// Gives tiles their addresses, and says how many have come before each fragment and in the end. Tiles of segments that
+/// wait do not come ahead of them.
+///
+/// # Errors
+/// The tile for which there is no room, and the segment at hand.
+fn places(
+    fragments: &[Fragment],
+    tiles: &mut [Tile],
+    reads: &Reads,
+    (rooms, window): (&[SramSpan], usize),
+    waiting: &IndexSet<usize>,
+) -> Result<Vec<usize>, (TileId, usize)> {
     // Loads that run ahead must leave room in the sequencer's window for the work behind them.
     let most_ahead = (window / 2).max(2);
     let mut state = Ring {
         rooms,
-        last_segment,
+        reads,
+        waiting,
         segment: 0,
         head: 0,
         live: Vec::new(),
@@ -50,44 +99,58 @@ pub fn prefetch(
     let mut loaded = vec![false; tiles.len()];
     let mut read = vec![false; tiles.len()];
     let mut ahead = 0;
-    let mut result = Vec::with_capacity(fragments.len() + tiles.len());
-    for (index, fragment) in fragments.into_iter().enumerate() {
-        state.segment = segment_of(&fragment).unwrap_or(state.segment);
-        let needs = tiles_of(&fragment).to_vec();
+    let mut come = Vec::with_capacity(fragments.len() + 1);
+    for (index, fragment) in fragments.iter().enumerate() {
+        state.segment = segment_of(fragment).unwrap_or(state.segment);
+        let needs = tiles_of(fragment);
         while needs.iter().any(|t| !loaded[t.0 as usize]) {
-            let tile = order[next];
+            let tile = reads.order[next];
             if !state.enter(tile, tiles) {
-                return Err(too_small(&tiles[tile.0 as usize], rooms[state.segment]).into());
+                return Err((tile, state.segment));
             }
             loaded[tile.0 as usize] = true;
             next += 1;
             ahead += 1;
-            result.push(Fragment::LoadTile { tile });
         }
-        result.push(fragment);
-        for tile in &needs {
+        come.push(next);
+        for tile in needs {
             let place = tile.0 as usize;
             // A pinned tile runs ahead until it is read first, any other until it is read last.
             let first_read = !std::mem::replace(&mut read[place], true);
             if tiles[place].pinned {
                 ahead -= usize::from(first_read);
-            } else if last_use[place] == index {
+            } else if reads.last[place] == index {
                 ahead -= 1;
                 state.release(*tile);
             }
         }
-        while next < order.len() && ahead < most_ahead {
-            let tile = order[next];
-            if !state.enter(tile, tiles) {
+        while next < reads.order.len() && ahead < most_ahead {
+            let tile = reads.order[next];
+            if !state.may_come(tile) || !state.enter(tile, tiles) {
                 break;
             }
             loaded[tile.0 as usize] = true;
             next += 1;
             ahead += 1;
-            result.push(Fragment::LoadTile { tile });
         }
     }
-    Ok(result)
+    come.push(next);
+    Ok(come)
+}
+
+/// Puts the loads of tiles between the fragments: so many have come before each, and in the end.
+fn with_loads(fragments: Vec<Fragment>, order: &[TileId], come: &[usize]) -> Vec<Fragment> {
+    let mut result = Vec::with_capacity(fragments.len() + order.len());
+    let mut done = 0;
+    for (fragment, &before) in fragments.into_iter().zip(come) {
+        let loads = order[done..before].iter();
+        result.extend(loads.map(|&tile| Fragment::LoadTile { tile }));
+        result.push(fragment);
+        done = before;
+    }
+    let loads = order[done..].iter();
+    result.extend(loads.map(|&tile| Fragment::LoadTile { tile }));
+    result
 }
 
 fn tiles_of(fragment: &Fragment) -> &[TileId] {
@@ -118,8 +181,9 @@ fn segment_of(fragment: &Fragment) -> Option<usize> {
 /// A queue of tiles over what buffers leave of SRAM.
 struct Ring<'a> {
     rooms: &'a [SramSpan],
-    /// The segment that reads each tile last.
-    last_segment: Vec<usize>,
+    reads: &'a Reads,
+    /// Segments whose tiles do not come ahead.
+    waiting: &'a IndexSet<usize>,
     /// The segment at hand.
     segment: usize,
     /// Address behind the newest tile.
@@ -129,6 +193,12 @@ struct Ring<'a> {
 }
 
 impl Ring<'_> {
+    /// Whether a tile may come now that it is not yet needed.
+    fn may_come(&self, tile: TileId) -> bool {
+        let segment = self.reads.first_segment[tile.0 as usize];
+        segment == self.segment || !self.waiting.contains(&segment)
+    }
+
     /// Gives a tile its place; a pinned one has it.
     fn enter(&mut self, tile: TileId, tiles: &mut [Tile]) -> bool {
         let info = &mut tiles[tile.0 as usize];
@@ -140,10 +210,11 @@ impl Ring<'_> {
         addr.is_some()
     }
 
-    /// Finds room behind the newest tile, or else at the lowest address that is free until the tile is read last.
+    /// Finds room for a tile until it is read last: behind the newest one, or else at the lowest address that is free. In a
+    /// segment whose tiles wait they lie from the lowest address on, so that what is free is in one piece.
     fn push(&mut self, tile: TileId, bytes: u64) -> Option<u64> {
         let bytes = bytes.next_multiple_of(ALIGN);
-        let until = self.last_segment[tile.0 as usize].max(self.segment);
+        let until = self.reads.last_segment[tile.0 as usize].max(self.segment);
         let own = &self.rooms[self.segment..=until];
         let base = own.iter().map(|room| room.addr).max()?;
         let base = base.next_multiple_of(ALIGN);
@@ -154,7 +225,8 @@ impl Ring<'_> {
         };
         let mut ends: Vec<u64> = self.live.iter().map(|&(_, _, end)| end).collect();
         ends.sort_unstable();
-        let starts = [self.head, base].into_iter().chain(ends);
+        let newest = (!self.waiting.contains(&self.segment)).then_some(self.head);
+        let starts = newest.into_iter().chain([base]).chain(ends);
         let start = starts.into_iter().find(is_free)?;
         self.head = start + bytes;
         self.live.push((tile, start, self.head));

@@ -7,8 +7,8 @@
 //! families of values are spilled or kept, one or two at a time, as long as that is cheaper.
 //!
 //! The price of a choice is the DRAM bytes that it moves, with those of its packets, and a part of the bytes
-//! that DRAM could move while the arrays are at work: tiles of few columns and blocks of few rows leave
-//! much of an array idle, and its time is only partly hidden.
+//! that DRAM could move while units are at work: tiles of few columns and blocks of few rows leave
+//! much of an array idle. How large a part depends on who outlasts whom, so several searches are made.
 
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::NodeId;
@@ -19,7 +19,7 @@ use super::demand::{Scene, Taking, Use};
 use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Alternates, Buffer, Passes, Segment, buffers, cost, place, window};
+use super::{Alternates, Buffer, Passes, Segment, buffers, cost, place, wave, window};
 
 /// Everything that a search looks at and does not change.
 #[derive(Clone, Copy, Debug)]
@@ -143,12 +143,20 @@ enum Extra {
     Spilled,
     /// A second place for all values of a pass or a row block.
     All,
-    /// Heads in turns.
-    Turns,
+    /// Passes of an attention that is not cut, so that its scores stand beside the products of the next pass.
+    Passes,
+    /// Pieces of a row block one behind the other.
+    Wave,
 }
 
 /// In the order in which it is given.
-const EXTRAS: [Extra; 4] = [Extra::Copies, Extra::Spilled, Extra::All, Extra::Turns];
+const EXTRAS: [Extra; 5] = [
+    Extra::Copies,
+    Extra::Spilled,
+    Extra::All,
+    Extra::Passes,
+    Extra::Wave,
+];
 
 impl Extra {
     /// Gives it to a segment, and says whether that changes anything.
@@ -159,7 +167,13 @@ impl Extra {
             Extra::Spilled if segment.repeats() => segment.alternates = Alternates::Spilled,
             Extra::All if segment.repeats() => segment.alternates = Alternates::All,
             Extra::Spilled | Extra::All => {}
-            Extra::Turns => segment.turns = window::turns(scene, segment),
+            Extra::Passes => {
+                if let Some(passes) = window::ahead(scene, segment) {
+                    segment.passes = passes;
+                    segment.alternates = Alternates::All;
+                }
+            }
+            Extra::Wave => segment.wave = wave::worth(scene, segment),
         }
         *segment != before
     }
@@ -234,26 +248,46 @@ impl<'a> Search<'a> {
             0 => scene.sram - scene.sram / 8,
             _ => 0,
         };
-        for (extra, class) in EXTRAS
+        for (extra, members) in EXTRAS
             .into_iter()
-            .flat_map(|extra| (0..self.problem.classes.count()).map(move |class| (extra, class)))
+            .flat_map(|extra| self.alike(extra).into_iter().map(move |all| (extra, all)))
         {
             let mut choice = fitting.choice.clone();
             let mut changed = false;
-            for &s in self.problem.classes.members(class) {
+            for s in members {
                 changed |= extra.give(scene, &mut choice.segments[s]);
             }
             let most = match extra {
                 Extra::Copies => u64::MAX,
-                Extra::Spilled | Extra::All | Extra::Turns => ahead,
+                Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => ahead,
             };
             if let (true, Ok(better)) = (changed, self.place(choice, slack))
                 && top(&better) <= most.max(top(&fitting))
             {
-                fitting = better;
+                fitting = Fitting {
+                    uncut: fitting.uncut,
+                    ..better
+                };
             }
         }
         fitting
+    }
+
+    /// Segments that get something together: those of a class, and for waves of those with alike segments before them.
+    fn alike(&self, extra: Extra) -> Vec<Vec<usize>> {
+        let classes = self.problem.classes;
+        let mut groups: IndexMap<(usize, Option<usize>), Vec<usize>> = IndexMap::new();
+        for s in 0..self.problem.segments.len() {
+            let before = match extra {
+                Extra::Wave => s.checked_sub(1).map(|before| classes.class(before)),
+                Extra::Copies | Extra::Spilled | Extra::All | Extra::Passes => None,
+            };
+            groups
+                .entry((classes.class(s), before))
+                .or_default()
+                .push(s);
+        }
+        groups.into_values().collect()
     }
 
     /// Everything whole, nothing spilled and the widest tiles, where that fits: nothing is cheaper.
@@ -553,6 +587,8 @@ impl<'a> Search<'a> {
             .unwrap_or_default();
         segment.tile_bytes = form.tile_bytes;
         segment.copies = form.copies;
+        segment.score_share = form.score_share;
+        segment.alternates = form.alternates;
     }
 
     fn bytes(&self, root: RootId) -> u64 {

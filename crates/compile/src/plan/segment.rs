@@ -176,7 +176,7 @@ fn gather_heads(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Vec
     let mut groups: Vec<Vec<Stage>> = Vec::new();
     for stage in stages {
         let mut group = Vec::new();
-        if let Stage::Attention { node } = stage {
+        if let Stage::Attention { node, .. } = stage {
             let singles: Vec<&Stage> = groups
                 .iter()
                 .filter(|group| group.len() == 1)
@@ -256,7 +256,7 @@ fn row_class(graph: &Graph, storage: &Storage, stage: &Stage) -> Option<usize> {
     match stage {
         Stage::Whole { .. } | Stage::Input { .. } => None,
         Stage::Matmul { node, .. }
-        | Stage::Attention { node }
+        | Stage::Attention { node, .. }
         | Stage::CachedAttention { node } => {
             let place = storage.place(Value::from(*node))?;
             Some(place.rows).filter(|_| is_dense(graph, *node))

@@ -5,12 +5,14 @@
 //! fewer bytes than what is known, and what it really moves then counts: constants that several layers read
 //! may stay in what SRAM is left over. So smaller budgets are tried too.
 
+use indexmap::IndexMap;
 use packwright_ir::Graph;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
 use packwright_target::Target;
+use rayon::prelude::*;
 
 use super::classes::Classes;
-use super::constants::Layout;
+use super::constants::{Layout, StoredId};
 use super::demand::{self, Scene};
 use super::form::{self, Price};
 use super::search::{Fitting, Problem, Search};
@@ -21,6 +23,9 @@ use crate::options::{PlanMode, PlanOptions};
 
 /// The smallest budget that is tried beside the whole of SRAM.
 const SMALLEST_BUDGET: u64 = 32 << 10;
+
+/// The part of the room for constants that a wave may take: another one follows, and what comes ahead.
+const WAVE_SHARE: u64 = 3;
 
 /// Chooses cuts and spills, and carries the choice out.
 ///
@@ -41,6 +46,7 @@ pub fn choose(
         storage: &storage,
         layout: &layout,
         sram: target.sram.bytes,
+        cycle: 0.0,
     };
     let found = best(&scene, &segments)?;
     Ok(found
@@ -52,117 +58,207 @@ pub fn choose(
 struct Found {
     parts: Parts,
     options: PlanOptions,
-    traffic: u64,
-    /// Its price as one number.
     weight: u64,
 }
 
-/// The best of all ways.
+/// A way of forming segments within a budget of SRAM.
+struct Way {
+    segments: Vec<Segment>,
+    options: PlanOptions,
+    budget: u64,
+    /// What a cycle is worth to the search.
+    cycle: f64,
+}
+
+/// A way with the best that the search has found for it.
+struct Candidate<'a> {
+    way: &'a Way,
+    fitting: Fitting,
+    /// What it costs at the least, as one number: with constants that stay in all room that is left.
+    least: u64,
+    /// The same with all of SRAM for them.
+    least_of_smaller: u64,
+}
+
+/// The best of all ways. Of each budget it is found out first what each way promises; those that promise to be better
+/// than what is known are carried out. With smaller budgets a choice costs more, and more constants may stay.
 fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
-    let shared = scene.layout.shared_bytes();
-    let all: u64 = segments.iter().map(|s| cost::constants(scene, s)).sum();
-    let least = all.saturating_sub(shared);
-    let shared = shared > 0;
-    let mut found: Option<Found> = None;
-    let enough = |found: &Option<Found>| {
-        let best = |f: &Found| f.parts.fitting.uncut && f.traffic <= least;
-        found.as_ref().is_some_and(best)
-    };
+    let constants = segments.iter().map(|s| cost::constants(scene, s));
+    let constants: u64 = constants.sum();
+    let least = constants.saturating_sub(scene.layout.shared_bytes());
     let mut problem: Option<Diagnostics> = None;
-    let mut fits = false;
-    let mut budget = scene.sram;
-    while budget >= SMALLEST_BUDGET.min(scene.sram) && !enough(&found) {
-        for segments in ways(scene, segments) {
-            let options = options_for(scene, &segments, budget);
-            let scene = Scene {
-                options: &options,
-                sram: budget,
-                ..*scene
-            };
-            let known = found.as_ref().map(|found| found.weight);
-            match attempt(&scene, &segments, known.filter(|_| !shared)) {
-                Ok(Some(parts)) => {
-                    fits = true;
-                    let (traffic, weight) = (parts.traffic(&scene), parts.weight(&scene));
-                    if known.is_none_or(|known| weight < known) {
-                        found = Some(Found {
-                            parts,
-                            options,
-                            traffic,
-                            weight,
-                        });
-                    }
-                }
-                Ok(None) => fits = true,
-                Err(diagnostics) => {
-                    problem.get_or_insert(diagnostics);
-                }
+    let mut found: Option<Found> = None;
+    for budget in budgets(scene) {
+        let ways = ways(scene, segments, budget);
+        let promises: Vec<_> = ways.par_iter().map(|way| promise(scene, way)).collect();
+        let mut candidates = Vec::new();
+        for promise in promises {
+            match promise {
+                Ok(candidate) => candidates.push(candidate),
+                Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
             }
-            if enough(&found) {
+        }
+        candidates.sort_by_key(|candidate| candidate.least);
+        let next = candidates.iter().map(|c| c.least_of_smaller).min();
+        for candidate in candidates {
+            let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
+            if candidate.least >= known {
                 break;
             }
+            match finish(scene, candidate) {
+                Ok(done) if done.weight < known => found = Some(done),
+                Ok(_) => {}
+                Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
+            }
         }
-        // What does not fit into all of SRAM does not fit into less.
-        if !fits {
-            break;
-        }
-        // More SRAM than a plan takes is of use where it keeps constants.
-        budget = match shared {
-            true => budget - budget / 6 - 1,
-            false => budget / 2,
-        };
-        if !shared && budget < scene.sram / 2 {
+        // What does not fit into all of SRAM does not fit into less, and nothing is cheaper than what is whole.
+        let is_least = |f: &Found| f.parts.fitting.uncut && f.parts.traffic(scene) <= least;
+        let is_over = |f: &Found| is_least(f) || next.is_none_or(|next| next >= f.weight);
+        if found.as_ref().is_none_or(is_over) {
             break;
         }
     }
-    match (found, problem) {
-        (Some(found), _) => Ok(found),
-        (None, Some(problem)) => Err(problem),
-        (None, None) => Err(Diagnostic::unsupported(
-            "plan-sram",
-            "the target has too little SRAM for any plan",
-        )
-        .into()),
+    found.ok_or_else(|| {
+        problem.unwrap_or_else(|| {
+            let text = "the target has too little SRAM for any plan";
+            Diagnostic::unsupported("plan-sram", text).into()
+        })
+    })
+}
+
+/// What a plan may take of SRAM: all, or less, for plans that are cheaper only beside constants that stay.
+fn budgets(scene: &Scene<'_>) -> Vec<u64> {
+    if scene.layout.shared_bytes() == 0 {
+        return vec![scene.sram];
+    }
+    let smaller = |budget: &u64| Some(budget - budget / 6 - 1);
+    std::iter::successors(Some(scene.sram), smaller)
+        .take_while(|&budget| budget >= SMALLEST_BUDGET.min(scene.sram))
+        .collect()
+}
+
+impl Way {
+    fn scene<'a>(&'a self, scene: &Scene<'a>) -> Scene<'a> {
+        Scene {
+            options: &self.options,
+            sram: self.budget,
+            cycle: self.cycle,
+            ..*scene
+        }
+    }
+
+    /// Hands the search for this way to a function.
+    fn with_search<T>(
+        &self,
+        scene: &Scene<'_>,
+        run: impl FnOnce(&Scene<'_>, Search<'_>) -> T,
+    ) -> T {
+        let scene = &self.scene(scene);
+        let segments = &self.segments;
+        let uses = demand::uses(scene.graph, scene.storage, segments);
+        let classes = Classes::of(scene.graph, scene.storage, segments, &uses);
+        let search = Search::new(Problem {
+            scene,
+            segments,
+            uses: &uses,
+            classes: &classes,
+            through_dram: scene.options.mode.is_baseline(),
+        });
+        run(scene, search)
     }
 }
 
-/// The plan of one way of forming segments; nothing where it would move no fewer bytes than what is known.
-fn attempt(
-    scene: &Scene<'_>,
-    segments: &[Segment],
-    known: Option<u64>,
-) -> Result<Option<Parts>, Diagnostics> {
-    let uses = demand::uses(scene.graph, scene.storage, segments);
-    let classes = Classes::of(scene.graph, scene.storage, segments, &uses);
-    let mut search = Search::new(Problem {
-        scene,
-        segments,
-        uses: &uses,
-        classes: &classes,
-        through_dram: scene.options.mode.is_baseline(),
+/// The best choice for a way, before it becomes fragments.
+fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<Candidate<'a>, Diagnostics> {
+    let fitting = way.with_search(scene, |_, mut search| search.fit(0))?;
+    let scene = way.scene(scene);
+    let price = |room: u64| {
+        let saved = most_saved(&scene, &fitting, room);
+        let bytes = fitting.price.bytes.saturating_sub(saved);
+        Price {
+            bytes,
+            ..fitting.price
+        }
+    };
+    Ok(Candidate {
+        way,
+        least: price(spare(&scene, &fitting, 0)).judged(&scene),
+        least_of_smaller: price(scene.target.sram.bytes).judged(&scene),
+        fitting,
+    })
+}
+
+/// The most that constants which stay in some room can save.
+fn most_saved(scene: &Scene<'_>, fitting: &Fitting, mut room: u64) -> u64 {
+    if scene.layout.shared_bytes() == 0 {
+        return 0;
+    }
+    let mut reads: IndexMap<StoredId, u64> = IndexMap::new();
+    for segment in &fitting.choice.segments {
+        let visits = match segment.resident {
+            true => 1,
+            false => segment.block_count() as u64,
+        };
+        for node in segment.stages.iter().flat_map(Stage::nodes) {
+            for &id in scene.layout.of(node) {
+                *reads.entry(id).or_default() += visits;
+            }
+        }
+    }
+    reads.sort_by(|_, a, _, b| b.cmp(a));
+    let saved = reads.into_iter().map(|(id, reads)| {
+        let kept = scene.layout.get(id).bytes.min(room);
+        room -= kept;
+        kept * (reads - 1)
     });
-    let mut problem: Option<Diagnostics> = None;
-    // The ends of the ring may leave too little of it; then it needs more room.
-    for share in [0, 64, 32, 16, 8] {
-        let slack = scene.sram.checked_div(share).unwrap_or(0);
-        let fitting = match search.fit(slack) {
-            Ok(fitting) => fitting,
-            Err(diagnostic) => return Err(problem.unwrap_or(diagnostic.into())),
-        };
-        if known.is_some_and(|known| known <= fitting.price.weight(scene)) {
-            return Ok(None);
-        }
-        match carry_out(scene, search.with_room_left(fitting, slack)) {
-            Ok(parts) => return Ok(Some(parts)),
-            Err(diagnostics) => problem = Some(diagnostics),
-        }
-    }
-    Err(problem.unwrap_or_default())
+    saved.sum()
 }
 
-/// The ways of forming segments that are tried.
-fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
-    match scene.options.mode {
+/// Carries a candidate out.
+fn finish(scene: &Scene<'_>, candidate: Candidate<'_>) -> Result<Found, Diagnostics> {
+    let Candidate { way, fitting, .. } = candidate;
+    let mut fitting = Some(fitting);
+    way.with_search(scene, |scene, mut search| {
+        let mut problem: Option<Diagnostics> = None;
+        // The ends of the ring may leave too little of it; then it needs more room.
+        for share in [0, 64, 32, 16, 8] {
+            let slack = scene.sram.checked_div(share).unwrap_or(0);
+            let fitting = match fitting.take().map_or_else(|| search.fit(slack), Ok) {
+                Ok(fitting) => fitting,
+                Err(diagnostic) => return Err(problem.unwrap_or(diagnostic.into())),
+            };
+            let fitting = search.with_room_left(fitting, slack);
+            // Waves may ask for more of the ring at once than its ends permit.
+            for share in [Some(WAVE_SHARE), None] {
+                match carry_out(scene, with_waves(scene, &fitting, share)) {
+                    Ok(parts) => {
+                        return Ok(Found {
+                            weight: parts.weight(scene),
+                            parts,
+                            options: way.options.clone(),
+                        });
+                    }
+                    Err(diagnostics) => problem = Some(diagnostics),
+                }
+            }
+        }
+        Err(problem.unwrap_or_default())
+    })
+}
+
+/// Limits waves to a part of the room for constants, or leaves them out.
+fn with_waves(scene: &Scene<'_>, fitting: &Fitting, share: Option<u64>) -> Fitting {
+    let mut fitting = fitting.clone();
+    for (segment, &top) in fitting.choice.segments.iter_mut().zip(&fitting.tops) {
+        let room = scene.target.sram.bytes - top;
+        segment.wave = share.map_or(0, |share| segment.wave.min(room / share));
+    }
+    fitting
+}
+
+/// The ways of forming segments that are tried within a budget, the simplest first.
+fn ways(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> Vec<Way> {
+    let ways = match scene.options.mode {
         PlanMode::Best | PlanMode::Fast => vec![
             segments.to_vec(),
             segment::split(segments, true),
@@ -172,7 +268,22 @@ fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
         PlanMode::FusedOps | PlanMode::LayerWise => {
             vec![segment::singles(scene.graph, scene.storage, segments)]
         }
+    };
+    let mut worths = form::worths(scene.options.mode);
+    if scene.layout.shared_bytes() > 0 {
+        // Budgets are choice enough.
+        worths.truncate(1);
     }
+    let all = worths
+        .iter()
+        .flat_map(|&cycle| ways.iter().map(move |segments| (cycle, segments)));
+    all.map(|(cycle, segments)| Way {
+        options: options_for(scene, segments, budget),
+        segments: segments.clone(),
+        budget,
+        cycle,
+    })
+    .collect()
 }
 
 /// Rows of a row-wise fragment: as many as asked for, fewer where two copies of their scratch would take
@@ -209,6 +320,16 @@ struct Parts {
     spill_bytes: u64,
 }
 
+/// What every segment can spare for constants that stay, beside a ring of so many bytes at the least.
+fn spare(scene: &Scene<'_>, fitting: &Fitting, least: u64) -> u64 {
+    let segments = fitting.choice.segments.iter();
+    let of_each = segments.zip(&fitting.tops).map(|(segment, &top)| {
+        let reserve = form::ring_need(scene, segment).max(least);
+        scene.target.sram.bytes.saturating_sub(top + reserve)
+    });
+    of_each.min().unwrap_or(0)
+}
+
 fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> {
     let segments = &fitting.choice.segments;
     let spilled = &fitting.choice.spilled;
@@ -216,16 +337,11 @@ fn carry_out(scene: &Scene<'_>, fitting: Fitting) -> Result<Parts, Diagnostics> 
     let uses = demand::uses(scene.graph, scene.storage, segments);
     let ordered = order::order(scene, segments, &uses, spilled);
     let (mut fragments, mut tiles) = (ordered.fragments, ordered.tiles);
-    // What every segment can spare for constants that stay: all but its ring where that is enough for all of them,
-    // else some more for tiles that come ahead.
-    let spare = |least: u64| {
-        let of_each = segments.iter().zip(&fitting.tops).map(|(segment, &top)| {
-            let reserve = form::ring_need(scene, segment).max(least);
-            capacity.saturating_sub(top + reserve)
-        });
-        of_each.min().unwrap_or(0)
-    };
-    let spare = (spare(0), spare(capacity / 16));
+    // All but the rings where that is enough for all constants that stay, else some more for tiles that come ahead.
+    let spare = (
+        spare(scene, &fitting, 0),
+        spare(scene, &fitting, capacity / 16),
+    );
     let end = pin::pin(&mut fragments, &mut tiles, capacity, spare);
     let room = |&addr: &u64| SramSpan {
         addr,
@@ -268,7 +384,7 @@ impl Parts {
         let Fitting { price, traffic, .. } = &self.fitting;
         let saved = traffic.saturating_sub(self.traffic(scene));
         let bytes = price.bytes.saturating_sub(saved);
-        Price { bytes, ..*price }.weight(scene)
+        Price { bytes, ..*price }.judged(scene)
     }
 
     fn into_plan(self, options: &PlanOptions, storage: Storage, layout: Layout) -> Plan {

@@ -4,6 +4,7 @@ use packwright_ir::order::topological;
 use packwright_ir::{Elem, Graph, NodeId, Op, Quant};
 
 use super::cache;
+use super::demand::AttentionShape;
 use super::storage::Storage;
 use crate::emit::whole;
 
@@ -16,8 +17,11 @@ pub enum Stage {
         node: NodeId,
         quantize: Option<NodeId>,
     },
-    /// Attention, head by head.
-    Attention { node: NodeId },
+    /// Attention, head by head, with the quantisation of its results where groups lie within heads.
+    Attention {
+        node: NodeId,
+        quantize: Option<NodeId>,
+    },
     /// Attention over rows that caches hold, key/value head by key/value head.
     CachedAttention { node: NodeId },
     /// Row-wise nodes, each the only reason for the one before it to be kept.
@@ -32,11 +36,10 @@ impl Stage {
     /// The nodes of the stage, in order.
     pub fn nodes(&self) -> Vec<NodeId> {
         match self {
-            Stage::Matmul { node, quantize } => std::iter::once(*node).chain(*quantize).collect(),
-            Stage::Attention { node }
-            | Stage::CachedAttention { node }
-            | Stage::Whole { node }
-            | Stage::Input { node } => {
+            Stage::Matmul { node, quantize } | Stage::Attention { node, quantize } => {
+                std::iter::once(*node).chain(*quantize).collect()
+            }
+            Stage::CachedAttention { node } | Stage::Whole { node } | Stage::Input { node } => {
                 vec![*node]
             }
             Stage::Rows { nodes } => nodes.clone(),
@@ -65,7 +68,11 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
             Op::Attention(_) if cache::reads_held(graph, node) => {
                 stages.push(Stage::CachedAttention { node });
             }
-            Op::Attention(_) => stages.push(Stage::Attention { node }),
+            Op::Attention(_) => {
+                let quantize = quantize_of_heads(graph, node);
+                taken.extend(quantize);
+                stages.push(Stage::Attention { node, quantize });
+            }
             _ if is_row_wise(graph, node) => {
                 let mut nodes = vec![node];
                 while let Some(next) = chained(graph, &nodes) {
@@ -97,11 +104,23 @@ pub fn unfused(stages: &[Stage]) -> Vec<Stage> {
                     nodes: vec![*quantize],
                 });
             }
+            Stage::Attention {
+                node,
+                quantize: Some(quantize),
+            } => {
+                parts.push(Stage::Attention {
+                    node: *node,
+                    quantize: None,
+                });
+                parts.push(Stage::Rows {
+                    nodes: vec![*quantize],
+                });
+            }
             Stage::Rows { nodes } => {
                 parts.extend(nodes.iter().map(|&node| Stage::Rows { nodes: vec![node] }));
             }
             Stage::Matmul { quantize: None, .. }
-            | Stage::Attention { .. }
+            | Stage::Attention { quantize: None, .. }
             | Stage::CachedAttention { .. }
             | Stage::Whole { .. }
             | Stage::Input { .. } => parts.push(stage.clone()),
@@ -110,13 +129,13 @@ pub fn unfused(stages: &[Stage]) -> Vec<Stage> {
     parts
 }
 
-/// The only reader of a product that quantises its columns in small groups.
-fn fused_quantize(graph: &Graph, matmul: NodeId) -> Option<NodeId> {
-    let users = graph.users(matmul.into());
+/// The only reader of a node that quantises its columns in small groups.
+fn fused_quantize(graph: &Graph, maker: NodeId) -> Option<NodeId> {
+    let users = graph.users(maker.into());
     let [(user, _)] = users.as_slice() else {
         return None;
     };
-    if graph.is_output(matmul.into()) {
+    if graph.is_output(maker.into()) {
         return None;
     }
     match graph.op(*user) {
@@ -127,6 +146,18 @@ fn fused_quantize(graph: &Graph, matmul: NodeId) -> Option<NodeId> {
             quant: Quant::Tensor { .. } | Quant::Affine { .. },
         } => Some(*user),
         _ => None,
+    }
+}
+
+/// The only reader of an attention that quantises its results in groups of which a head has whole ones.
+fn quantize_of_heads(graph: &Graph, attention: NodeId) -> Option<NodeId> {
+    let width = AttentionShape::of(graph, attention).value_width;
+    let quantize = fused_quantize(graph, attention)?;
+    match graph.op(quantize) {
+        Op::Quantize {
+            quant: Quant::Row { group },
+        } if !width.is_multiple_of(*group) => None,
+        _ => Some(quantize),
     }
 }
 

@@ -218,7 +218,10 @@ fn kind(stage: &Stage) -> &'static str {
         Stage::Matmul {
             quantize: Some(_), ..
         } => "matmul+quantize",
-        Stage::Attention { .. } => "attention",
+        Stage::Attention { quantize: None, .. } => "attention",
+        Stage::Attention {
+            quantize: Some(_), ..
+        } => "attention+quantize",
         Stage::CachedAttention { .. } => "cached attention",
         Stage::Rows { .. } => "rows",
         Stage::Whole { .. } => "whole",

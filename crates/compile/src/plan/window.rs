@@ -8,12 +8,13 @@
 
 use std::ops::Range;
 
+use num_integer::Integer;
 use packwright_ir::{Graph, NodeId, Op, Quant, Value};
 
 use super::columns;
 use super::demand::{AttentionShape, Scene};
 use super::stage::Stage;
-use super::storage::{Place, RootId, Storage};
+use super::storage::{Place, Root, RootId, Storage};
 use super::{Passes, Segment};
 
 /// Columns that advance from pass to pass.
@@ -65,7 +66,7 @@ impl Window {
 /// Into how many passes a segment can be cut, from few to many, one first.
 pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usize> {
     let most = match segment.stages.last() {
-        Some(Stage::Attention { node }) => AttentionShape::of(graph, *node).kv_heads,
+        Some(Stage::Attention { node, .. }) => AttentionShape::of(graph, *node).kv_heads,
         Some(Stage::Matmul { node, quantize }) => {
             let columns = graph.types(*node)[0].columns();
             columns / unit(graph, *quantize)
@@ -81,25 +82,24 @@ pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usiz
         .collect()
 }
 
-/// In how many turns a segment can make the queries, keys and values of some heads beside the scores of those before:
-/// the vector unit is at work on scores while the array makes what the next ones need. Other than in passes each head
-/// has a place of its own, and no turn is narrower than an array or a tile. One row is not worth more packets.
-pub fn turns(scene: &Scene<'_>, segment: &Segment) -> usize {
-    let [products @ .., Stage::Attention { node }] = &segment.stages[..] else {
-        return 1;
+/// The passes in which a segment that is not cut can make the queries, keys and values of some heads beside the scores
+/// of those before: the vector unit is at work on scores while the array makes what the next ones need. No pass is
+/// narrower than an array or a tile. One row is not worth more packets.
+pub fn ahead(scene: &Scene<'_>, segment: &Segment) -> Option<Passes> {
+    let [products @ .., Stage::Attention { node, .. }] = &segment.stages[..] else {
+        return None;
     };
-    let is_whole = segment.block_count() == 1 && segment.passes.count == 1;
-    if segment.rows == 1 || !is_whole || products.is_empty() {
-        return 1;
+    if segment.rows == 1 || segment.repeats() || products.is_empty() {
+        return None;
     }
     let array = scene.target.matrix.columns as usize;
-    let wide = |stage: &Stage, turns: &Passes| {
+    let wide = |stage: &Stage, passes: &Passes| {
         let Stage::Matmul { node, .. } = stage else {
             return false;
         };
         let tile = columns::of(scene, segment, *node).tile;
         let root = scene.storage.root_of(*node);
-        let window = root.and_then(|root| turns.window(root));
+        let window = root.and_then(|root| passes.window(root));
         window.is_some_and(|window| {
             let mut widths = window.sections.iter().map(|section| section.width);
             widths.all(|width| width.is_multiple_of(array.min(tile)))
@@ -111,8 +111,19 @@ pub fn turns(scene: &Scene<'_>, segment: &Segment) -> usize {
         .filter(|&count| heads.is_multiple_of(count));
     counts
         .filter_map(|count| passes(scene.graph, scene.storage, &segment.stages, count))
-        .find(|turns| products.iter().all(|stage| wide(stage, turns)))
-        .map_or(1, |turns| turns.count)
+        .find(|passes| products.iter().all(|stage| wide(stage, passes)))
+}
+
+/// Columns of a spilled value whose rows lie together: the widest that every pass of every segment has whole numbers of.
+pub fn panel(segments: &[Segment], root: RootId, info: &Root) -> usize {
+    let windows = segments
+        .iter()
+        .filter_map(|segment| segment.passes.window(root));
+    let sections = windows.flat_map(|window| &window.sections);
+    let common = sections.fold(info.cols, |common, section| {
+        common.gcd(&section.start).gcd(&section.width)
+    });
+    common.max(1)
 }
 
 /// Columns of a product that cannot be parted: those that share a scale, or the width of an array.
@@ -131,7 +142,11 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
     let mut windows: Vec<Window> = Vec::new();
     for (index, stage) in stages.iter().enumerate().rev() {
         match stage {
-            Stage::Attention { node } if index + 1 == stages.len() => {
+            Stage::Attention { node, quantize } if index + 1 == stages.len() => {
+                if let Some(quantize) = quantize {
+                    let columns = graph.types(*quantize)[0].columns();
+                    windows.push(whole(storage.root_of(*quantize)?, columns, count)?);
+                }
                 attention(graph, storage, *node, count, &mut windows)?;
             }
             Stage::Matmul { node, quantize } => {

@@ -103,7 +103,7 @@ impl Dram {
         let limit = u64::from(target.dma.outstanding_bursts);
         let ports = vec![Port::new(limit); target.dma.engines as usize + others];
         let (clocks, cycles) = (dram.clock_hz, target.clock_hz);
-        let divisor = gcd(clocks, cycles).max(1);
+        let divisor = num_integer::gcd(clocks, cycles).max(1);
         let (burst, burst_clocks) = (u64::from(dram.burst_bytes), u64::from(dram.timing.burst));
         let latencies = [dram.timing.cl, dram.timing.cwl];
         let way = latencies.map(|latency| u64::from(latency) + burst_clocks);
@@ -306,10 +306,6 @@ enum Who {
     Done(usize, u64),
     Port(usize),
     Channel(usize),
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// `value · to / from`, rounded up.
