@@ -24,7 +24,8 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let mut text = String::from(
         "Machine e2 with other sizes of SRAM. A cell is MB without the packet stream, and × the attainable curve; \
          below 1, the curve's families of schedules were too few. Aims: never more bytes with more SRAM, geometric \
-         mean at most 1.10 ×, worst at most 1.30 ×. A dash: the smallest plan needs more. Prefill of models with \
+         mean at most 1.10 ×, worst at most 1.30 ×. A dash: the smallest plan needs more, or has \
+         more packets than the check follows. Prefill of models with \
          2,048 positions is left out: in little memory it takes minutes to plan.\n\n",
     );
     text += &format!(
