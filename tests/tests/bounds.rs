@@ -367,8 +367,7 @@ proptest! {
             let compiled = match compile(graph, &e2, &options) {
                 Ok(compiled) => compiled,
                 Err(problems) => {
-                    // Too little memory is no fault of the bound.
-                    prop_assert!(problems.to_string().contains("[plan-"), "{}", problems);
+                    prop_assert!(problems.to_string().contains("sram"), "{}", problems);
                     continue;
                 }
             };

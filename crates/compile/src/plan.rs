@@ -205,6 +205,14 @@ impl Segment {
     pub fn block_count(&self) -> usize {
         self.rows.max(1).div_ceil(self.block_rows.max(1))
     }
+
+    /// How often all of its constants come in.
+    pub fn visits(&self) -> u64 {
+        match self.resident {
+            true => 1,
+            false => self.block_count() as u64,
+        }
+    }
 }
 
 /// Index of a buffer.

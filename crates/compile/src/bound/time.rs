@@ -5,7 +5,7 @@ use packwright_ir::op::Unary;
 use packwright_ir::{Graph, NodeId, Op, Quant};
 use packwright_target::Target;
 
-use crate::plan::demand::AttentionShape;
+use crate::plan::demand::{AttentionShape, SOFTMAX_OPERATIONS};
 
 /// Seconds that no schedule can do with less of.
 #[derive(Clone, Copy, Debug)]
@@ -66,15 +66,11 @@ fn lanes_per_second(target: &Target) -> f64 {
 
 /// Least time of the softmax of some scores.
 pub(super) fn softmax_seconds(target: &Target, scores: u64) -> f64 {
-    (INT8_OPERATIONS * scores) as f64 / lanes_per_second(target)
+    (SOFTMAX_OPERATIONS * scores) as f64 / lanes_per_second(target)
 }
 
 /// Operations of a score whose probability is a float: maximum; difference, exponential (four), sum; product.
 const FLOAT_OPERATIONS: u64 = 8;
-
-/// Operations of a score whose probability meets int8 values with a scale a row: maximum; difference, exponential
-/// (four), sum; product with that scale; magnitude and maximum, product, conversion.
-const INT8_OPERATIONS: u64 = 11;
 
 /// Work on one row of a node that can only start when the last elements of its operand are there:
 /// multiply-adds and lane operations.
@@ -115,7 +111,7 @@ fn lane_operations(graph: &Graph, node: NodeId) -> u64 {
                 .operand(node, 2)
                 .and_then(|value| graph.ty(value).quant);
             let operations = match values {
-                Some(Quant::Row { .. }) => INT8_OPERATIONS,
+                Some(Quant::Row { .. }) => SOFTMAX_OPERATIONS,
                 _ => FLOAT_OPERATIONS,
             };
             operations * least_scores(graph, node)

@@ -15,13 +15,7 @@ pub fn traffic(
 ) -> u64 {
     let constants: u64 = segments
         .iter()
-        .map(|segment| {
-            let visits = match segment.resident {
-                true => 1,
-                false => segment.block_count() as u64,
-            };
-            visits * constants(scene, segment)
-        })
+        .map(|segment| segment.visits() * constants(scene, segment))
         .sum();
     constants + spills(scene, segments, uses, spilled)
 }

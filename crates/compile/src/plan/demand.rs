@@ -159,10 +159,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
         Stage::Matmul { node, quantize } => {
             let cut = columns::of(scene, segment, *node);
             let chunk = cut.chunk as u64;
-            let elem = scene
-                .storage
-                .root_of(*node)
-                .map_or(2, |r| u64::from(scene.storage.root(r).elem.bytes()));
+            let elem = element_bytes(scene, *node);
             let rows = segment.block_rows as u64;
             // Columns on their way to be quantised or written out, the scale of a statically quantised
             // operand, and the partial sums of one that comes in parts, or of a contraction that does.
@@ -184,6 +181,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             ]
         }
         Stage::Attention { node, quantize } => {
+            let elem = element_bytes(scene, *node);
             let shape = AttentionShape::of(scene.graph, *node);
             let rows = score_rows(scene, segment, stage, *node);
             let columns = score_columns(scene.graph, *node, rows) as u64;
@@ -202,7 +200,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 rows * columns + rows * 4 + 8,
                 parts,
                 rows * relative_bytes(scene.graph, *node),
-                quantize.map_or(0, |_| rows * shape.value_width as u64 * 2),
+                quantize.map_or(0, |_| rows * shape.value_width as u64 * elem),
             ]
         }
         Stage::CachedAttention { node } => {
@@ -418,6 +416,16 @@ pub fn held_biases(graph: &Graph, node: NodeId) -> Option<(usize, u64)> {
     let first = shape.t - 1;
     Some((first, ((first + ty.columns()) * ty.elem.bytes()) as u64))
 }
+
+/// Bytes of an element of a node's result.
+fn element_bytes(scene: &Scene<'_>, node: NodeId) -> u64 {
+    let root = scene.storage.root_of(node);
+    root.map_or(2, |root| u64::from(scene.storage.root(root).elem.bytes()))
+}
+
+/// Lane operations of the softmax of a score whose probability meets int8 values with a scale a row: maximum;
+/// difference, exponential (four), sum; product with that scale; magnitude and maximum, product, conversion.
+pub const SOFTMAX_OPERATIONS: u64 = 11;
 
 /// Two copies of scores and probabilities should not take more than an eighth of SRAM.
 pub const SCORE_SHARE: u64 = 16;

@@ -22,9 +22,6 @@ const MOST_CUTS: usize = 8;
 /// Scratch below this part of SRAM is not worth saving.
 const LITTLE: u64 = 64;
 
-/// Lane cycles of the softmax of a score.
-const SOFTMAX_CYCLES: u64 = 11;
-
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
@@ -184,10 +181,6 @@ fn form(
     (cut, ring, kept): (usize, u64, u64),
     scratch: Vec<u64>,
 ) -> Form {
-    let visits = match segment.resident {
-        true => 1,
-        false => segment.block_count() as u64,
-    };
     Form {
         block_rows: segment.block_rows,
         resident: segment.resident,
@@ -198,7 +191,7 @@ fn form(
         alternates: segment.alternates,
         ring,
         price: Price {
-            bytes: visits * cost::constants(scene, segment).saturating_sub(kept)
+            bytes: segment.visits() * cost::constants(scene, segment).saturating_sub(kept)
                 + packets(scene, segment),
             cycles: cycles(scene, segment),
         },
@@ -209,20 +202,20 @@ fn form(
 
 /// Bytes of the constants of a segment that may stay in the SRAM that a plan leaves.
 fn kept(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let shared = scene.layout.shared();
     let room = scene.target.sram.bytes - scene.sram;
-    let bytes = |id| scene.layout.brought(id);
-    let all: u64 = shared.iter().map(|&id| bytes(id)).sum();
-    if room == 0 || all == 0 {
+    if room == 0 {
         return 0;
     }
+    let shared = scene.layout.shared();
+    let bytes = |id| scene.layout.brought(id);
+    let all: u64 = shared.iter().map(|&id| bytes(id)).sum();
     let nodes = segment.stages.iter().flat_map(Stage::nodes);
     let own = nodes.flat_map(|node| scene.layout.of(node));
     let own: u64 = own
         .filter(|id| shared.contains(*id))
         .map(|&id| bytes(id))
         .sum();
-    (own as f64 * (room as f64 / all as f64).min(1.0)) as u64
+    (own as f64 * (room as f64 / all.max(1) as f64).min(1.0)) as u64
 }
 
 /// Scratch of each stage of a segment, all copies.
@@ -358,7 +351,7 @@ fn seen(scene: &Scene<'_>, node: NodeId) -> u64 {
 fn softmax_cycles(scene: &Scene<'_>, node: NodeId) -> u64 {
     let shape = demand::AttentionShape::of(scene.graph, node);
     let scores = (shape.batch * shape.heads * shape.s) as u64 * seen(scene, node);
-    SOFTMAX_CYCLES * scores / u64::from(scene.target.vector.lanes.max(1))
+    demand::SOFTMAX_OPERATIONS * scores / u64::from(scene.target.vector.lanes.max(1))
 }
 
 /// Cycles that the arrays take for the scores of an attention and for their products with values: an array holds
@@ -384,7 +377,7 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
             let columns = columns::of(scene, segment, *node);
             let all = scene.graph.types(*node)[0].columns();
             let width = columns.tile.min(columns.chunk).max(1);
-            let loads = if segment.resident { 1 } else { visits };
+            let loads = segment.visits();
             let tiles = (all.div_ceil(width) as u64).max(segment.passes.count as u64);
             tiles * columns.parts as u64 * (visits + loads)
         }

@@ -73,8 +73,7 @@ impl Reads {
     }
 }
 
-/// Gives tiles their addresses, and says how many have come before each fragment and in the end. Tiles of segments that
-/// wait do not come ahead of them.
+/// Gives tiles their addresses, and says how many have come before each fragment. Tiles of segments that wait do not come ahead of them.
 ///
 /// # Errors
 /// The tile for which there is no room, and the segment at hand.
@@ -99,7 +98,7 @@ fn places(
     let mut loaded = vec![false; tiles.len()];
     let mut read = vec![false; tiles.len()];
     let mut ahead = 0;
-    let mut come = Vec::with_capacity(fragments.len() + 1);
+    let mut come = Vec::with_capacity(fragments.len());
     for (index, fragment) in fragments.iter().enumerate() {
         state.segment = segment_of(fragment).unwrap_or(state.segment);
         let needs = tiles_of(fragment);
@@ -134,11 +133,10 @@ fn places(
             ahead += 1;
         }
     }
-    come.push(next);
     Ok(come)
 }
 
-/// Puts the loads of tiles between the fragments: so many have come before each, and in the end.
+/// Puts the loads of tiles between the fragments: so many have come before each.
 fn with_loads(fragments: Vec<Fragment>, order: &[TileId], come: &[usize]) -> Vec<Fragment> {
     let mut result = Vec::with_capacity(fragments.len() + order.len());
     let mut done = 0;
@@ -148,8 +146,6 @@ fn with_loads(fragments: Vec<Fragment>, order: &[TileId], come: &[usize]) -> Vec
         result.push(fragment);
         done = before;
     }
-    let loads = order[done..].iter();
-    result.extend(loads.map(|&tile| Fragment::LoadTile { tile }));
     result
 }
 

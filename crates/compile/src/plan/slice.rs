@@ -195,13 +195,9 @@ fn most_saved(scene: &Scene<'_>, fitting: &Fitting, mut room: u64) -> u64 {
     }
     let mut reads: IndexMap<StoredId, u64> = IndexMap::new();
     for segment in &fitting.choice.segments {
-        let visits = match segment.resident {
-            true => 1,
-            false => segment.block_count() as u64,
-        };
         for node in segment.stages.iter().flat_map(Stage::nodes) {
             for &id in scene.layout.of(node) {
-                *reads.entry(id).or_default() += visits;
+                *reads.entry(id).or_default() += segment.visits();
             }
         }
     }

@@ -90,33 +90,37 @@ pub fn stages(graph: &Graph, storage: &Storage) -> Vec<Stage> {
 /// Parts fused stages into one node each.
 pub fn unfused(stages: &[Stage]) -> Vec<Stage> {
     let mut parts = Vec::new();
+    let apart = |maker: Stage, quantize: NodeId, parts: &mut Vec<Stage>| {
+        parts.push(maker);
+        parts.push(Stage::Rows {
+            nodes: vec![quantize],
+        });
+    };
     for stage in stages {
-        match stage {
+        match *stage {
             Stage::Matmul {
                 node,
-                quantize: Some(quantize),
-            } => {
-                parts.push(Stage::Matmul {
-                    node: *node,
+                quantize: Some(own),
+            } => apart(
+                Stage::Matmul {
+                    node,
                     quantize: None,
-                });
-                parts.push(Stage::Rows {
-                    nodes: vec![*quantize],
-                });
-            }
+                },
+                own,
+                &mut parts,
+            ),
             Stage::Attention {
                 node,
-                quantize: Some(quantize),
-            } => {
-                parts.push(Stage::Attention {
-                    node: *node,
+                quantize: Some(own),
+            } => apart(
+                Stage::Attention {
+                    node,
                     quantize: None,
-                });
-                parts.push(Stage::Rows {
-                    nodes: vec![*quantize],
-                });
-            }
-            Stage::Rows { nodes } => {
+                },
+                own,
+                &mut parts,
+            ),
+            Stage::Rows { ref nodes } => {
                 parts.extend(nodes.iter().map(|&node| Stage::Rows { nodes: vec![node] }));
             }
             Stage::Matmul { quantize: None, .. }
