@@ -90,10 +90,7 @@ pub struct Segment {
     pub tile_bytes: u64,
     /// Which values have two places, which alternate from pass to pass or from row block to row block.
     pub alternates: Alternates,
-    /// Copies of the scratch of its stages: with two, a fragment starts while the one before is at work.
-    pub copies: u8,
-    /// The part of SRAM that one copy of the scores of an attention may take: one of so many.
-    pub score_share: u64,
+    pub portions: Portions,
     /// Most bytes of tiles that pieces of a row block go through one behind the other, at the ends of its products.
     pub wave: u64,
 }
@@ -106,6 +103,34 @@ pub enum Alternates {
     Spilled,
     /// All, and no scratch takes the place of another's: a pass or block begins while the one before is at work.
     All,
+}
+
+/// How much of what stages hold for themselves is there at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portions {
+    /// Copies of scratch: with two, a fragment starts while the one before is at work.
+    pub copies: u8,
+    pub scores: Scores,
+    /// Whether rows go through a tile of a product in pieces, of which scratch holds one.
+    pub pieces: bool,
+}
+
+/// How many rows of scores an attention has at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// As many as a share of SRAM holds.
+    Share,
+    Rows(usize),
+}
+
+impl Default for Portions {
+    fn default() -> Self {
+        Self {
+            copies: 2,
+            scores: Scores::Share,
+            pieces: false,
+        }
+    }
 }
 
 /// How a segment is cut by columns.
@@ -147,8 +172,7 @@ impl Segment {
             passes: Passes::default(),
             tile_bytes: u64::MAX,
             alternates: Alternates::Nothing,
-            copies: 2,
-            score_share: demand::SCORE_SHARE,
+            portions: Portions::default(),
             wave: 0,
         }
     }
@@ -156,6 +180,13 @@ impl Segment {
     /// Whether its stages are gone through more than once.
     pub fn repeats(&self) -> bool {
         self.block_count() > 1 || self.passes.count > 1
+    }
+
+    /// Gives values a second place, where passes or row blocks follow each other.
+    pub fn alternate(&mut self, alternates: Alternates) {
+        if self.repeats() {
+            self.alternates = self.alternates.max(alternates);
+        }
     }
 
     /// Whether what makes queries, keys and values is a pass ahead of the attention that they are for.

@@ -114,7 +114,7 @@ impl<'a> Site<'a> {
 
     /// Address of a scratch part; copies alternate where there are two.
     pub fn scratch(&self, at: &At, part: u8, copy: u8) -> u64 {
-        let copy = copy % self.plan.segments[at.segment.segment].copies;
+        let copy = copy % self.plan.segments[at.segment.segment].portions.copies;
         let home = Home::Scratch {
             segment: at.segment.segment,
             stage: at.stage,

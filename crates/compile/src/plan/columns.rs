@@ -18,6 +18,13 @@ pub struct Columns {
     pub parts: usize,
 }
 
+impl Columns {
+    /// Whether what is quantised or leaves together comes from one tile.
+    pub fn have_one_tile(self) -> bool {
+        self.parts == 1 && self.tile >= self.chunk
+    }
+}
+
 /// The result of the model that a product makes and that nobody else reads: its columns leave as they are
 /// made.
 pub fn drained(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
@@ -164,7 +171,7 @@ const DRAINED_BYTES: usize = 2 << 10;
 /// runs to write, where there is room for two copies of them.
 fn drained_columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId, tile: usize) -> usize {
     let root = scene.storage.root_of(matmul);
-    let (Some(root), Some(_), 2) = (root, drained(scene, matmul), segment.copies) else {
+    let (Some(root), Some(_), 2) = (root, drained(scene, matmul), segment.portions.copies) else {
         return tile;
     };
     let bytes = scene.storage.root(root).elem.bytes() as usize;

@@ -8,13 +8,14 @@ use packwright_ir::{Graph, NodeId, Op};
 use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
-use super::Segment;
+use super::{Scores, Segment};
 use super::cache;
 use super::chunk;
 use super::columns;
 use super::constants::{Form, Layout, Stored, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
+use super::wave;
 use crate::options::PlanOptions;
 
 /// Everything that the sizes follow from.
@@ -160,7 +161,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             let cut = columns::of(scene, segment, *node);
             let chunk = cut.chunk as u64;
             let elem = element_bytes(scene, *node);
-            let rows = segment.block_rows as u64;
+            let rows = wave::piece_rows(scene, segment, *node) as u64;
             // Columns on their way to be quantised or written out, the scale of a statically quantised
             // operand, and the partial sums of one that comes in parts, or of a contraction that does.
             let parted = is_parted(scene.graph, *node);
@@ -428,7 +429,7 @@ fn element_bytes(scene: &Scene<'_>, node: NodeId) -> u64 {
 pub const SOFTMAX_OPERATIONS: u64 = 11;
 
 /// Two copies of scores and probabilities should not take more than an eighth of SRAM.
-pub const SCORE_SHARE: u64 = 16;
+const SCORE_SHARE: u64 = 16;
 
 /// Rows of scores that one fragment of an attention holds.
 pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> usize {
@@ -443,7 +444,10 @@ pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: Nod
         // Rows beyond those that the array holds at once only widen what a fragment sees.
         most = most.min(scene.target.matrix.columns.max(8) as usize);
     }
-    let budget = scene.sram / segment.score_share;
+    if let Scores::Rows(rows) = segment.portions.scores {
+        return rows.min(most);
+    }
+    let budget = scene.sram / SCORE_SHARE;
     let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape))
         + relative_bytes(scene.graph, node);
     let fits = |rows: usize| {

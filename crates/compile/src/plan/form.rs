@@ -6,15 +6,19 @@
 
 use indexmap::IndexMap;
 use packwright_ir::{NodeId, Op};
+use packwright_target::limits::matmul_cycles;
 
 use super::columns;
 use super::demand::{self, Scene};
 use super::stage::Stage;
-use super::{Alternates, Passes, Segment, cost, window};
+use super::{Alternates, Passes, Portions, Scores, Segment, cost, wave, window};
 use crate::options::PlanMode;
 
 /// How often the size of tiles is halved.
 const TILE_SIZES: u64 = 6;
+
+/// How often the rows of scores are halved.
+const SCORE_SIZES: u32 = 4;
 
 /// Most ways of cutting rows, and of cutting columns, that are tried for a class.
 const MOST_CUTS: usize = 8;
@@ -93,9 +97,7 @@ pub struct Form {
     /// How many passes over the columns.
     pub passes: usize,
     pub tile_bytes: u64,
-    /// Copies of scratch.
-    pub copies: u8,
-    pub score_share: u64,
+    pub portions: Portions,
     pub alternates: Alternates,
     /// What the ring has to hold.
     pub ring: u64,
@@ -150,13 +152,10 @@ fn with_tiles(
         .stages
         .iter()
         .any(|stage| matches!(stage, Stage::Attention { .. }));
-    // Smaller pieces of scores in two copies are better than large ones in one.
-    for (copies, part) in [(2, 1), (2, 2), (2, 4), (1, 1)] {
-        if part > 1 && !scores {
-            continue;
-        }
-        segment.copies = copies;
-        segment.score_share = part * demand::SCORE_SHARE;
+    // Small pieces in two copies are better than large ones in one.
+    for portions in portions(scene, scores) {
+        segment.portions = portions;
+        let copies = portions.copies;
         let mut last = u64::MAX;
         for halvings in 0..if streams { TILE_SIZES } else { 1 } {
             segment.tile_bytes = tile_bytes(scene, halvings);
@@ -174,6 +173,27 @@ fn with_tiles(
     }
 }
 
+/// How much may be there at a time. Scores of as many rows as the array has fill it.
+fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
+    let all = |copies: u8, scores: Scores, pieces: bool| Portions {
+        copies,
+        scores,
+        pieces,
+    };
+    let mut portions = vec![all(2, Scores::Share, false)];
+    if scores {
+        for halvings in 0..SCORE_SIZES {
+            let rows = (scene.target.matrix.rows as usize >> halvings).max(1);
+            portions.push(all(2, Scores::Rows(rows), true));
+            portions.push(all(1, Scores::Rows(rows), true));
+        }
+    } else {
+        portions.push(all(2, Scores::Share, true));
+    }
+    portions.push(all(1, Scores::Share, false));
+    portions
+}
+
 /// The form that a segment has.
 fn form(
     scene: &Scene<'_>,
@@ -186,8 +206,7 @@ fn form(
         resident: segment.resident,
         passes: segment.passes.count,
         tile_bytes: segment.tile_bytes,
-        copies: segment.copies,
-        score_share: segment.score_share,
+        portions: segment.portions,
         alternates: segment.alternates,
         ring,
         price: Price {
@@ -224,7 +243,7 @@ fn scratch(scene: &Scene<'_>, segment: &Segment) -> Vec<u64> {
     let of_stage = |stage: &Stage| {
         let parts = demand::scratch(scene, segment, stage).into_iter();
         let bytes: u64 = parts.map(|bytes| bytes.next_multiple_of(alignment)).sum();
-        u64::from(segment.copies) * bytes
+        u64::from(segment.portions.copies) * bytes
     };
     let mut scratch: Vec<u64> = segment.stages.iter().map(of_stage).collect();
     if segment.alternates == Alternates::All {
@@ -312,28 +331,45 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         }
     }
     // With one copy of scratch a unit waits about as long as it works.
-    let all = match segment.copies {
+    let all = match segment.portions.copies {
         1 => 2 * products + heads + softmax,
-        _ if segment.runs_ahead() => softmax.max(products + heads),
+        // The first products have no scores beside them, the last scores no products.
+        _ if segment.runs_ahead() => {
+            let arrays = products + heads;
+            arrays.max(softmax) + products.min(softmax) / segment.passes.count as u64
+        }
         _ => products + softmax.max(heads),
     };
     all / u64::from(scene.target.cores.max(1))
 }
 
-/// Cycles that the arrays take for a product: each part of a weight tile that an array holds takes as long as its rows
-/// of activations, or as its own rows where those are more.
+/// Cycles that the arrays take for a product with constant weights.
 fn product_cycles(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> u64 {
-    let matrix = &scene.target.matrix;
-    let (rows, width) = (matrix.rows as usize, matrix.columns as usize);
     let Some(operand) = scene.graph.operand(node, 0) else {
         return 0;
     };
-    let inner = scene.graph.ty(operand).columns().div_ceil(rows) as u64;
-    let tile = columns::of(scene, segment, node).tile.max(1);
-    let all = scene.graph.types(node)[0].columns();
-    let tiles = (all / tile * tile.div_ceil(width) + (all % tile).div_ceil(width)) as u64;
-    let blocks = segment.blocks().map(|block| block.len().max(rows) as u64);
-    inner * tiles * blocks.sum::<u64>()
+    let columns = columns::of(scene, segment, node);
+    let depth = scene.graph.ty(operand).columns() as u64 / columns.parts as u64;
+    let piece = wave::piece_rows(scene, segment, node);
+    let mut cycles = 0;
+    for (block, blocks) in parts(segment.rows, segment.block_rows) {
+        for (rows, pieces) in parts(block, piece) {
+            for (width, tiles) in parts(scene.graph.types(node)[0].columns(), columns.tile) {
+                let one = matmul_cycles(&scene.target.matrix, rows as u64, width as u64, depth);
+                cycles += blocks * pieces * tiles * one;
+            }
+        }
+    }
+    columns.parts as u64 * cycles
+}
+
+/// The sizes of which a whole consists when it is cut, each with how many there are.
+fn parts(whole: usize, size: usize) -> impl Iterator<Item = (usize, u64)> {
+    let size = size.max(1);
+    [(size, whole / size), (whole % size, 1)]
+        .into_iter()
+        .filter(|&(size, count)| size > 0 && count > 0)
+        .map(|(size, count)| (size, count as u64))
 }
 
 /// Columns that a row of an attention sees, on average.
@@ -354,19 +390,18 @@ fn softmax_cycles(scene: &Scene<'_>, node: NodeId) -> u64 {
     demand::SOFTMAX_OPERATIONS * scores / u64::from(scene.target.vector.lanes.max(1))
 }
 
-/// Cycles that the arrays take for the scores of an attention and for their products with values: an array holds
-/// keys, and values, for as long as the rows of a fragment take, or as its own rows where those are more.
+/// Cycles that the arrays take for the scores of an attention and for their products with values.
 fn attention_cycles(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> u64 {
-    let matrix = &scene.target.matrix;
     let shape = demand::AttentionShape::of(scene.graph, node);
-    let rows = demand::score_rows(scene, segment, stage, node) as u64;
-    let (high, wide) = (u64::from(matrix.rows), u64::from(matrix.columns));
-    let seen = seen(scene, node);
-    let (width, value_width) = (shape.width as u64, shape.value_width as u64);
-    let folds = width.div_ceil(high) * seen.div_ceil(wide)
-        + seen.div_ceil(high) * value_width.div_ceil(wide);
-    let fragments = (shape.batch * shape.heads) as u64 * (shape.s as u64).div_ceil(rows);
-    fragments * folds * rows.max(high)
+    let most = demand::score_rows(scene, segment, stage, node);
+    let (seen, width) = (seen(scene, node), shape.width as u64);
+    let matrix = &scene.target.matrix;
+    let fragments = parts(shape.s, most).map(|(rows, count)| {
+        let rows = rows as u64;
+        let scores = matmul_cycles(matrix, rows, seen, width);
+        count * (scores + matmul_cycles(matrix, rows, shape.value_width as u64, seen))
+    });
+    (shape.batch * shape.heads) as u64 * fragments.sum::<u64>()
 }
 
 /// DRAM bytes of the packets of a segment, about.

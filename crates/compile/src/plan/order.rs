@@ -456,7 +456,10 @@ fn matmul_fragments(
     let sizes: Vec<(u64, usize)> = all.iter().map(|group| group.size(ordered)).collect();
     let (head, tail) = wave.ends(&sizes);
     let pieces = wave::pieces(scene, &block);
-    let whole = std::slice::from_ref(&block);
+    let whole = match wave::piece_rows(scene, segment, node) < segment.block_rows {
+        true => &pieces[..],
+        false => std::slice::from_ref(&block),
+    };
     let mut runs = vec![(&all[..head], &pieces[..])];
     runs.extend(all[head..tail].chunks(1).map(|group| (group, whole)));
     runs.push((&all[tail..], &pieces[..]));

@@ -163,10 +163,9 @@ impl Extra {
     fn give(self, scene: &Scene<'_>, segment: &mut Segment) -> bool {
         let before = segment.clone();
         match self {
-            Extra::Copies => segment.copies = 2,
-            Extra::Spilled if segment.repeats() => segment.alternates = Alternates::Spilled,
-            Extra::All if segment.repeats() => segment.alternates = Alternates::All,
-            Extra::Spilled | Extra::All => {}
+            Extra::Copies => segment.portions.copies = 2,
+            Extra::Spilled => segment.alternate(Alternates::Spilled),
+            Extra::All => segment.alternate(Alternates::All),
             Extra::Passes => {
                 if let Some(passes) = window::ahead(scene, segment) {
                     segment.passes = passes;
@@ -586,8 +585,7 @@ impl<'a> Search<'a> {
             .cloned()
             .unwrap_or_default();
         segment.tile_bytes = form.tile_bytes;
-        segment.copies = form.copies;
-        segment.score_share = form.score_share;
+        segment.portions = form.portions;
         segment.alternates = form.alternates;
     }
 

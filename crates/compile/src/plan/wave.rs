@@ -8,7 +8,10 @@
 
 use std::ops::Range;
 
+use packwright_ir::NodeId;
+
 use super::Segment;
+use super::columns;
 use super::demand::Scene;
 use super::order::chunks;
 use super::stage::Stage;
@@ -89,6 +92,20 @@ pub fn pieces(scene: &Scene<'_>, block: &Range<usize>) -> Vec<Range<usize>> {
     let least = all.div_ceil(2).min(2 * array);
     let rows = all.div_ceil(PIECES).max(least).max(1);
     chunks(block.clone(), rows.next_multiple_of(array.max(1)))
+}
+
+/// Rows that go through a tile of a product at a time, at the most. Several tiles whose columns belong together stay for
+/// a block of rows, and results of the model leave in long runs: these take all rows.
+pub fn piece_rows(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> usize {
+    let is_cut = segment.portions.pieces
+        && columns::of(scene, segment, node).have_one_tile()
+        && columns::drained(scene, node).is_none();
+    match is_cut {
+        true => pieces(scene, &(0..segment.block_rows))
+            .first()
+            .map_or(segment.block_rows, |piece| piece.len()),
+        false => segment.block_rows,
+    }
 }
 
 impl Wave {
