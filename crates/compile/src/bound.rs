@@ -3,7 +3,7 @@
 //! Compulsory traffic (E1), weights shared across barriers (E2) and live state at barriers (E3), as
 //! derived in `docs/bounds.md`. The bound speaks of one cold pass and may assume all of SRAM.
 
-mod time;
+pub(crate) mod time;
 
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::op::ChunkAttention;

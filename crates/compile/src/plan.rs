@@ -20,6 +20,7 @@ pub mod demand;
 pub mod form;
 pub mod in_place;
 pub mod order;
+pub mod pace;
 pub mod pin;
 pub mod place;
 pub mod prefetch;

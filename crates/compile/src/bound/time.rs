@@ -96,7 +96,7 @@ fn row_work(graph: &Graph, node: NodeId) -> (u64, u64) {
 
 /// Operations that the lanes cannot be spared: those of norms, softmax and quantisation with scales found at
 /// run time, and one for each element of other functions of the stream.
-fn lane_operations(graph: &Graph, node: NodeId) -> u64 {
+pub fn lane_operations(graph: &Graph, node: NodeId) -> u64 {
     let Some(ty) = graph.types(node).first() else {
         return 0;
     };

@@ -5,13 +5,11 @@
 //! for that.
 
 use indexmap::IndexMap;
-use packwright_ir::{NodeId, Op};
-use packwright_target::limits::matmul_cycles;
 
 use super::columns;
 use super::demand::{self, Scene};
 use super::stage::Stage;
-use super::{Alternates, Passes, Portions, Scores, Segment, cost, wave, window};
+use super::{Alternates, Passes, Portions, Scores, Segment, cost, pace, window};
 use crate::options::PlanMode;
 
 /// How often the size of tiles is halved.
@@ -212,7 +210,7 @@ fn form(
         price: Price {
             bytes: segment.visits() * cost::constants(scene, segment).saturating_sub(kept)
                 + packets(scene, segment),
-            cycles: cycles(scene, segment),
+            cycles: pace::cycles(scene, segment),
         },
         cut,
         scratch,
@@ -312,96 +310,6 @@ pub fn thinned<T: Ord + Copy>(mut numbers: Vec<T>, most: T, count: usize) -> Vec
     (0..count)
         .map(|i| numbers[i * last / (count - 1)])
         .collect()
-}
-
-/// Cycles that a segment takes, about: those of the arrays, and of the vector unit where they wait for it.
-pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let (mut products, mut heads, mut softmax) = (0, 0, 0);
-    for stage in &segment.stages {
-        match stage {
-            Stage::Matmul { node, .. } => products += product_cycles(scene, segment, *node),
-            Stage::Attention { node, .. } => {
-                heads += attention_cycles(scene, segment, stage, *node);
-                softmax += softmax_cycles(scene, *node);
-            }
-            Stage::CachedAttention { .. }
-            | Stage::Rows { .. }
-            | Stage::Whole { .. }
-            | Stage::Input { .. } => {}
-        }
-    }
-    // With one copy of scratch a unit waits about as long as it works.
-    let all = match segment.portions.copies {
-        1 => 2 * products + heads + softmax,
-        // The first products have no scores beside them, the last scores no products.
-        _ if segment.runs_ahead() => {
-            let arrays = products + heads;
-            arrays.max(softmax) + products.min(softmax) / segment.passes.count as u64
-        }
-        _ => products + softmax.max(heads),
-    };
-    all / u64::from(scene.target.cores.max(1))
-}
-
-/// Cycles that the arrays take for a product with constant weights.
-fn product_cycles(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> u64 {
-    let Some(operand) = scene.graph.operand(node, 0) else {
-        return 0;
-    };
-    let columns = columns::of(scene, segment, node);
-    let depth = scene.graph.ty(operand).columns() as u64 / columns.parts as u64;
-    let piece = wave::piece_rows(scene, segment, node);
-    let mut cycles = 0;
-    for (block, blocks) in parts(segment.rows, segment.block_rows) {
-        for (rows, pieces) in parts(block, piece) {
-            for (width, tiles) in parts(scene.graph.types(node)[0].columns(), columns.tile) {
-                let one = matmul_cycles(&scene.target.matrix, rows as u64, width as u64, depth);
-                cycles += blocks * pieces * tiles * one;
-            }
-        }
-    }
-    columns.parts as u64 * cycles
-}
-
-/// The sizes of which a whole consists when it is cut, each with how many there are.
-fn parts(whole: usize, size: usize) -> impl Iterator<Item = (usize, u64)> {
-    let size = size.max(1);
-    [(size, whole / size), (whole % size, 1)]
-        .into_iter()
-        .filter(|&(size, count)| size > 0 && count > 0)
-        .map(|(size, count)| (size, count as u64))
-}
-
-/// Columns that a row of an attention sees, on average.
-fn seen(scene: &Scene<'_>, node: NodeId) -> u64 {
-    let shape = demand::AttentionShape::of(scene.graph, node);
-    match scene.graph.op(node) {
-        Op::Attention(attrs) => attrs
-            .pairs([shape.s, shape.t])
-            .div_ceil(shape.s.max(1) as u64),
-        _ => 0,
-    }
-}
-
-/// Cycles of the vector unit for the softmax of an attention.
-fn softmax_cycles(scene: &Scene<'_>, node: NodeId) -> u64 {
-    let shape = demand::AttentionShape::of(scene.graph, node);
-    let scores = (shape.batch * shape.heads * shape.s) as u64 * seen(scene, node);
-    demand::SOFTMAX_OPERATIONS * scores / u64::from(scene.target.vector.lanes.max(1))
-}
-
-/// Cycles that the arrays take for the scores of an attention and for their products with values.
-fn attention_cycles(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> u64 {
-    let shape = demand::AttentionShape::of(scene.graph, node);
-    let most = demand::score_rows(scene, segment, stage, node);
-    let (seen, width) = (seen(scene, node), shape.width as u64);
-    let matrix = &scene.target.matrix;
-    let fragments = parts(shape.s, most).map(|(rows, count)| {
-        let rows = rows as u64;
-        let scores = matmul_cycles(matrix, rows, seen, width);
-        count * (scores + matmul_cycles(matrix, rows, shape.value_width as u64, seen))
-    });
-    (shape.batch * shape.heads) as u64 * fragments.sum::<u64>()
 }
 
 /// DRAM bytes of the packets of a segment, about.

@@ -19,7 +19,7 @@ use super::demand::{Scene, Taking, Use};
 use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Alternates, Buffer, Passes, Segment, buffers, cost, place, wave, window};
+use super::{Alternates, Buffer, Passes, Segment, buffers, cost, pace, place, wave, window};
 
 /// Everything that a search looks at and does not change.
 #[derive(Clone, Copy, Debug)]
@@ -334,7 +334,7 @@ impl<'a> Search<'a> {
             traffic,
             price: Price {
                 bytes: traffic + packets,
-                cycles: segments.map(|s| form::cycles(scene, s)).sum(),
+                cycles: segments.map(|s| pace::cycles(scene, s)).sum(),
             },
             tops: self.tops(&buffers),
             choice,

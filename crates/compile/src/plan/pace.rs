@@ -1,0 +1,121 @@
+//! Pace: about how many cycles a segment keeps its units busy, and how far they wait for each other.
+//!
+//! Closed forms, from which a search chooses; what a plan takes in the end the simulator says. Transfers run beside it:
+//! their bytes are counted apart.
+
+use packwright_ir::{NodeId, Op};
+use packwright_target::limits::matmul_cycles;
+
+use super::Segment;
+use super::columns;
+use super::demand::{self, AttentionShape, Scene};
+use super::stage::Stage;
+use super::wave;
+use crate::bound::time::lane_operations;
+
+/// Cycles that a segment takes, about: those of the arrays, and of the vector unit where they wait for it.
+pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let mut products: Vec<Commands> = Vec::new();
+    let mut heads = Heads::default();
+    for stage in &segment.stages {
+        match stage {
+            Stage::Matmul { node, .. } => products.extend(of_product(scene, segment, *node)),
+            Stage::Attention { node, .. } => heads = of_attention(scene, segment, stage, *node),
+            Stage::CachedAttention { .. }
+            | Stage::Rows { .. }
+            | Stage::Whole { .. }
+            | Stage::Input { .. } => {}
+        }
+    }
+    let lanes = u64::from(scene.target.vector.lanes.max(1));
+    let nodes = segment.stages.iter().flat_map(Stage::nodes);
+    let vector = nodes.map(|node| lane_operations(scene.graph, node));
+    let vector = vector.sum::<u64>() / lanes;
+    let of_products: u64 = products.iter().map(|p| p.count * p.cycles).sum();
+    let all = match segment.portions.copies {
+        // With one copy of scratch a unit waits about as long as it works.
+        1 => 2 * of_products + heads.products + heads.softmax,
+        _ if segment.runs_ahead() => {
+            // A long product holds back the scores behind it: the vector unit has those of one fragment meanwhile.
+            let waits = |p: &Commands| p.count * p.cycles.saturating_sub(heads.softmax_of_fragment);
+            let waits: u64 = products.iter().map(waits).sum();
+            // The first products have no scores beside them, the last scores no products.
+            let ends = of_products.min(heads.softmax) / segment.passes.count as u64;
+            (of_products + heads.products).max(vector + waits) + ends
+        }
+        _ => of_products + heads.softmax.max(heads.products),
+    };
+    all / u64::from(scene.target.cores.max(1))
+}
+
+/// Commands of an array that take as long as each other.
+#[derive(Clone, Copy, Debug)]
+struct Commands {
+    count: u64,
+    cycles: u64,
+}
+
+/// The commands of a product with constant weights.
+fn of_product(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> Vec<Commands> {
+    let Some(operand) = scene.graph.operand(node, 0) else {
+        return Vec::new();
+    };
+    let columns = columns::of(scene, segment, node);
+    let depth = scene.graph.ty(operand).columns() as u64 / columns.parts as u64;
+    let piece = wave::piece_rows(scene, segment, node);
+    let mut commands = Vec::new();
+    for (block, blocks) in parts(segment.rows, segment.block_rows) {
+        for (rows, pieces) in parts(block, piece) {
+            for (width, tiles) in parts(scene.graph.types(node)[0].columns(), columns.tile) {
+                commands.push(Commands {
+                    count: blocks * pieces * tiles * columns.parts as u64,
+                    cycles: matmul_cycles(&scene.target.matrix, rows as u64, width as u64, depth),
+                });
+            }
+        }
+    }
+    commands
+}
+
+/// The sizes of which a whole consists when it is cut, each with how many there are.
+fn parts(whole: usize, size: usize) -> impl Iterator<Item = (usize, u64)> {
+    let size = size.max(1);
+    [(size, whole / size), (whole % size, 1)]
+        .into_iter()
+        .filter(|&(size, count)| size > 0 && count > 0)
+        .map(|(size, count)| (size, count as u64))
+}
+
+/// Cycles of an attention.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heads {
+    /// Of the arrays, for scores and for their products with values.
+    products: u64,
+    /// Of the vector unit.
+    softmax: u64,
+    softmax_of_fragment: u64,
+}
+
+fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> Heads {
+    let Op::Attention(attrs) = scene.graph.op(node) else {
+        return Heads::default();
+    };
+    let shape = AttentionShape::of(scene.graph, node);
+    // Columns that a row sees, on average.
+    let pairs = attrs.pairs([shape.s, shape.t]);
+    let seen = pairs.div_ceil(shape.s.max(1) as u64);
+    let most = demand::score_rows(scene, segment, stage, node);
+    let (matrix, lanes) = (&scene.target.matrix, u64::from(scene.target.vector.lanes));
+    let softmax = |rows: u64| demand::SOFTMAX_OPERATIONS * rows * seen / lanes.max(1);
+    let heads = (shape.batch * shape.heads) as u64;
+    let fragments = parts(shape.s, most).map(|(rows, count)| {
+        let rows = rows as u64;
+        let scores = matmul_cycles(matrix, rows, seen, shape.width as u64);
+        count * (scores + matmul_cycles(matrix, rows, shape.value_width as u64, seen))
+    });
+    Heads {
+        products: heads * fragments.sum::<u64>(),
+        softmax: heads * softmax(shape.s as u64),
+        softmax_of_fragment: softmax(most as u64),
+    }
+}
