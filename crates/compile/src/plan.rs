@@ -389,6 +389,8 @@ pub enum Part {
     Bias { head: usize },
     /// The results of all blocks of keys become one.
     Join { head: usize, results: u8 },
+    /// The results of one head are quantised.
+    Quantize { head: usize, copy: u8 },
     /// A step of a sort by hash or of attention among chunks; rows count in the order of the head.
     Chunk(chunk::ChunkPart),
 }

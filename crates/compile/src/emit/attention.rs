@@ -110,6 +110,7 @@ pub fn attention(
         } => (made(head, results), copy, Some((block, results))),
         Part::Bias { head } => return bias(site, at, (node, attrs), head, tiles),
         Part::Join { head, results } => return join(&made(head, results), attrs),
+        Part::Quantize { head, copy } => return Ok(made(head, copy).quantized()),
         Part::All | Part::Columns { .. } | Part::Chunk(_) => {
             unreachable!("attention fragments are parts of heads")
         }
@@ -129,7 +130,6 @@ pub fn attention(
     scene.values(&mut commands);
     if scene.left.is_none() {
         scene.replaced(&mut commands)?;
-        commands.extend(scene.made.quantized());
     }
     Ok(commands)
 }
@@ -601,7 +601,6 @@ fn join(made: &Made<'_>, attrs: &Attention) -> Result<Vec<Command>, Diagnostic> 
         commands.push(binary(BinaryFn::Mul, size, term, weight, term));
         commands.push(binary(BinaryFn::Add, size, sum, term, dst));
     }
-    commands.extend(made.quantized());
     Ok(commands)
 }
 
@@ -630,17 +629,21 @@ impl Made<'_> {
                 .column(self.head * self.width, None);
         }
         let elem = site.plan.storage.root(root).elem;
+        let copies = site.plan.segments[at.segment.segment].portions.copies;
+        let place = self.copy / copies % 2;
         Area {
             elem,
-            addr: site.scratch(at, 4, self.copy),
+            addr: site.scratch(at, 4 + place, self.copy),
             pitch: self.width as u64 * u64::from(elem.bytes()),
             scale_addr: 0,
             scale_pitch: 0,
         }
     }
 
-    fn quantized(&self) -> Option<Command> {
-        let node = self.quantize?;
+    fn quantized(&self) -> Vec<Command> {
+        let Some(node) = self.quantize else {
+            return Vec::new();
+        };
         let column = self.head * self.width;
         let root = self.site.plan.storage.root_of(node);
         let root = root.expect("quantised values have roots");
@@ -649,14 +652,14 @@ impl Made<'_> {
             .site
             .root_columns(root, self.at.segment, self.at.block.start, column)
             .column(column, group);
-        Some(matmul::quantize_command(
+        vec![matmul::quantize_command(
             self.site,
             node,
             self.at.block.len(),
             self.width,
             self.out().view(),
             target,
-        ))
+        )]
     }
 }
 

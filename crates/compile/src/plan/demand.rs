@@ -189,19 +189,21 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             let rows = rows as u64;
             // Scores, probabilities with their scales; where columns come in parts, partial sums and the
             // scales of values; where keys come in blocks, what is left of each; biases by distance; results
-            // on their way to be quantised.
+            // on their way to be quantised, in two places for each copy of scores, which need not wait for that.
             let parts = match scene.graph.op(*node) {
                 Op::Attention(attrs) if !attrs.global.is_empty() => {
                     rows * shape.value_width as u64 * 4 + columns * 4
                 }
                 _ => key_blocks(scene.graph, *node).map_or(0, |keys| rows * keys.row_bytes(&shape)),
             };
+            let results = quantize.map_or(0, |_| rows * shape.value_width as u64 * elem);
             vec![
                 rows * columns * 4,
                 rows * columns + rows * 4 + 8,
                 parts,
                 rows * relative_bytes(scene.graph, *node),
-                quantize.map_or(0, |_| rows * shape.value_width as u64 * elem),
+                results,
+                results,
             ]
         }
         Stage::CachedAttention { node } => {

@@ -324,10 +324,11 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
             let tiles = (all.div_ceil(width) as u64).max(segment.passes.count as u64);
             tiles * columns.parts as u64 * (visits + loads)
         }
-        Stage::Attention { node, .. } => {
+        Stage::Attention { node, quantize } => {
             let shape = demand::AttentionShape::of(scene.graph, *node);
             let rows = demand::score_rows(scene, segment, stage, *node);
-            (shape.heads * segment.rows.div_ceil(rows)) as u64
+            let each = 1 + usize::from(quantize.is_some());
+            (each * shape.heads * segment.rows.div_ceil(rows)) as u64
         }
         Stage::Rows { .. } => visits * segment.passes.count as u64,
         Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,

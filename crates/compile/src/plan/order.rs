@@ -243,6 +243,9 @@ impl Cut<'_> {
     }
 }
 
+/// Turns of scratch: where there are fewer copies they come round sooner.
+const TURNS: u8 = 4;
+
 /// Which copy of scratch is next.
 #[derive(Clone, Copy, Default)]
 struct Copies {
@@ -254,7 +257,7 @@ struct Copies {
 impl Copies {
     fn next(&mut self) -> u8 {
         let copy = self.next;
-        self.next ^= 1;
+        self.next = (self.next + 1) % TURNS;
         copy
     }
 }
@@ -545,6 +548,13 @@ fn attention_fragments(
     ordered.held.insert(node, tiles.clone());
     let at_once = shape.heads / cut.passes.count.max(1);
     let keys = demand::key_blocks(scene.graph, node);
+    // A packet of its own: scores of other rows need not wait for it.
+    let quantizes = matches!(&segment.stages[at.stage], Stage::Attention { quantize: Some(_), .. });
+    let quantize = |rows: Range<usize>, head: usize, copy: u8, ordered: &mut Ordered| {
+        if quantizes {
+            ordered.work(at, rows, Part::Quantize { head, copy }, Vec::new());
+        }
+    };
     for batch in 0..shape.batch {
         let whole = batch * shape.s..(batch + 1) * shape.s;
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
@@ -556,7 +566,8 @@ fn attention_fragments(
             let Some(keys) = keys else {
                 for rows in chunks(mine.clone(), score_rows) {
                     let copy = copies.next();
-                    ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
+                    ordered.work(at, rows.clone(), Part::Head { head, copy }, tiles.clone());
+                    quantize(rows, head, copy, ordered);
                 }
                 continue;
             };
@@ -565,7 +576,8 @@ fn attention_fragments(
                 let seen = keys.seen(attrs, &(first..first + rows.len()), &shape);
                 if seen.len() == 1 {
                     let copy = copies.next();
-                    ordered.work(at, rows, Part::Head { head, copy }, tiles.clone());
+                    ordered.work(at, rows.clone(), Part::Head { head, copy }, tiles.clone());
+                    quantize(rows, head, copy, ordered);
                     continue;
                 }
                 let results = copies.results;
@@ -578,7 +590,8 @@ fn attention_fragments(
                     };
                     ordered.work(at, rows.clone(), part, tiles.clone());
                 }
-                ordered.work(at, rows, Part::Join { head, results }, tiles.clone());
+                ordered.work(at, rows.clone(), Part::Join { head, results }, tiles.clone());
+                quantize(rows, head, results, ordered);
                 copies.results ^= 1;
             }
         }
