@@ -25,7 +25,7 @@ use crate::options::{PlanMode, PlanOptions};
 const SMALLEST_BUDGET: u64 = 32 << 10;
 
 /// The part of the room for constants that a wave may take: another one follows, and what comes ahead.
-const WAVE_SHARE: u64 = 3;
+const WAVE_SHARE: u64 = 2;
 
 /// Chooses cuts and spills, and carries the choice out.
 ///
