@@ -197,6 +197,13 @@ impl Segment {
         waits && is_cut && self.alternates == Alternates::All
     }
 
+    /// Whether an attention that is alone has two places for the queries, keys and values of a pass, so that those of the
+    /// next one come while it is at work.
+    pub fn takes_heads_in_turn(&self) -> bool {
+        let alone = matches!(self.stages[..], [Stage::Attention { .. }]);
+        alone && self.passes.count > 1 && self.alternates == Alternates::Spilled
+    }
+
     /// Whether a stage needs keys and values of all rows.
     pub fn is_gathering(stage: &Stage) -> bool {
         matches!(

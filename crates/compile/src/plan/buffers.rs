@@ -232,7 +232,9 @@ impl Choice<'_> {
                 && let (true, Some(window)) = (gathers, segment.passes.window(root))
             {
                 let bytes = info.narrowed(window.columns()).bytes(info.rows);
-                push(true, bytes, self.span(s), Home::Heads { root, segment: s });
+                let alternates = segment.alternates > Alternates::Nothing;
+                let home = Home::Heads { root, segment: s };
+                push(alternates, bytes, self.span(s), home);
                 continue;
             }
             if s != home && gathers {

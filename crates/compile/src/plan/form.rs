@@ -124,10 +124,12 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
                 segment.resident = false;
             }
             cut += 1;
-            segment.alternates = Alternates::All;
-            if segment.runs_ahead() {
-                with_tiles(scene, &segment, (cut, kept), &mut forms);
-                cut += 1;
+            for alternates in [Alternates::Spilled, Alternates::All] {
+                segment.alternates = alternates;
+                if segment.runs_ahead() || segment.takes_heads_in_turn() {
+                    with_tiles(scene, &segment, (cut, kept), &mut forms);
+                    cut += 1;
+                }
             }
         }
     }

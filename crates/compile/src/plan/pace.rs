@@ -33,8 +33,8 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let vector = vector.sum::<u64>() / lanes;
     let of_products: u64 = products.iter().map(|p| p.count * p.cycles).sum();
     let all = match segment.portions.copies {
-        // With one copy of scratch a unit waits about as long as it works.
-        1 => 2 * of_products + heads.products + heads.softmax,
+        // With one copy of scratch the units take turns.
+        1 => of_products + heads.products + vector,
         _ if segment.runs_ahead() => {
             // A long product holds back the scores behind it: the vector unit has those of one fragment meanwhile.
             let waits = |p: &Commands| p.count * p.cycles.saturating_sub(heads.softmax_of_fragment);
@@ -45,6 +45,11 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         }
         _ => of_products + heads.softmax.max(heads.products),
     };
+    let waits = match segment.passes.count > 1 && !segment.takes_heads_in_turn() {
+        true => heads.transfers,
+        false => 0,
+    };
+    let all = all + waits;
     all / u64::from(scene.target.cores.max(1))
 }
 
@@ -94,6 +99,8 @@ struct Heads {
     /// Of the vector unit.
     softmax: u64,
     softmax_of_fragment: u64,
+    /// Of DRAM, where queries, keys and values come from there.
+    transfers: u64,
 }
 
 fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> Heads {
@@ -113,9 +120,17 @@ fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeI
         let scores = matmul_cycles(matrix, rows, seen, shape.width as u64);
         count * (scores + matmul_cycles(matrix, rows, shape.value_width as u64, seen))
     });
+    let alone = segment.stages.len() == 1;
+    let bytes = shape.batch * (shape.s * shape.heads * shape.width
+        + shape.t * shape.kv_heads * (shape.width + shape.value_width));
+    let transfers = match alone {
+        true => (bytes as f64 / scene.target.peak_bytes_per_cycle()) as u64,
+        false => 0,
+    };
     Heads {
         products: heads * fragments.sum::<u64>(),
         softmax: heads * softmax(shape.s as u64),
         softmax_of_fragment: softmax(most as u64),
+        transfers,
     }
 }

@@ -86,6 +86,22 @@ pub fn split(segments: &[Segment], behind: bool) -> Vec<Segment> {
     parts
 }
 
+/// Parts attentions from the products that make their queries, keys and values: in little memory these take all rows of a
+/// few columns, and weights come once for each block of rows.
+pub fn apart(segments: &[Segment]) -> Vec<Segment> {
+    let mut parts = Vec::new();
+    for segment in segments {
+        match &segment.stages[..] {
+            [makers @ .., attention @ Stage::Attention { .. }] if !makers.is_empty() => {
+                parts.push(Segment::new(makers.to_vec(), segment.rows));
+                parts.push(Segment::new(vec![attention.clone()], segment.rows));
+            }
+            _ => parts.push(segment.clone()),
+        }
+    }
+    parts
+}
+
 /// Parts segments into runs that can be gone through a few columns at a time: products with the element-wise
 /// work on their results, and between them what needs whole rows.
 pub fn by_columns(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Vec<Segment> {

@@ -260,6 +260,7 @@ fn ways(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> Vec<Way> {
             segment::split(segments, true),
             segment::split(segments, false),
             segment::by_columns(scene.graph, scene.storage, segments),
+            segment::by_columns(scene.graph, scene.storage, &segment::apart(segments)),
         ],
         PlanMode::FusedOps | PlanMode::LayerWise => {
             vec![segment::singles(scene.graph, scene.storage, segments)]
