@@ -31,7 +31,7 @@ const FRAGMENT: u64 = 128;
 const RUN: u64 = 64;
 
 /// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
-const CYCLE: f64 = 0.25;
+const CYCLE: f64 = 0.125;
 const CYCLE_OF_FAST: f64 = 1.0;
 
 /// The same for a search where DRAM takes longer than the units: enough to choose among forms that move as much.

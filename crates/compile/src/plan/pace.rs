@@ -8,6 +8,7 @@ use packwright_target::limits::matmul_cycles;
 
 use super::Segment;
 use super::columns;
+use super::cost;
 use super::demand::{self, AttentionShape, Scene};
 use super::stage::Stage;
 use super::wave;
@@ -45,12 +46,28 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         }
         _ => of_products + heads.softmax.max(heads.products),
     };
-    let waits = match segment.passes.count > 1 && !segment.takes_heads_in_turn() {
-        true => heads.transfers,
+    all / u64::from(scene.target.cores.max(1)) + waits(scene, segment)
+}
+
+/// Cycles that units wait for transfers for which there is one place only: constants that stay for all row blocks of a
+/// pass, and queries, keys and values that an attention brings back pass by pass.
+fn waits(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let constants = match segment.resident {
+        true => cost::constants(scene, segment),
         false => 0,
     };
-    let all = all + waits;
-    all / u64::from(scene.target.cores.max(1))
+    let heads = match &segment.stages[..] {
+        [Stage::Attention { node, .. }]
+            if segment.passes.count > 1 && !segment.takes_heads_in_turn() =>
+        {
+            let shape = AttentionShape::of(scene.graph, *node);
+            let queries = shape.s * shape.heads * shape.width;
+            let others = shape.t * shape.kv_heads * (shape.width + shape.value_width);
+            (shape.batch * (queries + others)) as u64
+        }
+        _ => 0,
+    };
+    ((constants + heads) as f64 / scene.target.peak_bytes_per_cycle()) as u64
 }
 
 /// Commands of an array that take as long as each other.
@@ -99,8 +116,6 @@ struct Heads {
     /// Of the vector unit.
     softmax: u64,
     softmax_of_fragment: u64,
-    /// Of DRAM, where queries, keys and values come from there.
-    transfers: u64,
 }
 
 fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> Heads {
@@ -120,17 +135,9 @@ fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeI
         let scores = matmul_cycles(matrix, rows, seen, shape.width as u64);
         count * (scores + matmul_cycles(matrix, rows, shape.value_width as u64, seen))
     });
-    let alone = segment.stages.len() == 1;
-    let bytes = shape.batch * (shape.s * shape.heads * shape.width
-        + shape.t * shape.kv_heads * (shape.width + shape.value_width));
-    let transfers = match alone {
-        true => (bytes as f64 / scene.target.peak_bytes_per_cycle()) as u64,
-        false => 0,
-    };
     Heads {
         products: heads * fragments.sum::<u64>(),
         softmax: heads * softmax(shape.s as u64),
         softmax_of_fragment: softmax(most as u64),
-        transfers,
     }
 }
