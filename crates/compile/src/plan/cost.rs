@@ -2,7 +2,7 @@
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::Segment;
+use super::{Alternates, Segment};
 use super::demand::{self, Scene, Taking, Use};
 use super::storage::RootId;
 
@@ -40,6 +40,44 @@ pub fn constants(scene: &Scene<'_>, segment: &Segment) -> u64 {
         .iter()
         .map(|stage| demand::constant_bytes(scene, segment, stage).1)
         .sum()
+}
+
+/// Spilled values that a segment exchanges with DRAM, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exchange {
+    pub fills: u64,
+    /// Fills and spills, block by block or pass by pass, of values that have one place: units wait for them.
+    pub in_one_place: u64,
+}
+
+/// What the segment `s` exchanges of the values that it touches.
+pub fn exchange(
+    scene: &Scene<'_>,
+    (segment, s): (&Segment, usize),
+    touched: &[RootId],
+    uses: &IndexMap<RootId, Use>,
+    spilled: &IndexSet<RootId>,
+) -> Exchange {
+    let waits = segment.repeats() && segment.alternates == Alternates::Nothing;
+    let mut exchange = Exchange::default();
+    for &root in touched.iter().filter(|root| spilled.contains(*root)) {
+        let (info, using) = (scene.storage.root(root), &uses[&root]);
+        let alignment = u64::from(scene.target.sram.alignment);
+        let bytes = info.bytes(info.rows).next_multiple_of(alignment);
+        let (moved, comes_once) = match using.made.0 == s {
+            true => (bytes, false),
+            false => {
+                let taking = Taking::of(segment, s, root, using);
+                let moved = taking.times(segment) * bytes;
+                exchange.fills += moved;
+                (moved, matches!(taking, Taking::Whole | Taking::Kept))
+            }
+        };
+        if waits && !comes_once {
+            exchange.in_one_place += moved;
+        }
+    }
+    exchange
 }
 
 /// DRAM bytes of spilling a value: written once, and read by every other segment that takes it.

@@ -6,7 +6,7 @@
 use packwright_ir::{NodeId, Op};
 use packwright_target::limits::matmul_cycles;
 
-use super::Segment;
+use super::{Alternates, Segment};
 use super::columns;
 use super::cost;
 use super::demand::{self, AttentionShape, Scene};
@@ -33,8 +33,12 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let vector = nodes.map(|node| lane_operations(scene.graph, node));
     let vector = vector.sum::<u64>() / lanes;
     let of_products: u64 = products.iter().map(|p| p.count * p.cycles).sum();
-    let all = match segment.portions.copies {
-        // With one copy of scratch the units take turns.
+    // With one copy of scratch, and with one fragment in each row block, the units take turns.
+    let is_alone = segment.stages.len() == 1 && segment.block_count() > 1;
+    let is_one = is_alone && heads.fragment_rows >= segment.block_rows;
+    let one_place = is_one && segment.alternates == Alternates::Nothing;
+    let copies = if one_place { 1 } else { segment.portions.copies };
+    let all = match copies {
         1 => of_products + heads.products + vector,
         _ if segment.runs_ahead() => {
             // A long product holds back the scores behind it: the vector unit has those of one fragment meanwhile.
@@ -46,28 +50,22 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         }
         _ => of_products + heads.softmax.max(heads.products),
     };
-    all / u64::from(scene.target.cores.max(1)) + waits(scene, segment)
-}
-
-/// Cycles that units wait for transfers for which there is one place only: constants that stay for all row blocks of a
-/// pass, and queries, keys and values that an attention brings back pass by pass.
-fn waits(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    // Constants that stay for all row blocks of a pass have one place.
     let constants = match segment.resident {
-        true => cost::constants(scene, segment),
+        true => transfer(scene, cost::constants(scene, segment)),
         false => 0,
     };
-    let heads = match &segment.stages[..] {
-        [Stage::Attention { node, .. }]
-            if segment.passes.count > 1 && !segment.takes_heads_in_turn() =>
-        {
-            let shape = AttentionShape::of(scene.graph, *node);
-            let queries = shape.s * shape.heads * shape.width;
-            let others = shape.t * shape.kv_heads * (shape.width + shape.value_width);
-            (shape.batch * (queries + others)) as u64
-        }
-        _ => 0,
-    };
-    ((constants + heads) as f64 / scene.target.peak_bytes_per_cycle()) as u64
+    all / u64::from(scene.target.cores.max(1)) + constants
+}
+
+/// Cycles that units wait for what a segment exchanges with DRAM.
+pub fn waits(scene: &Scene<'_>, exchange: cost::Exchange) -> u64 {
+    transfer(scene, exchange.in_one_place)
+}
+
+/// Cycles of DRAM for so many bytes.
+fn transfer(scene: &Scene<'_>, bytes: u64) -> u64 {
+    (bytes as f64 / scene.target.peak_bytes_per_cycle()) as u64
 }
 
 /// Commands of an array that take as long as each other.
@@ -116,6 +114,7 @@ struct Heads {
     /// Of the vector unit.
     softmax: u64,
     softmax_of_fragment: u64,
+    fragment_rows: usize,
 }
 
 fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeId) -> Heads {
@@ -139,5 +138,6 @@ fn of_attention(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: NodeI
         products: heads * fragments.sum::<u64>(),
         softmax: heads * softmax(shape.s as u64),
         softmax_of_fragment: softmax(most as u64),
+        fragment_rows: most,
     }
 }

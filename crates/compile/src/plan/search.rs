@@ -15,7 +15,7 @@ use packwright_ir::NodeId;
 use packwright_ir::diag::Diagnostic;
 
 use super::classes::Classes;
-use super::demand::{Scene, Taking, Use};
+use super::demand::{Scene, Use};
 use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
@@ -59,8 +59,7 @@ pub struct Fitting {
 struct Demand {
     /// Bytes that are alive at each stage, without scratch.
     live: Vec<u64>,
-    /// DRAM bytes of values that come in.
-    fills: u64,
+    exchange: cost::Exchange,
 }
 
 /// Members of a class whose values look alike.
@@ -330,11 +329,17 @@ impl<'a> Search<'a> {
         let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
         let segments = choice.segments.iter();
         let packets: u64 = segments.clone().map(|s| form::packets(scene, s)).sum();
+        let cycles = segments.zip(&self.sights).enumerate();
+        let cycles = cycles.map(|(s, (segment, sight))| {
+            let at = (segment, s);
+            let exchange = cost::exchange(scene, at, &sight.touched, uses, &choice.spilled);
+            pace::cycles(scene, segment) + pace::waits(scene, exchange)
+        });
         Ok(Fitting {
             traffic,
             price: Price {
                 bytes: traffic + packets,
-                cycles: segments.map(|s| pace::cycles(scene, s)).sum(),
+                cycles: cycles.sum(),
             },
             tops: self.tops(&buffers),
             choice,
@@ -459,6 +464,7 @@ impl<'a> Search<'a> {
             .iter()
             .map(|group| (group, &self.known[&(class, group.looks.clone())]))
             .collect();
+        let scene = self.problem.scene;
         let mut offers: Vec<Offer> = Vec::new();
         for (index, form) in self.forms[class].iter().enumerate() {
             let mut offer = Offer {
@@ -473,15 +479,15 @@ impl<'a> Search<'a> {
                 let live = steps.map(|(live, scratch)| live + scratch).max();
                 let live = live.unwrap_or(0) + group.passing;
                 offer.room = offer.room.max(live + form.ring);
-                let fills = Price {
-                    bytes: demand.fills,
-                    cycles: 0,
+                let exchange = Price {
+                    bytes: demand.exchange.fills,
+                    cycles: pace::waits(scene, demand.exchange),
                 };
                 offer.price = offer
                     .price
-                    .plus(form.price.plus(fills, 1), group.count as u64);
+                    .plus(form.price.plus(exchange, 1), group.count as u64);
             }
-            offer.weight = offer.price.weight(self.problem.scene);
+            offer.weight = offer.price.weight(scene);
             if !offers.iter().any(|other| other.beats(&offer)) {
                 offers.retain(|other| !offer.beats(other));
                 offers.push(offer);
@@ -562,16 +568,14 @@ impl<'a> Search<'a> {
             }
             let mut live = place::live(&buffers, alignment);
             live.resize(count, 0);
-            let fills = touched
-                .iter()
-                .map(|root| (root, &self.problem.uses[root]))
-                .filter(|(root, using)| using.made.0 != s && spilled.contains(*root))
-                .map(|(&root, using)| {
-                    let taking = Taking::of(&segments[s], s, root, using);
-                    taking.times(&segments[s]) * self.bytes(root)
-                })
-                .sum();
-            table.push(Demand { live, fills });
+            let exchange = cost::exchange(
+                self.problem.scene,
+                (&segments[s], s),
+                touched,
+                self.problem.uses,
+                spilled,
+            );
+            table.push(Demand { live, exchange });
         }
         self.known.insert(key, table);
     }
