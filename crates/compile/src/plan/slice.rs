@@ -98,6 +98,11 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
                 Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
             }
         }
+        // Nothing is cheaper than what is whole: then the simplest way is as good as any.
+        let whole = candidates.iter().position(|c: &Candidate| c.fitting.uncut);
+        if let Some(whole) = whole {
+            candidates = vec![candidates.swap_remove(whole)];
+        }
         candidates.sort_by_key(|candidate| candidate.least);
         let next = candidates.iter().map(|c| c.least_of_smaller).min();
         for candidate in candidates {
