@@ -1,10 +1,13 @@
 //! How the columns of a product are cut: tiles of weights, what is quantised or leaves together, and parts of long
 //! contractions.
 
-use packwright_ir::{NodeId, Op};
+use indexmap::IndexMap;
+use packwright_ir::{Graph, NodeId, Op};
 
 use super::constants::{Form, Stored};
 use super::demand::{Scene, is_parted};
+use super::stage::Stage;
+use super::storage::Storage;
 use super::{Depth, Segment};
 
 /// How the columns of a product are cut.
@@ -25,34 +28,61 @@ impl Columns {
     }
 }
 
-/// The result of the model that a product makes and that nobody else reads: its columns leave as they are
-/// made.
+/// What becomes of the result of a product.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Product {
+    /// The result of the model that it is, where nobody else reads it: its columns leave as they are made.
+    drained: Option<usize>,
+    /// The group in which its columns are quantised as they are made.
+    group: Option<usize>,
+}
+
+/// The products of a graph.
+pub type Products = IndexMap<NodeId, Product>;
+
+/// Finds out what becomes of the results of all products.
+pub fn products(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Products {
+    let stages = segments.iter().flat_map(|segment| &segment.stages);
+    let products = stages.filter_map(|stage| match stage {
+        Stage::Matmul { node, .. } => Some(*node),
+        _ => None,
+    });
+    products
+        .map(|node| {
+            let product = Product {
+                drained: find_drained(graph, storage, node),
+                group: fused_group(graph, node),
+            };
+            (node, product)
+        })
+        .collect()
+}
+
+/// The result of the model that a product makes and that nobody else reads.
 pub fn drained(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
-    let root = scene.storage.root_of(matmul)?;
-    let info = scene.storage.root(root);
-    let mut found = scene
-        .graph
-        .outputs()
-        .iter()
-        .enumerate()
-        .filter(|(_, output)| {
-            scene
-                .storage
-                .place(output.value)
-                .is_some_and(|place| place.root == root)
-        });
+    scene.products.get(&matmul)?.drained
+}
+
+fn find_drained(graph: &Graph, storage: &Storage, matmul: NodeId) -> Option<usize> {
+    let root = storage.root_of(matmul)?;
+    let info = storage.root(root);
+    let outputs = graph.outputs().iter().enumerate();
+    let mut found = outputs.filter(|(_, output)| {
+        let place = storage.place(output.value);
+        place.is_some_and(|place| place.root == root)
+    });
     let (index, output) = found.next()?;
-    let place = scene.storage.place(output.value)?;
+    let place = storage.place(output.value)?;
     let whole = place.rows == info.rows && place.cols == info.cols && place.row_step == 1;
-    (whole && found.next().is_none() && !is_read(scene, matmul)).then_some(index)
+    (whole && found.next().is_none() && !is_read(graph, storage, matmul)).then_some(index)
 }
 
 /// Whether any node but a view reads a result.
-fn is_read(scene: &Scene<'_>, node: NodeId) -> bool {
-    let users = scene.graph.users(node.into());
+fn is_read(graph: &Graph, storage: &Storage, node: NodeId) -> bool {
+    let users = graph.users(node.into());
     users
         .iter()
-        .any(|&(user, _)| scene.storage.root_of(user).is_some() || is_read(scene, user))
+        .any(|&(user, _)| storage.root_of(user).is_some() || is_read(graph, storage, user))
 }
 
 /// Chooses the columns of a tile and of a quantised chunk for a product with constant weights.
@@ -86,7 +116,7 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
     } else {
         array.min(widest)
     };
-    let group = fused_group(scene, matmul);
+    let group = scene.products.get(&matmul).and_then(|product| product.group);
     let tile = unit.clamp(1, n);
     match group {
         None => Columns {
@@ -181,12 +211,12 @@ fn drained_columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId, tile: u
 }
 
 /// The group in which the columns of a product are quantised as they are made.
-fn fused_group(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
-    let users = scene.graph.users(matmul.into());
+fn fused_group(graph: &Graph, matmul: NodeId) -> Option<usize> {
+    let users = graph.users(matmul.into());
     let [(user, _)] = users.as_slice() else {
         return None;
     };
-    match scene.graph.op(*user) {
+    match graph.op(*user) {
         Op::Quantize {
             quant: packwright_ir::Quant::Row { group },
         } => {

@@ -11,7 +11,7 @@ use packwright_target::Target;
 use super::{Scores, Segment};
 use super::cache;
 use super::chunk;
-use super::columns;
+use super::columns::{self, Products};
 use super::constants::{Form, Layout, Stored, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
@@ -26,6 +26,7 @@ pub struct Scene<'a> {
     pub options: &'a PlanOptions,
     pub storage: &'a Storage,
     pub layout: &'a Layout,
+    pub products: &'a Products,
     /// Bytes of SRAM that a plan may use; constants that several nodes read may stay in the rest.
     pub sram: u64,
     /// What a byte is worth that DRAM could move while units are at work.

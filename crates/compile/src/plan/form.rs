@@ -37,6 +37,11 @@ const CYCLE_OF_FAST: f64 = 1.0;
 /// The same for a search where DRAM takes longer than the units: enough to choose among forms that move as much.
 const CYCLE_BEHIND_DRAM: f64 = 0.03;
 
+/// What a cycle is worth to a search, in bytes.
+pub fn cycle(scene: &Scene<'_>) -> f64 {
+    scene.cycle * scene.target.peak_bytes_per_cycle()
+}
+
 /// What searches may take for the worth of a cycle: as if units outlasted DRAM, and as if DRAM outlasted them.
 pub fn worths(mode: PlanMode) -> Vec<f64> {
     match mode {
@@ -62,9 +67,9 @@ pub struct Price {
 }
 
 impl Price {
-    /// Bytes and cycles as one number, in bytes: what a search adds up.
-    pub fn weight(self, scene: &Scene<'_>) -> u64 {
-        self.bytes + (self.cycles_in_bytes(scene) * scene.cycle) as u64
+    /// Bytes and cycles as one number, in bytes, where a cycle is worth so many: what a search adds up.
+    pub fn weight(self, cycle: f64) -> u64 {
+        self.bytes + (self.cycles as f64 * cycle) as u64
     }
 
     /// What a whole choice is judged by, in bytes: those that it moves, and a part of those that DRAM could move while it
@@ -253,13 +258,18 @@ fn scratch(scene: &Scene<'_>, segment: &Segment) -> Vec<u64> {
     scratch
 }
 
-/// The ways of cutting the columns of a segment that are worth a try, by the number of passes.
-pub fn passes(scene: &Scene<'_>, segment: &Segment) -> IndexMap<usize, Passes> {
-    let (graph, storage) = (scene.graph, scene.storage);
-    let counts = window::possible(graph, storage, segment);
+/// How many passes over its columns are worth a try for a segment.
+pub fn counts(scene: &Scene<'_>, segment: &Segment) -> Vec<usize> {
+    let counts = window::possible(scene.graph, scene.storage, segment);
     thinned(counts, usize::MAX, MOST_CUTS)
-        .into_iter()
-        .filter_map(|count| {
+}
+
+/// The ways of cutting the columns of a segment, by the number of passes.
+pub fn passes(scene: &Scene<'_>, segment: &Segment, counts: &[usize]) -> IndexMap<usize, Passes> {
+    let (graph, storage) = (scene.graph, scene.storage);
+    counts
+        .iter()
+        .filter_map(|&count| {
             let passes = match count {
                 1 => Passes::default(),
                 _ => window::passes(graph, storage, &segment.stages, count)?,

@@ -59,7 +59,8 @@ pub struct Fitting {
 struct Demand {
     /// Bytes that are alive at each stage, without scratch.
     live: Vec<u64>,
-    exchange: cost::Exchange,
+    /// What values that come in and go out cost.
+    exchange: Price,
 }
 
 /// Members of a class whose values look alike.
@@ -178,27 +179,18 @@ impl Extra {
 }
 
 impl<'a> Search<'a> {
-    /// Lists what can be done.
+    /// A search that has yet to list what can be done.
     pub fn new(problem: Problem<'a>) -> Self {
         let mut search = Self {
             problem,
             starts: buffers::starts(problem.segments),
             sights: sights(&problem),
-            passes: problem
-                .segments
-                .iter()
-                .map(|segment| form::passes(problem.scene, segment))
-                .collect(),
+            passes: Vec::new(),
             forms: Vec::new(),
             families: Vec::new(),
             known: IndexMap::new(),
             offers: IndexMap::new(),
         };
-        for class in 0..problem.classes.count() {
-            let s = problem.classes.members(class)[0];
-            let forms = form::forms(problem.scene, &problem.segments[s], &search.passes[s]);
-            search.forms.push(forms);
-        }
         for family in problem.classes.families() {
             let able: Vec<RootId> = family
                 .iter()
@@ -212,6 +204,27 @@ impl<'a> Search<'a> {
         search
     }
 
+    /// Lists the forms of all classes.
+    fn list(&mut self) {
+        let Problem {
+            scene,
+            segments,
+            classes,
+            ..
+        } = self.problem;
+        self.passes = vec![IndexMap::new(); segments.len()];
+        for class in 0..classes.count() {
+            let members = classes.members(class);
+            let first = &segments[members[0]];
+            let counts = form::counts(scene, first);
+            for &s in members {
+                self.passes[s] = form::passes(scene, &segments[s], &counts);
+            }
+            let forms = form::forms(scene, first, &self.passes[members[0]]);
+            self.forms.push(forms);
+        }
+    }
+
     /// The choice that moves the fewest bytes, with its buffers placed; the ring gets `slack` bytes more
     /// than its tiles take.
     ///
@@ -220,6 +233,9 @@ impl<'a> Search<'a> {
     pub fn fit(&mut self, slack: u64) -> Result<Fitting, Diagnostic> {
         if let Some(fitting) = self.uncut(slack) {
             return Ok(fitting);
+        }
+        if self.forms.is_empty() {
+            self.list();
         }
         let mut gaps = slack;
         let mut start: Vec<bool> = vec![true; self.families.len()];
@@ -432,7 +448,7 @@ impl<'a> Search<'a> {
         }
         Some(Selection {
             forms,
-            weight: price.weight(scene),
+            weight: price.weight(form::cycle(scene)),
         })
     }
 
@@ -465,6 +481,7 @@ impl<'a> Search<'a> {
             .map(|group| (group, &self.known[&(class, group.looks.clone())]))
             .collect();
         let scene = self.problem.scene;
+        let cycle = form::cycle(scene);
         let mut offers: Vec<Offer> = Vec::new();
         for (index, form) in self.forms[class].iter().enumerate() {
             let mut offer = Offer {
@@ -479,16 +496,15 @@ impl<'a> Search<'a> {
                 let live = steps.map(|(live, scratch)| live + scratch).max();
                 let live = live.unwrap_or(0) + group.passing;
                 offer.room = offer.room.max(live + form.ring);
-                let exchange = Price {
-                    bytes: demand.exchange.fills,
-                    cycles: pace::waits(scene, demand.exchange),
-                };
                 offer.price = offer
                     .price
-                    .plus(form.price.plus(exchange, 1), group.count as u64);
+                    .plus(form.price.plus(demand.exchange, 1), group.count as u64);
             }
-            offer.weight = offer.price.weight(scene);
-            if !offers.iter().any(|other| other.beats(&offer)) {
+            offer.weight = offer.price.weight(cycle);
+            // Of what never fits the smallest says what is missing.
+            let fits = offer.room <= scene.sram;
+            let is_useless = |other: &Offer| other.beats(&offer) || !fits && other.room <= offer.room;
+            if !offers.iter().any(is_useless) {
                 offers.retain(|other| !offer.beats(other));
                 offers.push(offer);
             }
@@ -575,6 +591,10 @@ impl<'a> Search<'a> {
                 self.problem.uses,
                 spilled,
             );
+            let exchange = Price {
+                bytes: exchange.fills,
+                cycles: pace::waits(self.problem.scene, exchange),
+            };
             table.push(Demand { live, exchange });
         }
         self.known.insert(key, table);

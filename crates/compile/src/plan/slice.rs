@@ -12,6 +12,7 @@ use packwright_target::Target;
 use rayon::prelude::*;
 
 use super::classes::Classes;
+use super::columns;
 use super::constants::{Layout, StoredId};
 use super::demand::{self, Scene};
 use super::form::{self, Price};
@@ -45,6 +46,7 @@ pub fn choose(
         options,
         storage: &storage,
         layout: &layout,
+        products: &columns::products(graph, &storage, &segments),
         sram: target.sram.bytes,
         cycle: 0.0,
     };

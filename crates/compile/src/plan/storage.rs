@@ -73,6 +73,8 @@ pub struct Place {
 pub struct Storage {
     pub roots: Vec<Root>,
     places: Vec<(Value, Place)>,
+    /// The roots that nodes write, by their numbers.
+    written: Vec<Option<RootId>>,
 }
 
 impl Storage {
@@ -91,8 +93,7 @@ impl Storage {
 
     /// The root that a node writes; `None` for views and constants.
     pub fn root_of(&self, node: NodeId) -> Option<RootId> {
-        let place = self.place(node.into())?;
-        (self.root(place.root).value.node == node).then_some(place.root)
+        *self.written.get(node.index())?
     }
 
     fn put(&mut self, value: Value, place: Place) {
@@ -121,9 +122,14 @@ pub fn machine_elem(elem: Elem) -> Option<operand::Elem> {
 /// # Errors
 /// Lists every value whose type or view the machine cannot hold.
 pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
-    let mut storage = Storage::default();
+    let order = topological(graph);
+    let count = order.iter().map(|node| node.index() + 1).max();
+    let mut storage = Storage {
+        written: vec![None; count.unwrap_or(0)],
+        ..Storage::default()
+    };
     let mut problems = Vec::new();
-    for node in topological(graph) {
+    for node in order {
         for slot in 0..graph.types(node).len() as u32 {
             let value = Value { node, slot };
             let ty = graph.ty(value);
@@ -183,6 +189,9 @@ pub fn locate(graph: &Graph) -> Result<Storage, Diagnostics> {
                             row_step: 1,
                         };
                         storage.roots.push(root);
+                        if slot == 0 {
+                            storage.written[node.index()] = Some(id);
+                        }
                         storage.put(value, place);
                     }
                     Err(problem) => problems.push(problem),
