@@ -78,8 +78,6 @@ struct Candidate<'a> {
     fitting: Fitting,
     /// What it costs at the least, as one number: with constants that stay in all room that is left.
     least: u64,
-    /// The same with all of SRAM for them.
-    least_of_smaller: u64,
 }
 
 /// The best of all ways. Of each budget it is found out first what each way promises; those that promise to be better
@@ -90,15 +88,25 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let least = constants.saturating_sub(scene.layout.shared_bytes());
     let mut problem: Option<Diagnostics> = None;
     let mut found: Option<Found> = None;
+    let mut shapes = shapes(scene, segments);
     for budget in budgets(scene) {
-        let ways = ways(scene, segments, budget);
+        let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
+        shapes.retain(|shape| shape.least < known);
+        let ways: Vec<Way> = shapes.iter().map(|shape| shape.within(scene, budget)).collect();
         let promises: Vec<_> = ways.par_iter().map(|way| promise(scene, way)).collect();
         let mut candidates = Vec::new();
-        for promise in promises {
-            match promise {
-                Ok(candidate) => candidates.push(candidate),
-                Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
-            }
+        for (shape, promise) in shapes.iter_mut().zip(promises) {
+            shape.least = match promise {
+                Ok((candidate, least)) => {
+                    candidates.push(candidate);
+                    least
+                }
+                // What does not fit does not fit into less.
+                Err(diagnostics) => {
+                    problem.get_or_insert(diagnostics);
+                    u64::MAX
+                }
+            };
         }
         // Nothing is cheaper than what is whole: then the simplest way is as good as any.
         let whole = candidates.iter().position(|c: &Candidate| c.fitting.uncut);
@@ -106,7 +114,6 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
             candidates = vec![candidates.swap_remove(whole)];
         }
         candidates.sort_by_key(|candidate| candidate.least);
-        let next = candidates.iter().map(|c| c.least_of_smaller).min();
         for candidate in candidates {
             let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
             if candidate.least >= known {
@@ -118,10 +125,8 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
                 Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
             }
         }
-        // What does not fit into all of SRAM does not fit into less, and nothing is cheaper than what is whole.
         let is_least = |f: &Found| f.parts.fitting.uncut && f.parts.traffic(scene) <= least;
-        let is_over = |f: &Found| is_least(f) || next.is_none_or(|next| next >= f.weight);
-        if found.as_ref().is_none_or(is_over) {
+        if found.as_ref().is_none_or(is_least) {
             break;
         }
     }
@@ -175,8 +180,9 @@ impl Way {
     }
 }
 
-/// The best choice for a way, before it becomes fragments.
-fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<Candidate<'a>, Diagnostics> {
+/// The best choice for a way, before it becomes fragments; and what smaller budgets for it cost at the least, with all of
+/// SRAM for constants that stay.
+fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<(Candidate<'a>, u64), Diagnostics> {
     let fitting = way.with_search(scene, |_, mut search| search.fit(0))?;
     let scene = way.scene(scene);
     let price = |room: u64| {
@@ -187,12 +193,13 @@ fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<Candidate<'a>, Diagnos
             ..fitting.price
         }
     };
-    Ok(Candidate {
+    let of_smaller = price(scene.target.sram.bytes).judged(&scene);
+    let candidate = Candidate {
         way,
         least: price(spare(&scene, &fitting, 0)).judged(&scene),
-        least_of_smaller: price(scene.target.sram.bytes).judged(&scene),
         fitting,
-    })
+    };
+    Ok((candidate, of_smaller))
 }
 
 /// The most that constants which stay in some room can save.
@@ -259,18 +266,38 @@ fn with_waves(scene: &Scene<'_>, fitting: &Fitting, share: Option<u64>) -> Fitti
     fitting
 }
 
-/// The ways of forming segments that are tried within a budget, the simplest first.
-fn ways(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> Vec<Way> {
+/// A way of forming segments that is tried within one budget after the other.
+struct Shape {
+    segments: Vec<Segment>,
+    cycle: f64,
+    /// What it costs at the least within the budgets to come.
+    least: u64,
+}
+
+impl Shape {
+    fn within(&self, scene: &Scene<'_>, budget: u64) -> Way {
+        Way {
+            options: options_for(scene, &self.segments, budget),
+            segments: self.segments.clone(),
+            budget,
+            cycle: self.cycle,
+        }
+    }
+}
+
+/// The ways of forming segments that are tried, the simplest first.
+fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
+    let (graph, storage) = (scene.graph, scene.storage);
     let ways = match scene.options.mode {
         PlanMode::Best | PlanMode::Fast => vec![
             segments.to_vec(),
             segment::split(segments, true),
             segment::split(segments, false),
-            segment::by_columns(scene.graph, scene.storage, segments),
-            segment::by_columns(scene.graph, scene.storage, &segment::apart(segments)),
+            segment::by_columns(graph, storage, segments),
+            segment::by_columns(graph, storage, &segment::apart(segments)),
         ],
         PlanMode::FusedOps | PlanMode::LayerWise => {
-            vec![segment::singles(scene.graph, scene.storage, segments)]
+            vec![segment::singles(graph, storage, segments)]
         }
     };
     let mut worths = form::worths(scene.options.mode);
@@ -281,11 +308,10 @@ fn ways(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> Vec<Way> {
     let all = worths
         .iter()
         .flat_map(|&cycle| ways.iter().map(move |segments| (cycle, segments)));
-    all.map(|(cycle, segments)| Way {
-        options: options_for(scene, segments, budget),
+    all.map(|(cycle, segments)| Shape {
         segments: segments.clone(),
-        budget,
         cycle,
+        least: 0,
     })
     .collect()
 }
