@@ -183,6 +183,13 @@ impl Segment {
         self.block_count() > 1 || self.passes.count > 1
     }
 
+    /// Whether all passes go over a row block before the next one: what they read as a whole comes in once for each block.
+    /// Constants that stay for all blocks, and attentions, ask for pass after pass.
+    pub fn blocks_first(&self) -> bool {
+        let is_cut = self.block_count() > 1 && self.passes.count > 1;
+        is_cut && !self.resident && !self.stages.iter().any(Self::is_gathering)
+    }
+
     /// Gives values a second place, where passes or row blocks follow each other.
     pub fn alternate(&mut self, alternates: Alternates) {
         if self.repeats() {

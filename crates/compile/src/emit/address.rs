@@ -187,7 +187,11 @@ impl<'a> Site<'a> {
         let (first, rows, turn_of_all) = match home {
             Home::Block { .. } => {
                 let block = segment.block_rows.max(1);
-                let index = turn.pass * segment.block_count() + row / block;
+                let index = match (segment.blocks_first(), window) {
+                    (false, _) => turn.pass * segment.block_count() + row / block,
+                    (true, Some(_)) => row / block * segment.passes.count + turn.pass,
+                    (true, None) => row / block,
+                };
                 (row / block * block, block.min(info.rows), index)
             }
             Home::Whole(_)

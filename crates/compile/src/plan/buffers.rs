@@ -223,7 +223,9 @@ impl Choice<'_> {
             }
             let gathers = demand::gathers(segment, s, using);
             let kept = s != home && Taking::of(segment, s, root, using) == Taking::Kept;
-            let life = if kept || gathers && segment.block_count() > 1 {
+            // What comes in whole for a block is there for all passes over it.
+            let of_block = segment.blocks_first() && segment.passes.window(root).is_none();
+            let life = if kept || of_block || gathers && segment.block_count() > 1 {
                 self.span(s)
             } else {
                 steps
@@ -256,7 +258,7 @@ impl Choice<'_> {
             // By passes its columns come, by blocks its rows.
             let changes = match segment.passes.count {
                 1 => segment.block_count() > 1 && !gathers && fits,
-                _ => segment.passes.window(root).is_some(),
+                _ => of_block && fits || segment.passes.window(root).is_some(),
             };
             let alternates = changes
                 && match segment.alternates {

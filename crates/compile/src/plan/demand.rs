@@ -120,7 +120,7 @@ pub enum Taking {
     Kept,
     /// In each pass its columns, block by block.
     Columns,
-    /// In each pass all columns, block by block.
+    /// All columns, block by block: in each pass, or once for all passes over a block.
     Blocks,
 }
 
@@ -150,6 +150,7 @@ impl Taking {
     pub fn times(self, segment: &Segment) -> u64 {
         match self {
             Taking::Whole | Taking::Kept | Taking::Heads | Taking::Columns => 1,
+            Taking::Blocks if segment.blocks_first() => 1,
             Taking::Blocks => segment.passes.count as u64,
         }
     }

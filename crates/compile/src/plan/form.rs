@@ -124,6 +124,8 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
             segment.passes = passes.clone();
             with_tiles(scene, &segment, (cut, kept), &mut forms);
             if block_rows < base.rows {
+                // Passes and blocks change places where constants stay.
+                cut += usize::from(segment.blocks_first());
                 segment.resident = true;
                 with_tiles(scene, &segment, (cut, kept), &mut forms);
                 segment.resident = false;

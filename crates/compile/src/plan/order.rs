@@ -53,6 +53,10 @@ pub fn order(
             walk.a_pass_ahead(&mut refilled, &mut copies, &mut ordered);
             continue;
         }
+        if segment.blocks_first() {
+            walk.block_by_block(&mut refilled, &mut copies, &mut ordered);
+            continue;
+        }
         for pass in 0..segment.passes.count {
             walk.pass(pass, &mut refilled, &mut copies, &mut ordered);
         }
@@ -82,7 +86,7 @@ impl Walk<'_> {
         let mut gathered = IndexSet::new();
         let blocks: Vec<Range<usize>> = self.segment.blocks().collect();
         for (b, block) in blocks.iter().enumerate() {
-            let mut filled = IndexSet::new();
+            let (mut filled, mut columns) = (IndexSet::new(), IndexSet::new());
             let mut next_kept = 0;
             for (i, stage) in self.segment.stages.iter().enumerate() {
                 let rows = match self.segment.waits(stage) {
@@ -96,6 +100,7 @@ impl Walk<'_> {
                     transfers: self.transfers(stage),
                 };
                 let once = Once {
+                    columns: &mut columns,
                     block: &mut filled,
                     pass: &mut gathered,
                     segment: refilled,
@@ -104,6 +109,36 @@ impl Walk<'_> {
                 self.stage(i, &turn, once, &mut copies[i], ordered);
                 if self.segment.resident {
                     share_tiles(ordered, first, b > 0, &mut kept, &mut next_kept);
+                }
+            }
+        }
+    }
+
+    /// All passes over one row block after the other.
+    fn block_by_block(
+        &self,
+        refilled: &mut IndexSet<RootId>,
+        copies: &mut [Copies],
+        ordered: &mut Ordered,
+    ) {
+        for block in self.segment.blocks() {
+            let mut filled = IndexSet::new();
+            for pass in 0..self.segment.passes.count {
+                let mut columns = IndexSet::new();
+                let mut gathered = IndexSet::new();
+                for (i, stage) in self.segment.stages.iter().enumerate() {
+                    let turn = Turn {
+                        pass,
+                        rows: block.clone(),
+                        transfers: self.transfers(stage),
+                    };
+                    let once = Once {
+                        columns: &mut columns,
+                        block: &mut filled,
+                        pass: &mut gathered,
+                        segment: refilled,
+                    };
+                    self.stage(i, &turn, once, &mut copies[i], ordered);
                 }
             }
         }
@@ -118,7 +153,7 @@ impl Walk<'_> {
     ) {
         let count = self.segment.passes.count;
         let last = self.segment.stages.len() - 1;
-        let mut filled = vec![(IndexSet::new(), IndexSet::new()); count];
+        let mut filled = vec![(IndexSet::new(), IndexSet::new(), IndexSet::new()); count];
         for turn in 0..=count {
             for (i, copies) in copies.iter_mut().enumerate() {
                 let pass = match i == last {
@@ -126,8 +161,9 @@ impl Walk<'_> {
                     false => (turn < count).then_some(turn),
                 };
                 let Some(pass) = pass else { continue };
-                let (block, gathered) = &mut filled[pass];
+                let (columns, block, gathered) = &mut filled[pass];
                 let once = Once {
+                    columns,
                     block,
                     pass: gathered,
                     segment: refilled,
@@ -179,7 +215,8 @@ impl Walk<'_> {
             let known = match taking {
                 Taking::Whole | Taking::Kept => &mut *once.segment,
                 Taking::Heads => &mut *once.pass,
-                Taking::Columns | Taking::Blocks => &mut *once.block,
+                Taking::Columns => &mut *once.columns,
+                Taking::Blocks => &mut *once.block,
             };
             if !known.insert(root) {
                 continue;
@@ -215,8 +252,9 @@ impl Walk<'_> {
     }
 }
 
-/// What has been brought in for a block, for a pass and for a segment.
+/// What has been brought in: columns of a block in a pass, blocks, all rows for a pass, and for a segment.
 struct Once<'a> {
+    columns: &'a mut IndexSet<RootId>,
     block: &'a mut IndexSet<RootId>,
     pass: &'a mut IndexSet<RootId>,
     segment: &'a mut IndexSet<RootId>,
