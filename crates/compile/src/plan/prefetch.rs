@@ -224,6 +224,13 @@ impl Ring<'_> {
         let newest = (!self.waiting.contains(&self.segment)).then_some(self.head);
         let starts = newest.into_iter().chain([base]).chain(ends);
         let start = starts.into_iter().find(is_free)?;
+        // Where no other one like it fits above, it lies at the end: what is below is in one piece for the next ones, which
+        // may be a little larger.
+        let last = end.saturating_sub(bytes) / ALIGN * ALIGN;
+        let start = match last - start < bytes && is_free(&last) {
+            true => last,
+            false => start,
+        };
         self.head = start + bytes;
         self.live.push((tile, start, self.head));
         Some(start)
