@@ -129,7 +129,11 @@ impl Choice<'_> {
             let at = self.starts[s] + i;
             let parts = demand::scratch(self.scene, segment, stage);
             for (part, bytes) in parts.into_iter().enumerate() {
-                for copy in 0..if bytes == 0 { 0 } else { segment.portions.copies } {
+                for copy in 0..if bytes == 0 {
+                    0
+                } else {
+                    segment.portions.copies
+                } {
                     buffers.push(Buffer {
                         name: format!("s{s}.{i}.{part}.{copy}"),
                         bytes,

@@ -116,7 +116,10 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
     } else {
         array.min(widest)
     };
-    let group = scene.products.get(&matmul).and_then(|product| product.group);
+    let group = scene
+        .products
+        .get(&matmul)
+        .and_then(|product| product.group);
     let tile = unit.clamp(1, n);
     match group {
         None => Columns {

@@ -2,9 +2,9 @@
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::{Alternates, Segment};
 use super::demand::{self, Scene, Taking, Use};
 use super::storage::RootId;
+use super::{Alternates, Segment};
 
 /// Bytes that a choice moves beyond what every choice moves: constants, spills and fills.
 pub fn traffic(

@@ -8,7 +8,6 @@ use packwright_ir::{Graph, NodeId, Op};
 use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
-use super::{Scores, Segment};
 use super::cache;
 use super::chunk;
 use super::columns::{self, Products};
@@ -16,6 +15,7 @@ use super::constants::{Form, Layout, Stored, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
 use super::wave;
+use super::{Scores, Segment};
 use crate::options::PlanOptions;
 
 /// Everything that the sizes follow from.

@@ -587,7 +587,13 @@ fn attention_fragments(
     let at_once = shape.heads / cut.passes.count.max(1);
     let keys = demand::key_blocks(scene.graph, node);
     // A packet of its own: scores of other rows need not wait for it.
-    let quantizes = matches!(&segment.stages[at.stage], Stage::Attention { quantize: Some(_), .. });
+    let quantizes = matches!(
+        &segment.stages[at.stage],
+        Stage::Attention {
+            quantize: Some(_),
+            ..
+        }
+    );
     let quantize = |rows: Range<usize>, head: usize, copy: u8, ordered: &mut Ordered| {
         if quantizes {
             ordered.work(at, rows, Part::Quantize { head, copy }, Vec::new());
@@ -628,7 +634,12 @@ fn attention_fragments(
                     };
                     ordered.work(at, rows.clone(), part, tiles.clone());
                 }
-                ordered.work(at, rows.clone(), Part::Join { head, results }, tiles.clone());
+                ordered.work(
+                    at,
+                    rows.clone(),
+                    Part::Join { head, results },
+                    tiles.clone(),
+                );
                 quantize(rows, head, results, ordered);
                 copies.results ^= 1;
             }

@@ -6,12 +6,12 @@
 use packwright_ir::{NodeId, Op};
 use packwright_target::limits::matmul_cycles;
 
-use super::{Alternates, Segment};
 use super::columns;
 use super::cost;
 use super::demand::{self, AttentionShape, Scene};
 use super::stage::Stage;
 use super::wave;
+use super::{Alternates, Segment};
 use crate::bound::time::lane_operations;
 
 /// Cycles that a segment takes, about: those of the arrays, and of the vector unit where they wait for it.
@@ -37,7 +37,11 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let is_alone = segment.stages.len() == 1 && segment.block_count() > 1;
     let is_one = is_alone && heads.fragment_rows >= segment.block_rows;
     let one_place = is_one && segment.alternates == Alternates::Nothing;
-    let copies = if one_place { 1 } else { segment.portions.copies };
+    let copies = if one_place {
+        1
+    } else {
+        segment.portions.copies
+    };
     let all = match copies {
         1 => of_products + heads.products + vector,
         _ if segment.runs_ahead() => {

@@ -503,7 +503,8 @@ impl<'a> Search<'a> {
             offer.weight = offer.price.weight(cycle);
             // Of what never fits the smallest says what is missing.
             let fits = offer.room <= scene.sram;
-            let is_useless = |other: &Offer| other.beats(&offer) || !fits && other.room <= offer.room;
+            let is_useless =
+                |other: &Offer| other.beats(&offer) || !fits && other.room <= offer.room;
             if !offers.iter().any(is_useless) {
                 offers.retain(|other| !offer.beats(other));
                 offers.push(offer);

@@ -102,6 +102,31 @@ pub fn apart(segments: &[Segment]) -> Vec<Segment> {
     parts
 }
 
+/// Parts products that read longer rows than they make from what is done with whole rows behind them: alone they take
+/// more rows at a time.
+pub fn long_alone(graph: &Graph, segments: &[Segment]) -> Vec<Segment> {
+    let is_long = |stage: &Stage| match stage {
+        Stage::Matmul { node, .. } => {
+            let read = graph
+                .operand(*node, 0)
+                .map(|value| graph.ty(value).columns());
+            read > Some(graph.types(*node)[0].columns())
+        }
+        _ => false,
+    };
+    let mut parts = Vec::new();
+    for segment in segments {
+        let at = segment.stages.iter().position(is_long);
+        let (head, tail) = segment
+            .stages
+            .split_at(at.map_or(segment.stages.len(), |at| at + 1));
+        for stages in [head, tail].into_iter().filter(|stages| !stages.is_empty()) {
+            parts.push(Segment::new(stages.to_vec(), segment.rows));
+        }
+    }
+    parts
+}
+
 /// Parts segments into runs that can be gone through a few columns at a time: products with the element-wise
 /// work on their results, and between them what needs whole rows.
 pub fn by_columns(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Vec<Segment> {

@@ -92,7 +92,10 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     for budget in budgets(scene) {
         let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
         shapes.retain(|shape| shape.least < known);
-        let ways: Vec<Way> = shapes.iter().map(|shape| shape.within(scene, budget)).collect();
+        let ways: Vec<Way> = shapes
+            .iter()
+            .map(|shape| shape.within(scene, budget))
+            .collect();
         let promises: Vec<_> = ways.par_iter().map(|way| promise(scene, way)).collect();
         let mut candidates = Vec::new();
         for (shape, promise) in shapes.iter_mut().zip(promises) {
@@ -288,13 +291,16 @@ impl Shape {
 /// The ways of forming segments that are tried, the simplest first.
 fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
     let (graph, storage) = (scene.graph, scene.storage);
+    let apart = segment::apart(segments);
     let ways = match scene.options.mode {
         PlanMode::Best | PlanMode::Fast => vec![
             segments.to_vec(),
             segment::split(segments, true),
             segment::split(segments, false),
             segment::by_columns(graph, storage, segments),
-            segment::by_columns(graph, storage, &segment::apart(segments)),
+            segment::split(&apart, true),
+            segment::long_alone(graph, &segment::split(&apart, true)),
+            segment::by_columns(graph, storage, &apart),
         ],
         PlanMode::FusedOps | PlanMode::LayerWise => {
             vec![segment::singles(graph, storage, segments)]
