@@ -1,12 +1,14 @@
 //! Plans: whatever is cut, spilled or streamed, results stay the same bits and no bound is broken.
 
+use std::collections::BTreeMap;
+
 use packwright_compile::compile::{Compiled, compile};
 use packwright_compile::graph::calibrate::Calibration;
 use packwright_compile::graph::recipe::{Activations, Recipe};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_compile::plan::stage::Stage;
-use packwright_compile::plan::{Alternates, Home, text};
+use packwright_compile::plan::{Alternates, Home, Scores, Segment, text};
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
@@ -48,19 +50,27 @@ fn simulated(compiled: &Compiled, target: &Target) -> Report {
 }
 
 /// What a plan does, for a look at which families a test has met.
-fn families(compiled: &Compiled) -> [bool; 4] {
+fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
     let segments = &compiled.plan.segments;
-    [
-        segments.iter().any(|s| s.passes.count > 1),
-        segments.iter().any(|s| s.block_count() > 1 && !s.resident),
-        segments.iter().any(|s| s.block_count() > 1 && s.resident),
-        compiled.plan.spill_bytes > 0,
-    ]
+    let any = |is: &dyn Fn(&Segment) -> bool| segments.iter().any(is);
+    let alone = |s: &Segment| matches!(s.stages[..], [Stage::Attention { .. }]);
+    BTreeMap::from([
+        ("passes", any(&|s| s.passes.count > 1)),
+        ("row blocks", any(&|s| s.block_count() > 1 && !s.resident)),
+        ("row blocks before passes", any(&Segment::blocks_first)),
+        ("an attention apart", any(&alone)),
+        (
+            "scores by rows of the array",
+            any(&|s| matches!(s.portions.scores, Scores::Rows(_))),
+        ),
+        ("products in pieces", any(&|s| s.portions.pieces)),
+        ("spills", compiled.plan.spill_bytes > 0),
+    ])
 }
 
 #[test]
 fn every_family_of_plans_computes_the_same_bits() {
-    let mut met = [false; 4];
+    let mut met: BTreeMap<&str, bool> = BTreeMap::new();
     for (name, seq, sizes) in [
         (
             "tinybert-4l-312.encoder.ts14.dyn.onnx",
@@ -77,15 +87,15 @@ fn every_family_of_plans_computes_the_same_bits() {
             let target = target("e1", &[&format!("sram.bytes={size}")]);
             let mut compiled = planned(name, seq, &target, PlanMode::Best, Some(1))
                 .unwrap_or_else(|| panic!("{name} fits into {size}"));
-            for (seen, now) in met.iter_mut().zip(families(&compiled)) {
-                *seen |= now;
+            for (family, now) in families(&compiled) {
+                *met.entry(family).or_default() |= now;
             }
             for (output, expected, found) in both(&mut compiled, &target, 3) {
                 assert!(expected == found, "{name} in {size}: {output} differs");
             }
         }
     }
-    assert!(met[0] && met[1] && met[3], "{met:?}");
+    assert!(met.values().all(|&met| met), "{met:?}");
 }
 
 /// A gated feed-forward layer: its hidden rows are much wider than the stream.
