@@ -7,6 +7,7 @@ use packwright_compile::entries::{CompiledProgram, EntrySource, compile_entries}
 use packwright_compile::graph::recipe::{Caches, Recipe, Weights};
 use packwright_compile::options::CompileOptions;
 use packwright_compile::pipeline::{self, GraphOptions};
+use packwright_compile::plan::Fragment;
 use packwright_compile::plan::cache::{Cache, caches};
 use packwright_ir::tensor::Tensor;
 use packwright_ir::{Graph, eval, text};
@@ -14,7 +15,7 @@ use packwright_packet::check::check;
 use packwright_packet::program::Entry;
 use packwright_sim::func::Machine;
 use packwright_sim::{Options, simulate};
-use packwright_tests::way::{planes, target};
+use packwright_tests::way::{both, planes, target};
 
 const LAYERS: usize = 2;
 const VOCABULARY: usize = 50;
@@ -351,6 +352,29 @@ fn assert_costs_follow(options: &CompileOptions, row: u64) {
         let least = entry.bound.at(&entry.registers, &[position]).0;
         let more = bytes.without_packets() - least;
         assert_eq!(more, moved(31).without_packets() - entry.bound.dram_bytes);
+    }
+}
+
+#[test]
+fn caches_leave_with_the_heads_of_each_pass() {
+    for (name, options) in [("int8", CompileOptions::default()), ("floats", floats())] {
+        let mut by_heads = false;
+        for kib in [6, 7, 8, 9, 10, 12, 14, 16, 24] {
+            let machine = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+            let mut compiled = match compile(decoder(0, 48, 1), &machine, &options) {
+                Ok(compiled) => compiled,
+                Err(problems) => {
+                    assert!(problems.to_string().contains("sram"), "{problems}");
+                    continue;
+                }
+            };
+            let mut stores = compiled.plan.fragments.iter();
+            by_heads |= stores.any(|f| matches!(f, Fragment::StoreOutput { pass: Some(_), .. }));
+            for (output, expected, found) in both(&mut compiled, &machine, 1) {
+                assert!(expected == found, "{name} in {kib} KiB: {output} differs");
+            }
+        }
+        assert!(by_heads, "{name}: no size makes a plan by heads");
     }
 }
 

@@ -238,8 +238,9 @@ fn commands(
             };
             transfer::drain(site, regions, *output, &at, columns, *copy)
         }
-        Fragment::StoreOutput { output, rows } => {
-            transfer::store_output(site, regions, *output, rows.clone())
+        Fragment::StoreOutput { output, pass, rows } => {
+            let pass = pass.map(|(pass, _)| pass);
+            transfer::store_output(site, regions, *output, pass, rows.clone())
         }
         Fragment::Work {
             segment,

@@ -334,8 +334,13 @@ pub enum Fragment {
         pass: usize,
         rows: Range<usize>,
     },
-    /// Writes rows of a result of the model.
-    StoreOutput { output: usize, rows: Range<usize> },
+    /// Writes rows of a result of the model; of a cache the heads of a pass.
+    StoreOutput {
+        output: usize,
+        /// The pass whose columns leave, and how many there are; none where all columns do.
+        pass: Option<(usize, usize)>,
+        rows: Range<usize>,
+    },
     /// Writes the columns of a result that a fragment has left in the scratch of its stage.
     Drain {
         output: usize,

@@ -223,11 +223,17 @@ impl<'a> Site<'a> {
 
     /// A place from its row `row` on.
     pub fn place_area(&self, place: Place, turn: Turn, row: usize) -> Area {
+        self.place_columns(place, turn, row, 0)
+    }
+
+    /// The same from a column of the place on.
+    pub fn place_columns(&self, place: Place, turn: Turn, row: usize, column: usize) -> Area {
         let group = self.plan.storage.root(place.root).group;
         let row = place.row + row * place.row_step;
+        let column = place.col + column;
         let mut area = self
-            .root_columns(place.root, turn, row, place.col)
-            .column(place.col, group);
+            .root_columns(place.root, turn, row, column)
+            .column(column, group);
         area.pitch *= place.row_step as u64;
         area.scale_pitch *= place.row_step as u64;
         area

@@ -85,26 +85,40 @@ fn load_plane(regions: &Regions, cache: &Cache, tile: &Tile) -> Vec<Command> {
         .collect()
 }
 
-/// Writes new rows of a cache behind those that it holds: a run for each head, elements and scales.
-fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>) -> Vec<Command> {
+/// Writes new rows of a cache behind those that it holds: a run for each head that a pass has made, elements and scales.
+fn append(
+    site: &Site<'_>,
+    regions: &Regions,
+    cache: &Cache,
+    pass: Option<usize>,
+    rows: Range<usize>,
+) -> Vec<Command> {
     let (Some(added), Some((region, capacity))) = (cache.added, regions.cache(&cache.name)) else {
         return Vec::new();
     };
     let Some(place) = site.plan.storage.place(added) else {
         return Vec::new();
     };
-    let segment = maker(site, place);
+    let turn = Turn {
+        segment: maker(site, place),
+        pass: pass.unwrap_or(0),
+    };
+    let heads = match pass {
+        Some(_) => made_heads(site, cache, place, turn),
+        None => std::iter::once(0..cache.heads).collect(),
+    };
     let plane = cache.plane_bytes(capacity);
     let mut commands = Vec::new();
-    for batch in 0..cache.batch {
+    let batches = (0..cache.batch).flat_map(|batch| heads.iter().map(move |heads| (batch, heads)));
+    for (batch, heads) in batches {
         let own = batch * cache.new..(batch + 1) * cache.new;
         let (start, end) = (rows.start.max(own.start), rows.end.min(own.end));
         if start >= end {
             continue;
         }
-        let area = site.place_area(place, Turn { segment, pass: 0 }, start);
+        let area = site.place_columns(place, turn, start, heads.start * cache.width);
         let first = (start - own.start) as u64;
-        let base = (batch * cache.heads) as u64 * plane;
+        let base = (batch * cache.heads + heads.start) as u64 * plane;
         let [elements, scale] = cache.row_parts();
         let parts = [
             (area.addr, area.pitch, 0, elements),
@@ -126,7 +140,7 @@ fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>)
                 block: Block {
                     count: [
                         one,
-                        (cache.heads as u64).into(),
+                        (heads.len() as u64).into(),
                         ((end - start) as u64).into(),
                     ],
                     bytes: bytes.into(),
@@ -137,6 +151,16 @@ fn append(site: &Site<'_>, regions: &Regions, cache: &Cache, rows: Range<usize>)
         }
     }
     commands
+}
+
+/// The heads of a cache that a pass over the segment that makes them makes, in runs.
+fn made_heads(site: &Site<'_>, cache: &Cache, place: Place, turn: Turn) -> Vec<Range<usize>> {
+    let columns = site.pass_columns(place.root, turn).into_iter();
+    let own = columns.map(|columns| {
+        let column = |column: usize| column.saturating_sub(place.col).min(place.cols);
+        column(columns.start) / cache.width..column(columns.end) / cache.width
+    });
+    own.filter(|heads| !heads.is_empty()).collect()
 }
 
 /// The segment that makes what lies in a place.
@@ -317,6 +341,7 @@ pub fn store_output(
     site: &Site<'_>,
     regions: &Regions,
     output: usize,
+    pass: Option<usize>,
     rows: Range<usize>,
 ) -> Result<Vec<Command>, Diagnostic> {
     let result = &site.graph.outputs()[output];
@@ -341,7 +366,7 @@ pub fn store_output(
         return Ok(Vec::new());
     }
     if let Some(cache) = Cache::of(site.graph, result.value) {
-        return Ok(append(site, regions, &cache, first..end));
+        return Ok(append(site, regions, &cache, pass, first..end));
     }
     let region = regions
         .output(output)

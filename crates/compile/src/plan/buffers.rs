@@ -183,7 +183,9 @@ impl Choice<'_> {
         }
         let info = self.scene.storage.root(root);
         let home = using.made.0;
-        let kept_by_passes = using.output && self.segments[home].passes.count > 1;
+        let passes = &self.segments[home].passes;
+        let kept_by_passes =
+            using.output && passes.count > 1 && !using.leaves_by_heads(passes, root);
         let mut push_copies = |copies: u64, bytes: u64, life: Range<usize>, home: Home| {
             buffers.push(Buffer {
                 name: info.value.to_string(),

@@ -8,14 +8,14 @@ use packwright_ir::{Graph, NodeId, Op};
 use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
-use super::cache;
+use super::cache::{self, Cache};
 use super::chunk;
 use super::columns::{self, Products};
 use super::constants::{Form, Layout, Stored, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
 use super::wave;
-use super::{Scores, Segment};
+use super::{Passes, Scores, Segment};
 use crate::options::PlanOptions;
 
 /// Everything that the sizes follow from.
@@ -42,9 +42,27 @@ pub struct Use {
     /// block.
     pub queried: Vec<(usize, usize)>,
     pub output: bool,
+    /// Whether it is a result that leaves by whole rows.
+    leaves_whole: bool,
+    /// The first column of what each cache keeps of it, and the width of its heads.
+    heads: Vec<(usize, usize)>,
 }
 
 impl Use {
+    /// Whether the passes over the segment that makes it leave whole heads of a value that only caches keep: these leave
+    /// pass by pass. Other results leave when all columns are made.
+    pub fn leaves_by_heads(&self, passes: &Passes, root: RootId) -> bool {
+        let Some(window) = passes.window(root) else {
+            return false;
+        };
+        // No pass ends within a head.
+        let are_whole = |&(first, width): &(usize, usize)| {
+            let mut sections = window.sections.iter();
+            sections.all(|s| s.width.is_multiple_of(width) && s.start % width == first % width)
+        };
+        self.output && !self.leaves_whole && self.heads.iter().all(are_whole)
+    }
+
     /// Whether another segment than the maker's reads it.
     pub fn crosses(&self) -> bool {
         self.read.iter().any(|&(segment, _)| segment != self.made.0)
@@ -88,7 +106,12 @@ pub fn uses(graph: &Graph, storage: &Storage, segments: &[Segment]) -> IndexMap<
     }
     for output in graph.outputs() {
         if let Some(place) = storage.place(output.value) {
-            uses.entry(place.root).or_default().output = true;
+            let using = uses.entry(place.root).or_default();
+            using.output = true;
+            match Cache::of(graph, output.value) {
+                Some(cache) => using.heads.push((place.col, cache.width)),
+                None => using.leaves_whole = true,
+            }
         }
     }
     uses

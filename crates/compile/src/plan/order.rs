@@ -190,6 +190,7 @@ impl Walk<'_> {
         let stage = &self.segment.stages[i];
         self.fills(stage, turn, once, ordered);
         let cut = Cut {
+            uses: self.uses,
             passes: &self.segment.passes,
             index: turn.pass,
         };
@@ -271,6 +272,7 @@ struct Turn {
 /// The columns and heads at hand: one of several passes.
 #[derive(Clone, Copy)]
 struct Cut<'a> {
+    uses: &'a IndexMap<RootId, Use>,
     passes: &'a Passes,
     index: usize,
 }
@@ -367,7 +369,6 @@ fn stage_fragments(
         pass: turn.pass,
     };
     let block = turn.rows.clone();
-    let last_pass = cut.is_last();
     match &segment.stages[i] {
         Stage::Input { node } => ordered.fragments.push(Fragment::LoadInput { node: *node }),
         Stage::Whole { node } => {
@@ -376,20 +377,18 @@ fn stage_fragments(
                 let rows = 0..scene.graph.types(*node)[0].rows();
                 ordered.work(at, rows, Part::All, tiles);
             }
-            store_outputs(scene, &[*node], None, ordered);
+            store_outputs(scene, (at, cut), &[*node], None, ordered);
         }
         Stage::Rows { nodes } => {
             let tiles = whole_tiles(scene, nodes, ordered);
             for rows in chunks(block, segment.chunk_rows(scene.options.row_chunk)) {
                 ordered.work(at, rows.clone(), Part::All, tiles.clone());
-                if last_pass {
-                    store_outputs(scene, nodes, Some(rows), ordered);
-                }
+                store_outputs(scene, (at, cut), nodes, Some(rows), ordered);
             }
         }
         Stage::CachedAttention { node } => {
             cached_fragments(scene, at, *node, ordered);
-            store_outputs(scene, &[*node], Some(block), ordered);
+            store_outputs(scene, (at, cut), &[*node], Some(block), ordered);
         }
         Stage::Attention { node, quantize } => {
             attention_fragments(
@@ -401,10 +400,8 @@ fn stage_fragments(
                 (cut, copies),
                 ordered,
             );
-            if last_pass {
-                let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
-                store_outputs(scene, &nodes, Some(block), ordered);
-            }
+            let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
+            store_outputs(scene, (at, cut), &nodes, Some(block), ordered);
         }
         Stage::Matmul { node, quantize } => {
             let drained = match quantize {
@@ -413,9 +410,9 @@ fn stage_fragments(
             };
             let work = (block.clone(), drained, turn.transfers);
             matmul_fragments(scene, at, segment, *node, work, (cut, copies), ordered);
-            if drained.is_none() && last_pass {
+            if drained.is_none() {
                 let nodes: Vec<NodeId> = std::iter::once(*node).chain(*quantize).collect();
-                store_outputs(scene, &nodes, Some(block), ordered);
+                store_outputs(scene, (at, cut), &nodes, Some(block), ordered);
             }
         }
     }
@@ -713,9 +710,11 @@ fn whole_tiles(scene: &Scene<'_>, nodes: &[NodeId], ordered: &mut Ordered) -> Ve
     tiles
 }
 
-/// Stores of results that a stage has just made; all rows where `rows` is none.
+/// Stores of results that a stage has just made; all rows where `rows` is none. Caches take the heads of each pass, other
+/// results leave when the last pass has made their columns.
 fn store_outputs(
     scene: &Scene<'_>,
+    (at, cut): (At, Cut<'_>),
     nodes: &[NodeId],
     rows: Option<Range<usize>>,
     ordered: &mut Ordered,
@@ -730,11 +729,16 @@ fn store_outputs(
         {
             continue;
         }
+        let by_heads = cut.uses[&place.root].leaves_by_heads(cut.passes, place.root);
+        if !by_heads && !cut.is_last() {
+            continue;
+        }
         let rows = rows
             .clone()
             .unwrap_or(0..scene.storage.root(place.root).rows);
         ordered.fragments.push(Fragment::StoreOutput {
             output: index,
+            pass: by_heads.then_some((at.pass, cut.passes.count)),
             rows,
         });
     }

@@ -9,6 +9,7 @@
 use packwright_ir::{Graph, NodeId, Op, Value};
 
 use super::Segment;
+use super::cache::Cache;
 use super::stage::Stage;
 use super::storage::Storage;
 
@@ -281,8 +282,8 @@ fn real_users(graph: &Graph, storage: &Storage, node: NodeId) -> Vec<NodeId> {
     for (user, _) in graph.users(node.into()) {
         if storage.root_of(user).is_none() {
             users.extend(real_users(graph, storage, user));
-            // A view that is a result of the model is a reader of its own.
-            if graph.is_output(user.into()) {
+            // A view that is a result of the model is a reader of its own; a cache takes heads as they are made.
+            if graph.is_output(user.into()) && Cache::of(graph, user.into()).is_none() {
                 users.push(user);
             }
         } else {

@@ -64,12 +64,13 @@ pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
                 rows,
                 ..
             } => traffic.spilled += spilled(*root, *segment, rows.len()),
-            Fragment::StoreOutput { output, rows } => {
+            Fragment::StoreOutput { output, pass, rows } => {
                 let place = plan.storage.place(graph.outputs()[*output].value);
                 let width = place.map_or(0, |place| {
                     place.cols as u64 * u64::from(plan.storage.root(place.root).elem.bytes())
                 });
-                traffic.outputs += rows.len() as u64 * width;
+                let parts = pass.map_or(1, |(_, count)| count);
+                traffic.outputs += rows.len() as u64 * width / parts as u64;
             }
             Fragment::Drain {
                 output,
