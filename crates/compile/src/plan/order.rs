@@ -1,15 +1,16 @@
 //! Order: the fragments of all segments, block by block, without the loads of constants.
 
+mod heads;
+
 use std::ops::Range;
 
 use indexmap::{IndexMap, IndexSet};
-use packwright_ir::op::Attention;
 use packwright_ir::{NodeId, Op};
 
 use super::chunk;
 use super::columns;
 use super::constants::{Form, StoredId, Tile, TileId};
-use super::demand::{self, AttentionShape, Scene, Taking, Use};
+use super::demand::{self, Scene, Taking, Use};
 use super::stage::Stage;
 use super::storage::RootId;
 use super::{Depth, Fragment, Part, Passes, Segment, wave};
@@ -387,11 +388,11 @@ fn stage_fragments(
             }
         }
         Stage::CachedAttention { node } => {
-            cached_fragments(scene, at, *node, ordered);
+            heads::cached_fragments(scene, at, *node, ordered);
             store_outputs(scene, (at, cut), &[*node], Some(block), ordered);
         }
         Stage::Attention { node, quantize } => {
-            attention_fragments(
+            heads::attention_fragments(
                 scene,
                 at,
                 segment,
@@ -558,135 +559,6 @@ fn weight_tile(
             let bytes = count * (own.end - own.start);
             let offset = start * record + own.start;
             ordered.tile_of_runs(id, offset, bytes, (count, record))
-        }
-    }
-}
-
-fn attention_fragments(
-    scene: &Scene<'_>,
-    at: At,
-    segment: &Segment,
-    node: NodeId,
-    block: Range<usize>,
-    (cut, copies): (Cut<'_>, &mut Copies),
-    ordered: &mut Ordered,
-) {
-    let Op::Attention(attrs) = scene.graph.op(node) else {
-        unreachable!("attention stages hold attention nodes")
-    };
-    let shape = AttentionShape::of(scene.graph, node);
-    let score_rows = demand::score_rows(scene, segment, &segment.stages[at.stage], node);
-    let tiles = match ordered.held.get(&node) {
-        Some(tiles) => tiles.clone(),
-        None => whole_tiles(scene, &[node], ordered),
-    };
-    ordered.held.insert(node, tiles.clone());
-    let at_once = shape.heads / cut.passes.count.max(1);
-    let keys = demand::key_blocks(scene.graph, node);
-    // A packet of its own: scores of other rows need not wait for it.
-    let quantizes = matches!(
-        &segment.stages[at.stage],
-        Stage::Attention {
-            quantize: Some(_),
-            ..
-        }
-    );
-    let quantize = |rows: Range<usize>, head: usize, copy: u8, ordered: &mut Ordered| {
-        if quantizes {
-            ordered.work(at, rows, Part::Quantize { head, copy }, Vec::new());
-        }
-    };
-    for batch in 0..shape.batch {
-        let whole = batch * shape.s..(batch + 1) * shape.s;
-        let mine = block.start.max(whole.start)..block.end.min(whole.end);
-        for head in cut.index * at_once..(cut.index + 1) * at_once {
-            if attrs.relative && !mine.is_empty() {
-                let rows = mine.start..(mine.start + score_rows).min(mine.end);
-                ordered.work(at, rows, Part::Bias { head }, tiles.clone());
-            }
-            let Some(keys) = keys else {
-                for rows in chunks(mine.clone(), score_rows) {
-                    let copy = copies.next();
-                    ordered.work(at, rows.clone(), Part::Head { head, copy }, tiles.clone());
-                    quantize(rows, head, copy, ordered);
-                }
-                continue;
-            };
-            for rows in rows_by_sight(attrs, &shape, &mine, keys.size, score_rows) {
-                let first = rows.start % shape.s;
-                let seen = keys.seen(attrs, &(first..first + rows.len()), &shape);
-                if seen.len() == 1 {
-                    let copy = copies.next();
-                    ordered.work(at, rows.clone(), Part::Head { head, copy }, tiles.clone());
-                    quantize(rows, head, copy, ordered);
-                    continue;
-                }
-                let results = copies.results;
-                for block in seen {
-                    let part = Part::Keys {
-                        head,
-                        block,
-                        copy: copies.next(),
-                        results,
-                    };
-                    ordered.work(at, rows.clone(), part, tiles.clone());
-                }
-                ordered.work(
-                    at,
-                    rows.clone(),
-                    Part::Join { head, results },
-                    tiles.clone(),
-                );
-                quantize(rows, head, results, ordered);
-                copies.results ^= 1;
-            }
-        }
-    }
-}
-
-/// Rows of a batch element in pieces of at most `size`. In causal order no piece has its last column in two
-/// blocks of keys, so that each of its rows sees something of each block that one of them sees.
-fn rows_by_sight(
-    attrs: &Attention,
-    shape: &AttentionShape,
-    rows: &Range<usize>,
-    block: usize,
-    size: usize,
-) -> Vec<Range<usize>> {
-    if !attrs.causal {
-        return chunks(rows.clone(), size);
-    }
-    let mut pieces = Vec::new();
-    let mut start = rows.start;
-    while start < rows.end {
-        let column = (start % shape.s + shape.t).saturating_sub(shape.s);
-        let end = (start + block - column % block).min(rows.end);
-        pieces.extend(chunks(start..end, size));
-        start = end;
-    }
-    pieces
-}
-
-/// A fragment for each key/value head: it reads one plane of the keys and one of the values.
-fn cached_fragments(scene: &Scene<'_>, at: At, node: NodeId, ordered: &mut Ordered) {
-    let shape = AttentionShape::of(scene.graph, node);
-    let masks = whole_tiles(scene, &[node], ordered);
-    for batch in 0..shape.batch {
-        for head in 0..shape.kv_heads {
-            let plane = (batch * shape.kv_heads + head) as u64;
-            let mut tiles = Vec::new();
-            for &id in scene.layout.of(node) {
-                let stored = scene.layout.get(id);
-                if let Form::Cache(_) = stored.form {
-                    tiles.push(ordered.tile(id, plane * stored.record(), stored.record()));
-                }
-            }
-            tiles.extend(&masks);
-            let part = Part::Head {
-                head,
-                copy: (plane % 2) as u8,
-            };
-            ordered.work(at, batch * shape.s..(batch + 1) * shape.s, part, tiles);
         }
     }
 }
