@@ -57,6 +57,10 @@ fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
     BTreeMap::from([
         ("passes", any(&|s| s.passes.count > 1)),
         ("row blocks", any(&|s| s.block_count() > 1 && !s.resident)),
+        (
+            "constants that stay",
+            any(&|s| s.block_count() > 1 && s.resident),
+        ),
         ("row blocks before passes", any(&Segment::blocks_first)),
         ("an attention apart", any(&alone)),
         (

@@ -50,6 +50,13 @@ pub struct Exchange {
     pub in_one_place: u64,
 }
 
+/// Bytes of a value that a search counts for spilling it once.
+pub fn spilled_bytes(scene: &Scene<'_>, root: RootId) -> u64 {
+    let info = scene.storage.root(root);
+    let alignment = u64::from(scene.target.sram.alignment);
+    info.bytes(info.rows).next_multiple_of(alignment)
+}
+
 /// What the segment `s` exchanges of the values that it touches.
 pub fn exchange(
     scene: &Scene<'_>,
@@ -61,9 +68,7 @@ pub fn exchange(
     let waits = segment.repeats() && segment.alternates == Alternates::Nothing;
     let mut exchange = Exchange::default();
     for &root in touched.iter().filter(|root| spilled.contains(*root)) {
-        let (info, using) = (scene.storage.root(root), &uses[&root]);
-        let alignment = u64::from(scene.target.sram.alignment);
-        let bytes = info.bytes(info.rows).next_multiple_of(alignment);
+        let (bytes, using) = (spilled_bytes(scene, root), &uses[&root]);
         let (moved, comes_once) = match using.made.0 == s {
             true => (bytes, false),
             false => {

@@ -41,25 +41,21 @@ pub fn order(
 ) -> Ordered {
     let mut ordered = Ordered::default();
     for (s, segment) in segments.iter().enumerate() {
-        let walk = Walk {
+        let mut walk = Walk {
             scene,
             s,
             segment,
             uses,
             spilled,
+            copies: vec![Copies::default(); segment.stages.len()],
+            brought: IndexSet::new(),
         };
-        let mut refilled = IndexSet::new();
-        let mut copies = vec![Copies::default(); segment.stages.len()];
         if segment.runs_ahead() {
-            walk.a_pass_ahead(&mut refilled, &mut copies, &mut ordered);
-            continue;
-        }
-        if segment.blocks_first() {
-            walk.block_by_block(&mut refilled, &mut copies, &mut ordered);
-            continue;
-        }
-        for pass in 0..segment.passes.count {
-            walk.pass(pass, &mut refilled, &mut copies, &mut ordered);
+            walk.a_pass_ahead(&mut ordered);
+        } else if segment.blocks_first() {
+            walk.block_by_block(&mut ordered);
+        } else {
+            (0..segment.passes.count).for_each(|pass| walk.pass(pass, &mut ordered));
         }
     }
     ordered
@@ -72,22 +68,18 @@ struct Walk<'a> {
     segment: &'a Segment,
     uses: &'a IndexMap<RootId, Use>,
     spilled: &'a IndexSet<RootId>,
+    /// Which copy of scratch is next, for each stage.
+    copies: Vec<Copies>,
+    /// What has been brought in: for which pass, and from which row on, where it is for these only.
+    brought: IndexSet<(RootId, Option<usize>, Option<usize>)>,
 }
 
 impl Walk<'_> {
-    fn pass(
-        &self,
-        pass: usize,
-        refilled: &mut IndexSet<RootId>,
-        copies: &mut [Copies],
-        ordered: &mut Ordered,
-    ) {
+    fn pass(&mut self, pass: usize, ordered: &mut Ordered) {
         // Tiles of the first block, in the order in which the blocks ask for them.
         let mut kept: Vec<TileId> = Vec::new();
-        let mut gathered = IndexSet::new();
         let blocks: Vec<Range<usize>> = self.segment.blocks().collect();
         for (b, block) in blocks.iter().enumerate() {
-            let (mut filled, mut columns) = (IndexSet::new(), IndexSet::new());
             let mut next_kept = 0;
             for (i, stage) in self.segment.stages.iter().enumerate() {
                 let rows = match self.segment.waits(stage) {
@@ -95,19 +87,8 @@ impl Walk<'_> {
                     true => 0..self.segment.rows,
                     false => block.clone(),
                 };
-                let turn = Turn {
-                    pass,
-                    rows,
-                    transfers: self.transfers(stage),
-                };
-                let once = Once {
-                    columns: &mut columns,
-                    block: &mut filled,
-                    pass: &mut gathered,
-                    segment: refilled,
-                };
                 let first = ordered.fragments.len();
-                self.stage(i, &turn, once, &mut copies[i], ordered);
+                self.stage(i, pass, rows, ordered);
                 if self.segment.resident {
                     share_tiles(ordered, first, b > 0, &mut kept, &mut next_kept);
                 }
@@ -116,88 +97,50 @@ impl Walk<'_> {
     }
 
     /// All passes over one row block after the other.
-    fn block_by_block(
-        &self,
-        refilled: &mut IndexSet<RootId>,
-        copies: &mut [Copies],
-        ordered: &mut Ordered,
-    ) {
+    fn block_by_block(&mut self, ordered: &mut Ordered) {
         for block in self.segment.blocks() {
-            let mut filled = IndexSet::new();
             for pass in 0..self.segment.passes.count {
-                let mut columns = IndexSet::new();
-                let mut gathered = IndexSet::new();
-                for (i, stage) in self.segment.stages.iter().enumerate() {
-                    let turn = Turn {
-                        pass,
-                        rows: block.clone(),
-                        transfers: self.transfers(stage),
-                    };
-                    let once = Once {
-                        columns: &mut columns,
-                        block: &mut filled,
-                        pass: &mut gathered,
-                        segment: refilled,
-                    };
-                    self.stage(i, &turn, once, &mut copies[i], ordered);
+                for i in 0..self.segment.stages.len() {
+                    self.stage(i, pass, block.clone(), ordered);
                 }
             }
         }
     }
 
     /// Makes the queries, keys and values of each pass, and behind them the scores of the one before.
-    fn a_pass_ahead(
-        &self,
-        refilled: &mut IndexSet<RootId>,
-        copies: &mut [Copies],
-        ordered: &mut Ordered,
-    ) {
+    fn a_pass_ahead(&mut self, ordered: &mut Ordered) {
         let count = self.segment.passes.count;
         let last = self.segment.stages.len() - 1;
-        let mut filled = vec![(IndexSet::new(), IndexSet::new(), IndexSet::new()); count];
         for turn in 0..=count {
-            for (i, copies) in copies.iter_mut().enumerate() {
+            for i in 0..=last {
                 let pass = match i == last {
                     true => turn.checked_sub(1),
                     false => (turn < count).then_some(turn),
                 };
-                let Some(pass) = pass else { continue };
-                let (columns, block, gathered) = &mut filled[pass];
-                let once = Once {
-                    columns,
-                    block,
-                    pass: gathered,
-                    segment: refilled,
-                };
-                let turn = Turn {
-                    pass,
-                    rows: 0..self.segment.rows,
-                    transfers: self.transfers(&self.segment.stages[i]),
-                };
-                self.stage(i, &turn, once, copies, ordered);
+                if let Some(pass) = pass {
+                    self.stage(i, pass, 0..self.segment.rows, ordered);
+                }
             }
         }
     }
 
     /// One stage for some rows, with the values that it has brought in and sent out.
-    fn stage(
-        &self,
-        i: usize,
-        turn: &Turn,
-        once: Once<'_>,
-        copies: &mut Copies,
-        ordered: &mut Ordered,
-    ) {
-        let stage = &self.segment.stages[i];
-        self.fills(stage, turn, once, ordered);
+    fn stage(&mut self, i: usize, pass: usize, rows: Range<usize>, ordered: &mut Ordered) {
+        let (segment, stage) = (self.segment, &self.segment.stages[i]);
+        let turn = Turn {
+            pass,
+            rows,
+            transfers: self.transfers(stage),
+        };
+        self.fills(stage, &turn, ordered);
         let cut = Cut {
             uses: self.uses,
-            passes: &self.segment.passes,
-            index: turn.pass,
+            passes: &segment.passes,
+            index: pass,
         };
-        let at = (self.s, i);
-        stage_fragments(self.scene, at, self.segment, turn, cut, copies, ordered);
-        self.spills(stage, turn, ordered);
+        let (at, copies) = ((self.s, i), &mut self.copies[i]);
+        stage_fragments(self.scene, at, segment, &turn, cut, copies, ordered);
+        self.spills(stage, &turn, ordered);
     }
 
     fn transfers(&self, stage: &Stage) -> bool {
@@ -207,20 +150,21 @@ impl Walk<'_> {
     }
 
     /// Brings spilled operands of a stage back: the present rows, or all of them once.
-    fn fills(&self, stage: &Stage, turn: &Turn, once: Once<'_>, ordered: &mut Ordered) {
+    fn fills(&mut self, stage: &Stage, turn: &Turn, ordered: &mut Ordered) {
         for root in spilled_operands(self.scene, stage, self.spilled) {
             let using = &self.uses[&root];
             if using.made.0 == self.s {
                 continue;
             }
             let taking = Taking::of(self.segment, self.s, root, using);
-            let known = match taking {
-                Taking::Whole | Taking::Kept => &mut *once.segment,
-                Taking::Heads => &mut *once.pass,
-                Taking::Columns => &mut *once.columns,
-                Taking::Blocks => &mut *once.block,
+            let (pass, row) = (Some(turn.pass), Some(turn.rows.start));
+            let key = match taking {
+                Taking::Whole | Taking::Kept => (root, None, None),
+                Taking::Heads => (root, pass, None),
+                Taking::Blocks if self.segment.blocks_first() => (root, None, row),
+                Taking::Columns | Taking::Blocks => (root, pass, row),
             };
-            if !known.insert(root) {
+            if !self.brought.insert(key) {
                 continue;
             }
             let rows = match taking.is_of_all_rows() {
@@ -252,14 +196,6 @@ impl Walk<'_> {
             }
         }
     }
-}
-
-/// What has been brought in: columns of a block in a pass, blocks, all rows for a pass, and for a segment.
-struct Once<'a> {
-    columns: &'a mut IndexSet<RootId>,
-    block: &'a mut IndexSet<RootId>,
-    pass: &'a mut IndexSet<RootId>,
-    segment: &'a mut IndexSet<RootId>,
 }
 
 /// The pass and the rows at hand.

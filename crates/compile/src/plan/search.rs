@@ -615,9 +615,7 @@ impl<'a> Search<'a> {
     }
 
     fn bytes(&self, root: RootId) -> u64 {
-        let info = self.problem.scene.storage.root(root);
-        info.bytes(info.rows)
-            .next_multiple_of(u64::from(self.problem.scene.target.sram.alignment))
+        cost::spilled_bytes(self.problem.scene, root)
     }
 
     fn spilled(&self, families: &[bool]) -> IndexSet<RootId> {

@@ -2,9 +2,8 @@
 //!
 //! Several ways of forming segments are searched: whole ones, one product each with what is before or behind
 //! it, products with what they share their columns with, and attentions apart from the products that make their
-//! operands. Each is carried out when it promises to move
-//! fewer bytes than what is known, and what it really moves then counts: constants that several layers read
-//! may stay in what SRAM is left over. So smaller budgets are tried too.
+//! operands. Each is carried out when it promises to cost less than what is known, and what it really moves then
+//! counts: constants that several layers read may stay in what SRAM is left over. So smaller budgets are tried too.
 
 use indexmap::IndexMap;
 use packwright_ir::Graph;
