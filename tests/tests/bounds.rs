@@ -360,7 +360,7 @@ proptest! {
     ) {
         let text = layers(count, rows, columns, shared);
         let e2 = target("e2", &[&format!("sram.bytes={kib}KiB")]);
-        for mode in [PlanMode::Best, PlanMode::Fast, PlanMode::FusedOps, PlanMode::LayerWise] {
+        for mode in [PlanMode::Best, PlanMode::Least, PlanMode::Fast, PlanMode::FusedOps, PlanMode::LayerWise] {
             let graph = packwright_ir::text::parse(&text).expect("the graph is sound");
             let plan = PlanOptions { mode, ..PlanOptions::default() };
             let options = CompileOptions { plan, ..CompileOptions::default() };

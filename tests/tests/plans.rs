@@ -8,7 +8,7 @@ use packwright_compile::graph::recipe::{Activations, Recipe};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_compile::plan::stage::Stage;
-use packwright_compile::plan::{Alternates, Home, Scores, Segment, text};
+use packwright_compile::plan::{Alternates, Home, Scores, Segment, again, text};
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
@@ -69,33 +69,38 @@ fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
         ),
         ("products in pieces", any(&|s| s.portions.pieces)),
         ("spills", compiled.plan.spill_bytes > 0),
+        (
+            "norms made again",
+            any(&|s| {
+                s.stages
+                    .iter()
+                    .any(|stage| again::is_again(&compiled.graph, stage))
+            }),
+        ),
     ])
 }
 
 #[test]
 fn every_family_of_plans_computes_the_same_bits() {
     let mut met: BTreeMap<&str, bool> = BTreeMap::new();
-    for (name, seq, sizes) in [
-        (
-            "tinybert-4l-312.encoder.ts14.dyn.onnx",
-            40,
-            ["40KiB", "48KiB", "64KiB", "96KiB", "160KiB"],
-        ),
-        (
-            "minilm-l6.encoder.ts14.dyn.onnx",
-            48,
-            ["56KiB", "72KiB", "96KiB", "128KiB", "192KiB"],
-        ),
+    let (tiny, mini) = (
+        "tinybert-4l-312.encoder.ts14.dyn.onnx",
+        "minilm-l6.encoder.ts14.dyn.onnx",
+    );
+    for (name, seq, mode, sizes) in [
+        (tiny, 40, PlanMode::Best, &[40, 48, 64, 96, 160][..]),
+        (tiny, 40, PlanMode::Least, &[64]),
+        (mini, 48, PlanMode::Best, &[56, 72, 96, 128, 192]),
     ] {
         for size in sizes {
-            let target = target("e1", &[&format!("sram.bytes={size}")]);
-            let mut compiled = planned(name, seq, &target, PlanMode::Best, Some(1))
-                .unwrap_or_else(|| panic!("{name} fits into {size}"));
+            let target = target("e1", &[&format!("sram.bytes={size}KiB")]);
+            let mut compiled = planned(name, seq, &target, mode, Some(1))
+                .unwrap_or_else(|| panic!("{name} fits into {size} KiB"));
             for (family, now) in families(&compiled) {
                 *met.entry(family).or_default() |= now;
             }
             for (output, expected, found) in both(&mut compiled, &target, 3) {
-                assert!(expected == found, "{name} in {size}: {output} differs");
+                assert!(expected == found, "{name} in {size} KiB: {output} differs");
             }
         }
     }
@@ -238,14 +243,19 @@ fn baselines_compute_the_same_and_move_more() {
 
 #[test]
 fn traffic_never_grows_with_memory() {
-    for (name, seq) in [
+    let models = [
         ("tinybert-4l-312.encoder.ts14.dyn.onnx", 64),
         ("minilm-l6.encoder.ts14.dyn.onnx", 128),
-    ] {
+    ];
+    let modes = [PlanMode::Best, PlanMode::Least];
+    for (mode, (name, seq)) in modes
+        .into_iter()
+        .flat_map(|mode| models.map(|case| (mode, case)))
+    {
         let mut before = u64::MAX;
         for kib in [128, 192, 256, 512, 1024, 2048] {
             let target = target("e2", &[&format!("sram.bytes={kib}KiB")]);
-            let Some(compiled) = planned(name, seq, &target, PlanMode::Best, None) else {
+            let Some(compiled) = planned(name, seq, &target, mode, None) else {
                 continue;
             };
             let bytes = simulated(&compiled, &target).dram.bytes.without_packets();
@@ -316,6 +326,32 @@ fn plans_can_be_read() {
         let text = text::print(&compiled.graph, &compiled.plan, bound);
         insta::assert_snapshot!(format!("prefill_in_{kib}_kib"), text);
     }
+}
+
+/// A norm that little memory asks to be carried out twice makes the same bits as one whose result stays.
+#[test]
+fn what_is_made_again_is_the_same() {
+    let name = "tinybert-4l-312.encoder.ts14.dyn.onnx";
+    let mut results = Vec::new();
+    let mut made_again = Vec::new();
+    for kib in [2048, 192, 128, 96] {
+        let e2 = target("e2", &[&format!("sram.bytes={kib}KiB")]);
+        let mut compiled = planned(name, 128, &e2, PlanMode::Best, Some(1)).expect("it fits");
+        simulated(&compiled, &e2);
+        let stages = compiled.plan.segments.iter().flat_map(|s| &s.stages);
+        let is_again = |stage: &&Stage| again::is_again(&compiled.graph, stage);
+        made_again.push(stages.filter(is_again).count());
+        for (output, expected, found) in both(&mut compiled, &e2, 3) {
+            assert!(expected == found, "{kib} KiB: {output} differs");
+            results.push((output, found));
+        }
+    }
+    assert!(
+        made_again[0] == 0 && made_again[1..].iter().any(|&count| count > 0),
+        "{made_again:?}"
+    );
+    let whole = results.split_off(results.len() / 4);
+    assert!(whole.chunks(results.len()).all(|others| *others == results));
 }
 
 #[test]

@@ -279,9 +279,11 @@ pub struct ChoiceArgs {
 /// What may stay in SRAM between operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PlanArg {
-    /// Whatever moves the fewest bytes.
+    /// Whatever moves few bytes, and does not take long for the last few of them.
     #[default]
     Best,
+    /// Whatever moves the fewest bytes, however long it takes.
+    Least,
     /// Whatever keeps the arrays busiest, if it moves more bytes too.
     Fast,
     /// Fused operators, with DRAM between them.
@@ -478,6 +480,7 @@ impl ChoiceArgs {
             tile_bytes,
             plan: match self.plan {
                 PlanArg::Best => PlanMode::Best,
+                PlanArg::Least => PlanMode::Least,
                 PlanArg::Fast => PlanMode::Fast,
                 PlanArg::FusedOps => PlanMode::FusedOps,
                 PlanArg::LayerWise => PlanMode::LayerWise,

@@ -6,6 +6,7 @@
 pub(crate) mod time;
 
 use indexmap::{IndexMap, IndexSet};
+use packwright_ir::diag::Diagnostics;
 use packwright_ir::op::ChunkAttention;
 use packwright_ir::order::topological;
 use packwright_ir::{Graph, NodeId, Op, Value};
@@ -14,11 +15,20 @@ use packwright_target::Target;
 
 use crate::attainable::{self, Shared};
 use crate::plan::cache::{self, Cache};
-use crate::plan::constants::{Form, Layout, Stored, StoredId, progression};
+use crate::plan::constants::{self, Form, Layout, Stored, StoredId, progression};
 use crate::plan::demand::AttentionShape;
-use crate::plan::storage::{Storage, machine_elem};
+use crate::plan::storage::{self, Storage, machine_elem};
 
 /// Derives the bound of a legal graph for a target.
+///
+/// # Errors
+/// Lists values and constants that have no place.
+pub fn of(graph: &Graph, target: &Target) -> Result<Bound, Diagnostics> {
+    let (storage, layout) = (storage::locate(graph)?, constants::layout(graph)?);
+    Ok(bound(graph, target, &storage, &layout))
+}
+
+/// The same where it is known already where values live and how constants lie in DRAM.
 pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout) -> Bound {
     let order = topological(graph);
     let depth = depths(graph, &order);

@@ -61,8 +61,8 @@ pub fn lower(
     target: &Target,
     options: &CompileOptions,
 ) -> Result<Compiled, Diagnostics> {
-    let plan = plan::plan(&graph, target, &options.plan)?;
-    let bound = bound::bound(&graph, target, &plan.storage, &plan.layout);
+    let bound = bound::of(&graph, target)?;
+    let plan = plan::plan(&mut graph, target, &options.plan)?;
     let mut shared = Shared {
         weight_bytes: plan.layout.weight_bytes,
         table_bytes: plan.layout.table_bytes,

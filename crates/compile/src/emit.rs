@@ -39,17 +39,6 @@ use regions::{Regions, Shared};
 /// Priority of work over loads that run ahead.
 const WORK_PRIORITY: u8 = 1;
 
-/// Priority of the scores of a pass over the products of the next one.
-const SCORES_PRIORITY: u8 = 2;
-
-fn work_priority(plan: &Plan, segment: usize, stage: usize) -> u8 {
-    let segment = &plan.segments[segment];
-    match segment.runs_ahead() && segment.waits(&segment.stages[stage]) {
-        true => SCORES_PRIORITY,
-        false => WORK_PRIORITY,
-    }
-}
-
 /// Most fragments of an entry: what takes more has far too little SRAM, and no host memory for its packets.
 const MOST_FRAGMENTS: usize = 1_000_000;
 
@@ -137,9 +126,6 @@ fn entry(
                     origin: origins.of(graph, plan, fragment),
                     priority: match fragment {
                         Fragment::LoadTile { .. } => 0,
-                        Fragment::Work { segment, stage, .. } => {
-                            work_priority(plan, *segment, *stage)
-                        }
                         _ => WORK_PRIORITY,
                     },
                     waits: Vec::new(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use packwright_ir::Graph;
 use packwright_ir::diag::{Diagnostic, Diagnostics};
-use packwright_packet::program::{Constants, Program};
+use packwright_packet::program::{Bound, Constants, Program};
 use packwright_target::Target;
 
 use crate::bound;
@@ -30,6 +30,8 @@ pub struct CompiledEntry {
     /// The legal graph that the plan is for.
     pub graph: Graph,
     pub plan: Plan,
+    /// The least that any plan moves, and that it takes.
+    pub bound: Bound,
     pub passes: Vec<PassReport>,
 }
 
@@ -82,25 +84,13 @@ pub fn compile_entries(
         .map(|entry| (&entry.graph, &mut entry.plan))
         .collect();
     let (shared, rows) = share::share(&mut parts, options.between)?;
-    let bounds: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            bound::bound(
-                &entry.graph,
-                target,
-                &entry.plan.storage,
-                &entry.plan.layout,
-            )
-        })
-        .collect();
     let sources: Vec<Source<'_>> = entries
         .iter()
-        .zip(&bounds)
-        .map(|(entry, bound)| Source {
+        .map(|entry| Source {
             name: &entry.name,
             graph: &entry.graph,
             plan: &entry.plan,
-            bound,
+            bound: &entry.bound,
         })
         .collect();
     let program = emit::emit(target, &sources, &shared)?;
@@ -124,9 +114,11 @@ fn compile_entry(
 ) -> Result<CompiledEntry, Diagnostics> {
     let EntrySource { name, mut graph } = source;
     let passes = pipeline::run_graph_pipeline(&mut graph, &options.graph)?;
-    let plan = plan::plan(&graph, target, &options.plan)?;
+    let bound = bound::of(&graph, target)?;
+    let plan = plan::plan(&mut graph, target, &options.plan)?;
     Ok(CompiledEntry {
         name,
+        bound,
         graph,
         plan,
         passes,

@@ -3,9 +3,11 @@
 /// What a plan is to be good at, and what may stay in SRAM from one operator to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanMode {
-    /// Whatever moves the fewest bytes.
+    /// Whatever moves few bytes; an eighth of those that DRAM could move while it waits for the units count as well.
     #[default]
     Best,
+    /// Whatever moves the fewest bytes, however long it takes.
+    Least,
     /// Whatever keeps the arrays busiest, if it moves more bytes too.
     Fast,
     /// Operators are fused with their neighbours, but what one fused operator hands to the next goes through

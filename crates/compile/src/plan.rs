@@ -9,6 +9,7 @@
 //!        ─order─▶ fragments ─place─▶ buffers ─prefetch─▶ loads between the fragments
 //! ```
 
+pub mod again;
 pub mod buffers;
 pub mod cache;
 pub mod chunk;
@@ -35,6 +36,7 @@ pub mod window;
 
 use std::ops::Range;
 
+use packwright_ir::diag::Diagnostics;
 use packwright_ir::{Graph, NodeId};
 use packwright_target::Target;
 
@@ -414,15 +416,36 @@ pub enum Part {
     Chunk(chunk::ChunkPart),
 }
 
-/// Plans a legal graph for a target.
+/// Plans a legal graph for a target. The graph changes where some of its values are made again instead of being spilled.
 ///
 /// # Errors
 /// When no plan fits into the target's SRAM, or when a stage has no lowering.
 pub fn plan(
+    graph: &mut Graph,
+    target: &Target,
+    options: &PlanOptions,
+) -> Result<Plan, Diagnostics> {
+    let first = plan_as_is(graph, target, options)?;
+    if options.mode.is_baseline() {
+        return Ok(first.plan);
+    }
+    let Some(changed) = again::made_again(graph, &first.plan) else {
+        return Ok(first.plan);
+    };
+    match plan_as_is(&changed, target, options) {
+        Ok(second) if second.weight < first.weight => {
+            *graph = changed;
+            Ok(second.plan)
+        }
+        _ => Ok(first.plan),
+    }
+}
+
+fn plan_as_is(
     graph: &Graph,
     target: &Target,
     options: &PlanOptions,
-) -> Result<Plan, packwright_ir::diag::Diagnostics> {
+) -> Result<slice::Chosen, Diagnostics> {
     let storage = storage::locate(graph)?;
     let layout = constants::layout(graph)?;
     let mut stages = stage::stages(graph, &storage);

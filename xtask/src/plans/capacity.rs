@@ -1,5 +1,6 @@
 //! Traffic from the smallest SRAM to the largest, beside the attainable curve and the bound.
 
+use packwright_compile::options::PlanMode;
 use rayon::prelude::*;
 
 use super::Selection;
@@ -25,7 +26,7 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
         "Machine e2 with other sizes of SRAM. A cell is MB without the packet stream, and × the attainable curve; \
          below 1, the curve's families of schedules were too few. Aims: never more bytes with more SRAM, geometric \
          mean at most 1.10 ×, worst at most 1.30 ×. A dash: the smallest plan needs more, or has \
-         more packets than the check follows. Prefill of models with \
+         more packets than the check follows. `--plan least` gives no weight to time. Prefill of models with \
          2,048 positions is left out: in little memory it takes minutes to plan.\n\n",
     );
     text += &format!(
@@ -33,45 +34,86 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
         SIZES.map(|kib| format!(" {} |", size(kib << 10))).concat(),
         "---|".repeat(SIZES.len())
     );
-    let mut factors = Vec::new();
-    let mut grown = Vec::new();
+    let mut summaries = [PlanMode::Best, PlanMode::Least].map(Summary::of);
     for &(model, longest) in WIDE.iter().filter(|(model, _)| selection.has(model)) {
         let decoder = model.contains("prefill");
         if decoder && longest > LONGEST {
             continue;
         }
         for seq in [128, 512].into_iter().filter(|&seq| seq <= longest) {
-            let rows: Vec<Option<Row>> =
-                SIZES.par_iter().map(|&kib| row(model, seq, kib)).collect();
-            text += &format!(
-                "| {model} | {seq} |{}\n",
-                rows.iter().map(cell).collect::<String>()
-            );
-            let least = rows.iter().flatten().map(|row| megabytes(row.attainable));
-            text += &format!("| | attainable | {} |\n", aligned(&rows, least));
-            let least = rows.iter().flatten().map(|row| megabytes(row.bound));
-            text += &format!("| | bound | {} |\n", aligned(&rows, least));
-            let made: Vec<&Row> = rows.iter().flatten().collect();
-            factors.extend(made.iter().map(|row| row.factor()));
-            let grows = made.windows(2).filter(|two| two[1].bytes > two[0].bytes);
-            let most = grows.map(|two| two[1].bytes as f64 / two[0].bytes as f64);
-            if let Some(most) = most.reduce(f64::max) {
-                grown.push(format!("{model} {seq} by {:.3} %", (most - 1.0) * 100.0));
+            let mut label = format!("{model} | {seq}");
+            let mut bounds = String::new();
+            for summary in &mut summaries {
+                let rows: Vec<Option<Row>> = SIZES
+                    .par_iter()
+                    .map(|&kib| row(model, seq, kib, summary.mode))
+                    .collect();
+                text += &format!("| {label} |{}\n", rows.iter().map(cell).collect::<String>());
+                " | `--plan least`".clone_into(&mut label);
+                let curve = rows.iter().flatten().map(|row| megabytes(row.attainable));
+                bounds = format!("| | attainable | {} |\n", aligned(&rows, curve));
+                let least = rows.iter().flatten().map(|row| megabytes(row.bound));
+                bounds += &format!("| | bound | {} |\n", aligned(&rows, least));
+                summary.add(&format!("{model} {seq}"), &rows);
             }
+            text += &bounds;
         }
     }
-    let mean = factors.iter().map(|f| f.ln()).sum::<f64>() / factors.len().max(1) as f64;
-    let worst = factors.iter().copied().fold(0.0, f64::max);
-    text += &format!(
-        "\nGeometric mean {:.3} × the attainable curve over {} points, worst {worst:.2} ×. Traffic grows with SRAM: {}.\n",
-        mean.exp(),
-        factors.len(),
-        match grown.is_empty() {
-            true => "nowhere".to_owned(),
-            false => grown.join(", "),
-        }
-    );
+    text += "\n";
+    for summary in &summaries {
+        text += &summary.text();
+    }
     Ok(text)
+}
+
+/// What all points of a kind of plan come to.
+struct Summary {
+    mode: PlanMode,
+    name: &'static str,
+    factors: Vec<f64>,
+    /// Where traffic grows with SRAM.
+    grown: Vec<String>,
+}
+
+impl Summary {
+    fn of(mode: PlanMode) -> Self {
+        Self {
+            mode,
+            name: match mode {
+                PlanMode::Least => "With `--plan least`",
+                _ => "As planned by default",
+            },
+            factors: Vec::new(),
+            grown: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, label: &str, rows: &[Option<Row>]) {
+        let made: Vec<&Row> = rows.iter().flatten().collect();
+        self.factors.extend(made.iter().map(|row| row.factor()));
+        let grows = made.windows(2).filter(|two| two[1].bytes > two[0].bytes);
+        let most = grows.map(|two| two[1].bytes as f64 / two[0].bytes as f64);
+        if let Some(most) = most.reduce(f64::max) {
+            let percent = (most - 1.0) * 100.0;
+            self.grown.push(format!("{label} by {percent:.3} %"));
+        }
+    }
+
+    fn text(&self) -> String {
+        let count = self.factors.len();
+        let mean = self.factors.iter().map(|f| f.ln()).sum::<f64>() / count.max(1) as f64;
+        let worst = self.factors.iter().copied().fold(0.0, f64::max);
+        let grown = match self.grown.is_empty() {
+            true => "nowhere".to_owned(),
+            false => self.grown.join(", "),
+        };
+        format!(
+            "{}: geometric mean {:.3} × the attainable curve over {count} points, worst {worst:.2} ×; traffic grows \
+             with SRAM: {grown}.\n",
+            self.name,
+            mean.exp(),
+        )
+    }
 }
 
 impl Row {
@@ -80,12 +122,13 @@ impl Row {
     }
 }
 
-fn row(model: &str, seq: u64, kib: u64) -> Option<Row> {
+fn row(model: &str, seq: u64, kib: u64, mode: PlanMode) -> Option<Row> {
     let point = Point {
         model: model.to_owned(),
         target: "e2",
         seq: Some(seq),
         sram: Some(kib << 10),
+        mode,
         ..Point::default()
     };
     let report = point.report().ok()?;

@@ -143,6 +143,9 @@ pub struct Layout {
 /// Alignment of stored constants: the burst of the widest preset.
 pub const ALIGN: u64 = 64;
 
+/// Constants that are read again count where they are at least one part in so many of all.
+const SHARED_PART: u64 = 64;
+
 impl Layout {
     /// The stored constants that a node reads: matrix, vectors, or for an embedding each pair's
     /// constant indices and table in order.
@@ -176,6 +179,11 @@ impl Layout {
         let all: u64 = reads.map(|&id| self.brought(id)).sum();
         let once = (0..self.stored.len() as u32).map(|index| self.brought(StoredId(index)));
         all.saturating_sub(once.sum())
+    }
+
+    /// Whether enough of what is read could stay in SRAM that plans should leave room for it; vectors of a few norms could not.
+    pub fn is_shared(&self) -> bool {
+        self.shared_bytes() * SHARED_PART > self.own_bytes()
     }
 
     /// Constants that several nodes read.

@@ -46,6 +46,7 @@ pub fn constants(scene: &Scene<'_>, segment: &Segment) -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exchange {
     pub fills: u64,
+    pub spills: u64,
     /// Fills and spills, block by block or pass by pass, of values that have one place: units wait for them.
     pub in_one_place: u64,
 }
@@ -70,7 +71,10 @@ pub fn exchange(
     for &root in touched.iter().filter(|root| spilled.contains(*root)) {
         let (bytes, using) = (spilled_bytes(scene, root), &uses[&root]);
         let (moved, comes_once) = match using.made.0 == s {
-            true => (bytes, false),
+            true => {
+                exchange.spills += bytes;
+                (bytes, false)
+            }
             false => {
                 let taking = Taking::of(segment, s, root, using);
                 let moved = taking.times(segment) * bytes;

@@ -513,8 +513,15 @@ pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u
                         Form::Vectors { .. } | Form::Plain { .. } | Form::Cache(_) => 1,
                     };
                     let cut = columns::of(scene, segment, node);
-                    let tile = cut.tile.min(n) as u64 * columns::widest_run(stored, cut.parts);
-                    largest += tile.next_multiple_of(64);
+                    // Pieces of a row block take all tiles of the columns that belong together in turn.
+                    let is_cut = wave::piece_rows(scene, segment, node) < segment.block_rows;
+                    let together = if is_cut {
+                        cut.chunk.max(cut.tile)
+                    } else {
+                        cut.tile
+                    };
+                    let bytes = together.min(n) as u64 * columns::widest_run(stored, cut.parts);
+                    largest += bytes.next_multiple_of(64);
                     all += stored.bytes.next_multiple_of(64);
                 }
             }

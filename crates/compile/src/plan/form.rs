@@ -33,6 +33,7 @@ const RUN: u64 = 64;
 /// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
 const CYCLE: f64 = 0.125;
 const CYCLE_OF_FAST: f64 = 1.0;
+const CYCLE_OF_LEAST: f64 = 0.001;
 
 /// The same for a search where DRAM takes longer than the units: enough to choose among forms that move as much.
 const CYCLE_BEHIND_DRAM: f64 = 0.03;
@@ -46,6 +47,7 @@ pub fn cycle(scene: &Scene<'_>) -> f64 {
 pub fn worths(mode: PlanMode) -> Vec<f64> {
     match mode {
         PlanMode::Best | PlanMode::Fast => vec![worth(mode), CYCLE_BEHIND_DRAM],
+        PlanMode::Least => vec![worth(mode), CYCLE_BEHIND_DRAM, CYCLE],
         PlanMode::FusedOps | PlanMode::LayerWise => vec![worth(mode)],
     }
 }
@@ -53,6 +55,7 @@ pub fn worths(mode: PlanMode) -> Vec<f64> {
 fn worth(mode: PlanMode) -> f64 {
     match mode {
         PlanMode::Fast => CYCLE_OF_FAST,
+        PlanMode::Least => CYCLE_OF_LEAST,
         PlanMode::Best | PlanMode::FusedOps | PlanMode::LayerWise => CYCLE,
     }
 }

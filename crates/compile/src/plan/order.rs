@@ -11,6 +11,7 @@ use super::chunk;
 use super::columns;
 use super::constants::{Form, StoredId, Tile, TileId};
 use super::demand::{self, Scene, Taking, Use};
+use super::pace;
 use super::stage::Stage;
 use super::storage::RootId;
 use super::{Depth, Fragment, Part, Passes, Segment, wave};
@@ -107,21 +108,29 @@ impl Walk<'_> {
         }
     }
 
-    /// Makes the queries, keys and values of each pass, and behind them the scores of the one before.
+    /// Makes the queries, keys and values of each pass among the scores of the one before.
     fn a_pass_ahead(&mut self, ordered: &mut Ordered) {
         let count = self.segment.passes.count;
         let last = self.segment.stages.len() - 1;
+        let all_rows = self.segment.rows;
+        let rows = || 0..all_rows;
+        let scores_outlast = pace::scores_outlast_products(self.scene, self.segment);
+        let mut all = std::mem::take(&mut ordered.fragments);
         for turn in 0..=count {
-            for i in 0..=last {
-                let pass = match i == last {
-                    true => turn.checked_sub(1),
-                    false => (turn < count).then_some(turn),
-                };
-                if let Some(pass) = pass {
-                    self.stage(i, pass, 0..self.segment.rows, ordered);
-                }
+            if turn < count {
+                (0..last).for_each(|i| self.stage(i, turn, rows(), ordered));
             }
+            let products = std::mem::take(&mut ordered.fragments);
+            if let Some(pass) = turn.checked_sub(1) {
+                self.stage(last, pass, rows(), ordered);
+            }
+            let scores = std::mem::take(&mut ordered.fragments);
+            all.extend(match scores_outlast {
+                true => merged(scores, products),
+                false => merged(products, scores),
+            });
         }
+        ordered.fragments = all;
     }
 
     /// One stage for some rows, with the values that it has brought in and sent out.
@@ -237,6 +246,41 @@ impl Copies {
         self.next = (self.next + 1) % TURNS;
         copy
     }
+}
+
+/// The part of a longer list over which a shorter one is spread, in quarters: nothing of it is left when the other one ends.
+const SPREAD: usize = 3;
+
+/// Two lists in turns: units take what is ready and comes first in the stream.
+fn merged(longer: Vec<Fragment>, shorter: Vec<Fragment>) -> Vec<Fragment> {
+    let (longer, shorter) = (by_work(longer), by_work(shorter));
+    let (over, all) = (SPREAD * longer.len(), shorter.len());
+    let mut merged = Vec::new();
+    let mut shorter = shorter.into_iter();
+    let mut taken = 0;
+    for (i, work) in longer.into_iter().enumerate() {
+        let due = (4 * i * all / over).min(all);
+        merged.extend(shorter.by_ref().take(due - taken).flatten());
+        taken = due;
+        merged.extend(work);
+    }
+    merged.extend(shorter.flatten());
+    merged
+}
+
+/// Work with what comes in for it and what goes out.
+fn by_work(fragments: Vec<Fragment>) -> Vec<Vec<Fragment>> {
+    let is_work = |fragment: &Fragment| matches!(fragment, Fragment::Work { .. });
+    let comes_in = |fragment: &Fragment| matches!(fragment, Fragment::Fill { .. });
+    let mut groups: Vec<Vec<Fragment>> = Vec::new();
+    for fragment in fragments {
+        match groups.last_mut() {
+            Some(last) if !last.iter().any(is_work) => last.push(fragment),
+            Some(last) if !is_work(&fragment) && !comes_in(&fragment) => last.push(fragment),
+            _ => groups.push(vec![fragment]),
+        }
+    }
+    groups
 }
 
 /// Makes the fragments of later blocks read the tiles that the first block brought in.

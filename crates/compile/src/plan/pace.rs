@@ -16,23 +16,13 @@ use crate::bound::time::lane_operations;
 
 /// Cycles that a segment takes, about: those of the arrays, and of the vector unit where they wait for it.
 pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let mut products: Vec<Commands> = Vec::new();
-    let mut heads = Heads::default();
-    for stage in &segment.stages {
-        match stage {
-            Stage::Matmul { node, .. } => products.extend(of_product(scene, segment, *node)),
-            Stage::Attention { node, .. } => heads = of_attention(scene, segment, stage, *node),
-            Stage::CachedAttention { .. }
-            | Stage::Rows { .. }
-            | Stage::Whole { .. }
-            | Stage::Input { .. } => {}
-        }
-    }
+    let Work { products, heads } = Work::of(scene, segment);
     let lanes = u64::from(scene.target.vector.lanes.max(1));
     let nodes = segment.stages.iter().flat_map(Stage::nodes);
-    let vector = nodes.map(|node| lane_operations(scene.graph, node));
-    let vector = vector.sum::<u64>() / lanes;
-    let of_products: u64 = products.iter().map(|p| p.count * p.cycles).sum();
+    let others = nodes.filter(|&node| !matches!(scene.graph.op(node), Op::Attention(_)));
+    let others: u64 = others.map(|node| lane_operations(scene.graph, node)).sum();
+    let vector = heads.softmax + others / lanes;
+    let of_products: u64 = products.iter().map(Commands::all).sum();
     // With one copy of scratch, and with one fragment in each row block, the units take turns.
     let is_alone = segment.stages.len() == 1 && segment.block_count() > 1;
     let is_one = is_alone && heads.fragment_rows >= segment.block_rows;
@@ -62,13 +52,19 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     all / u64::from(scene.target.cores.max(1)) + constants
 }
 
+/// Whether the attention of a segment keeps the vector unit busy for longer than all products keep the arrays.
+pub fn scores_outlast_products(scene: &Scene<'_>, segment: &Segment) -> bool {
+    let work = Work::of(scene, segment);
+    work.heads.softmax > work.products.iter().map(Commands::all).sum::<u64>() + work.heads.products
+}
+
 /// Cycles that units wait for what a segment exchanges with DRAM.
 pub fn waits(scene: &Scene<'_>, exchange: cost::Exchange) -> u64 {
     transfer(scene, exchange.in_one_place)
 }
 
 /// Cycles of DRAM for so many bytes.
-fn transfer(scene: &Scene<'_>, bytes: u64) -> u64 {
+pub fn transfer(scene: &Scene<'_>, bytes: u64) -> u64 {
     (bytes as f64 / scene.target.peak_bytes_per_cycle()) as u64
 }
 
@@ -77,6 +73,36 @@ fn transfer(scene: &Scene<'_>, bytes: u64) -> u64 {
 struct Commands {
     count: u64,
     cycles: u64,
+}
+
+impl Commands {
+    fn all(&self) -> u64 {
+        self.count * self.cycles
+    }
+}
+
+/// What the arrays, and what the scores of an attention, ask for in a segment.
+struct Work {
+    products: Vec<Commands>,
+    heads: Heads,
+}
+
+impl Work {
+    fn of(scene: &Scene<'_>, segment: &Segment) -> Self {
+        let mut products = Vec::new();
+        let mut heads = Heads::default();
+        for stage in &segment.stages {
+            match stage {
+                Stage::Matmul { node, .. } => products.extend(of_product(scene, segment, *node)),
+                Stage::Attention { node, .. } => heads = of_attention(scene, segment, stage, *node),
+                Stage::CachedAttention { .. }
+                | Stage::Rows { .. }
+                | Stage::Whole { .. }
+                | Stage::Input { .. } => {}
+            }
+        }
+        Self { products, heads }
+    }
 }
 
 /// The commands of a product with constant weights.

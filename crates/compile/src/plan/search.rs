@@ -258,9 +258,9 @@ impl<'a> Search<'a> {
         let scene = self.problem.scene;
         let top = |fitting: &Fitting| fitting.tops.iter().copied().max().unwrap_or(0);
         // Constants that stay take room from all segments alike; those that come ahead of their use need some.
-        let ahead = match scene.layout.shared_bytes() {
-            0 => scene.sram - scene.sram / 8,
-            _ => 0,
+        let ahead = match scene.layout.is_shared() {
+            false => scene.sram - scene.sram / 8,
+            true => 0,
         };
         for (extra, members) in EXTRAS
             .into_iter()
@@ -345,19 +345,26 @@ impl<'a> Search<'a> {
         let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
         let segments = choice.segments.iter();
         let packets: u64 = segments.clone().map(|s| form::packets(scene, s)).sum();
+        let tops = self.tops(&buffers);
         let cycles = segments.zip(&self.sights).enumerate();
         let cycles = cycles.map(|(s, (segment, sight))| {
             let at = (segment, s);
             let exchange = cost::exchange(scene, at, &sight.touched, uses, &choice.spilled);
-            pace::cycles(scene, segment) + pace::waits(scene, exchange)
+            let units = pace::cycles(scene, segment) + pace::waits(scene, exchange);
+            // What has no room beside the segment before comes when it is its turn.
+            let constants = segment.visits() * cost::constants(scene, segment);
+            let bytes = constants + exchange.fills + exchange.spills;
+            let room = scene.target.sram.bytes - tops[s.saturating_sub(1)].max(tops[s]);
+            units.max(pace::transfer(scene, bytes.saturating_sub(room)))
         });
+        let cycles = cycles.sum();
         Ok(Fitting {
             traffic,
             price: Price {
                 bytes: traffic + packets,
-                cycles: cycles.sum(),
+                cycles,
             },
-            tops: self.tops(&buffers),
+            tops,
             choice,
             buffers,
             uncut: false,

@@ -8,10 +8,10 @@
 
 use packwright_ir::{Graph, NodeId, Op, Value};
 
-use super::Segment;
 use super::cache::Cache;
 use super::stage::Stage;
 use super::storage::Storage;
+use super::{Segment, again};
 
 /// Groups stages into segments, in order of execution.
 pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
@@ -62,7 +62,7 @@ pub fn singles(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Vec<Se
 
 /// Parts segments into one product each, together with the row-wise stages before it, and, where `behind` is
 /// set, those behind it.
-pub fn split(segments: &[Segment], behind: bool) -> Vec<Segment> {
+pub fn split(graph: &Graph, segments: &[Segment], behind: bool) -> Vec<Segment> {
     let mut parts = Vec::new();
     for segment in segments {
         if segment.stages.iter().any(Segment::is_gathering) {
@@ -73,7 +73,7 @@ pub fn split(segments: &[Segment], behind: bool) -> Vec<Segment> {
         let mut complete = false;
         for stage in &segment.stages {
             let product = matches!(stage, Stage::Matmul { .. });
-            if complete && (product || !behind) {
+            if complete && (product || !behind || again::is_again(graph, stage)) {
                 parts.push(Segment::new(std::mem::take(&mut stages), segment.rows));
                 complete = false;
             }
@@ -138,14 +138,23 @@ pub fn by_columns(graph: &Graph, storage: &Storage, segments: &[Segment]) -> Vec
             continue;
         }
         let mut run: Vec<Stage> = Vec::new();
+        // What is made again stands with the product that adds it.
+        let mut again: Vec<Stage> = Vec::new();
         for stage in &segment.stages {
+            if again::is_again(graph, stage) {
+                again.push(stage.clone());
+                continue;
+            }
             if !run.is_empty() && !joins(graph, storage, &run, stage) {
                 parts.push(Segment::new(std::mem::take(&mut run), segment.rows));
             }
+            if matches!(stage, Stage::Matmul { .. }) {
+                run.splice(0..0, again.drain(..));
+            }
             run.push(stage.clone());
         }
-        if !run.is_empty() {
-            parts.push(Segment::new(run, segment.rows));
+        for stages in [run, again].into_iter().filter(|stages| !stages.is_empty()) {
+            parts.push(Segment::new(stages, segment.rows));
         }
     }
     parts

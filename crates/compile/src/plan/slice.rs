@@ -28,6 +28,13 @@ const SMALLEST_BUDGET: u64 = 32 << 10;
 /// The part of the room for constants that a wave may take: another one follows, and what comes ahead.
 const WAVE_SHARE: u64 = 2;
 
+/// A plan with what it costs: bytes, and a part of the time as bytes.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub plan: Plan,
+    pub weight: u64,
+}
+
 /// Chooses cuts and spills, and carries the choice out.
 ///
 /// # Errors
@@ -39,7 +46,7 @@ pub fn choose(
     storage: Storage,
     layout: Layout,
     segments: Vec<Segment>,
-) -> Result<Plan, Diagnostics> {
+) -> Result<Chosen, Diagnostics> {
     let scene = Scene {
         graph,
         target,
@@ -51,9 +58,12 @@ pub fn choose(
         cycle: 0.0,
     };
     let found = best(&scene, &segments)?;
-    Ok(found
-        .parts
-        .into_plan(&found.options, storage.clone(), layout.clone()))
+    Ok(Chosen {
+        weight: found.weight,
+        plan: found
+            .parts
+            .into_plan(&found.options, storage.clone(), layout.clone()),
+    })
 }
 
 /// A choice that fits and has become fragments, with the options that it was found with.
@@ -143,7 +153,7 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
 
 /// What a plan may take of SRAM: all, or less, for plans that are cheaper only beside constants that stay.
 fn budgets(scene: &Scene<'_>) -> Vec<u64> {
-    if scene.layout.shared_bytes() == 0 {
+    if !scene.layout.is_shared() {
         return vec![scene.sram];
     }
     let smaller = |budget: &u64| Some(budget - budget / 6 - 1);
@@ -293,13 +303,13 @@ fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
     let (graph, storage) = (scene.graph, scene.storage);
     let apart = segment::apart(segments);
     let ways = match scene.options.mode {
-        PlanMode::Best | PlanMode::Fast => vec![
+        PlanMode::Best | PlanMode::Least | PlanMode::Fast => vec![
             segments.to_vec(),
-            segment::split(segments, true),
-            segment::split(segments, false),
+            segment::split(graph, segments, true),
+            segment::split(graph, segments, false),
             segment::by_columns(graph, storage, segments),
-            segment::split(&apart, true),
-            segment::long_alone(graph, &segment::split(&apart, true)),
+            segment::split(graph, &apart, true),
+            segment::long_alone(graph, &segment::split(graph, &apart, true)),
             segment::by_columns(graph, storage, &apart),
         ],
         PlanMode::FusedOps | PlanMode::LayerWise => {
@@ -307,7 +317,7 @@ fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
         }
     };
     let mut worths = form::worths(scene.options.mode);
-    if scene.layout.shared_bytes() > 0 {
+    if scene.layout.is_shared() {
         // Budgets are choice enough.
         worths.truncate(1);
     }

@@ -98,7 +98,7 @@ pub fn pieces(scene: &Scene<'_>, block: &Range<usize>) -> Vec<Range<usize>> {
 /// a block of rows, and results of the model leave in long runs: these take all rows.
 pub fn piece_rows(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> usize {
     let is_cut = segment.portions.pieces
-        && columns::of(scene, segment, node).have_one_tile()
+        && columns::of(scene, segment, node).parts == 1
         && columns::drained(scene, node).is_none();
     match is_cut {
         true => pieces(scene, &(0..segment.block_rows))

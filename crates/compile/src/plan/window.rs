@@ -65,19 +65,22 @@ impl Window {
 
 /// Into how many passes a segment can be cut, from few to many, one first.
 pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usize> {
-    let most = match segment.stages.last() {
-        Some(Stage::Attention { node, .. }) => AttentionShape::of(graph, *node).kv_heads,
+    // What cannot be parted, and how much of it there is at the least in a pass.
+    let (wholes, least) = match segment.stages.last() {
+        Some(Stage::Attention { node, .. }) => (AttentionShape::of(graph, *node).kv_heads, 1),
         Some(Stage::Matmul { node, quantize }) => {
             let columns = graph.types(*node)[0].columns();
-            columns / unit(graph, *quantize)
+            wholes(graph, columns, *quantize)
         }
-        Some(Stage::Rows { nodes }) => nodes.last().map_or(1, |&node| {
-            graph.types(node)[0].columns() / unit(graph, Some(node))
+        Some(Stage::Rows { nodes }) => nodes.last().map_or((1, 1), |&node| {
+            wholes(graph, graph.types(node)[0].columns(), Some(node))
         }),
-        Some(Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. }) | None => 1,
+        Some(Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. }) | None => {
+            (1, 1)
+        }
     };
-    (1..=most.max(1))
-        .filter(|&count| most.is_multiple_of(count))
+    (1..=(wholes / least).max(1))
+        .filter(|&count| wholes.is_multiple_of(count))
         .filter(|&count| count == 1 || passes(graph, storage, &segment.stages, count).is_some())
         .collect()
 }
@@ -126,13 +129,16 @@ pub fn panel(segments: &[Segment], root: RootId, info: &Root) -> usize {
     common.max(1)
 }
 
-/// Columns of a product that cannot be parted: those that share a scale, or the width of an array.
-fn unit(graph: &Graph, quantize: Option<NodeId>) -> usize {
+/// Fewest columns of a pass, unless scales ask for more or fewer: about the width of an array.
+const FEWEST_COLUMNS: usize = 64;
+
+/// How many groups of columns share a scale, or how many columns there are, and how many of them a pass has at the least.
+fn wholes(graph: &Graph, columns: usize, quantize: Option<NodeId>) -> (usize, usize) {
     match quantize.map(|node| graph.op(node)) {
         Some(Op::Quantize {
             quant: Quant::Row { group },
-        }) => *group,
-        _ => 64,
+        }) => (columns / group, 1),
+        _ => (columns, FEWEST_COLUMNS),
     }
 }
 
