@@ -356,7 +356,12 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
         .iter()
         .map(|stage| drained_runs(scene, segment, stage))
         .sum();
-    fragments * FRAGMENT + runs * RUN
+    // What opening rows costs is time.
+    let run = match scene.options.mode {
+        PlanMode::Least => 0,
+        PlanMode::Best | PlanMode::Fast | PlanMode::FusedOps | PlanMode::LayerWise => RUN,
+    };
+    fragments * FRAGMENT + runs * run
 }
 
 /// Runs in which a result of the model leaves as its columns are made.

@@ -317,7 +317,7 @@ fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
         }
     };
     let mut worths = form::worths(scene.options.mode);
-    if scene.layout.is_shared() {
+    if scene.layout.is_shared() && scene.options.mode != PlanMode::Least {
         // Budgets are choice enough.
         worths.truncate(1);
     }
