@@ -36,6 +36,7 @@ pub mod window;
 
 use std::ops::Range;
 
+use indexmap::IndexSet;
 use packwright_ir::diag::Diagnostics;
 use packwright_ir::{Graph, NodeId};
 use packwright_target::Target;
@@ -67,6 +68,18 @@ pub struct Plan {
     pub spill_bytes: u64,
     /// Highest SRAM address in use.
     pub sram_peak: u64,
+}
+
+impl Plan {
+    /// Values that are written to DRAM and brought back, in the order of their first spills.
+    pub fn spilled(&self) -> IndexSet<RootId> {
+        let fragments = self.fragments.iter();
+        let roots = fragments.filter_map(|fragment| match fragment {
+            Fragment::Spill { root, .. } => Some(*root),
+            _ => None,
+        });
+        roots.collect()
+    }
 }
 
 /// A range of SRAM.

@@ -255,15 +255,10 @@ fn share(shared: &Shared, regions: &mut Regions) {
 
 fn spills(plan: &Plan, regions: &mut Regions) {
     let mut end = 0;
-    for fragment in &plan.fragments {
-        let crate::plan::Fragment::Spill { root, .. } = fragment else {
-            continue;
-        };
-        if regions.spill_offset(*root).is_none() {
-            let info = plan.storage.root(*root);
-            regions.spill_of.push((*root, end));
-            end += info.bytes(info.rows).next_multiple_of(64);
-        }
+    for root in plan.spilled() {
+        let info = plan.storage.root(root);
+        regions.spill_of.push((root, end));
+        end += info.bytes(info.rows).next_multiple_of(64);
     }
     if end > 0 {
         regions.add("spill", RegionKind::Spill, end, None);

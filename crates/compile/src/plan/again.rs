@@ -5,23 +5,14 @@
 
 use std::collections::HashMap;
 
-use indexmap::IndexSet;
 use packwright_ir::{Graph, NodeId, Op, Value};
 
+use super::Plan;
 use super::stage::Stage;
-use super::storage::RootId;
-use super::{Fragment, Plan};
 
 /// The graph with nodes of their own for the results that products make again; none where nothing is to be gained.
 pub fn made_again(graph: &Graph, plan: &Plan) -> Option<Graph> {
-    let spilled: IndexSet<RootId> = plan
-        .fragments
-        .iter()
-        .filter_map(|fragment| match fragment {
-            Fragment::Spill { root, .. } => Some(*root),
-            _ => None,
-        })
-        .collect();
+    let spilled = plan.spilled();
     let is_spilled = |value: Value| {
         let place = plan.storage.place(value);
         place.is_some_and(|place| spilled.contains(&place.root))

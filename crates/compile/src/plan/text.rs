@@ -157,15 +157,7 @@ pub fn print(graph: &Graph, plan: &Plan, bound: &Bound) -> String {
             step += 1;
         }
     }
-    let spilled: IndexSet<RootId> = plan
-        .fragments
-        .iter()
-        .filter_map(|fragment| match fragment {
-            Fragment::Spill { root, .. } => Some(*root),
-            _ => None,
-        })
-        .collect();
-    for root in spilled {
+    for root in plan.spilled() {
         let info = plan.storage.root(root);
         let bytes = info.bytes(info.rows);
         let _ = writeln!(out, "  spilled {} : {bytes} bytes", info.value);
