@@ -16,6 +16,7 @@ mod capacity;
 mod fits;
 mod peer;
 mod point;
+mod survey;
 mod times;
 
 /// Title of a section, and what makes its text.
@@ -28,6 +29,7 @@ const SECTIONS: &[Section] = &[
     ("Traffic by SRAM size", capacity::section),
     ("Beside another compiler", peer::section),
     ("Against the baselines", baselines::section),
+    ("zz", survey::section),
 ];
 
 /// Which rows are wanted.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use packwright_compile::compile::{self as pipeline, Compiled};
+use packwright_compile::compile::{self as pipeline, Compiled, Planned};
 use packwright_compile::emit::constants::{Section, SectionError};
 use packwright_compile::entries::{CompiledProgram, EntrySource};
 use packwright_compile::pass::PassReport;
@@ -35,6 +35,16 @@ pub fn compile(
 ) -> Result<Compiled, Failure> {
     let options = choices.resolve(&graph)?;
     Ok(pipeline::compile(graph, target, &options)?)
+}
+
+/// Plans a graph: what [`compile`] makes packets of.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn plan(graph: Graph, target: &Target, choices: &CompileChoices) -> Result<Planned, Failure> {
+    let options = choices.resolve(&graph)?;
+    let (graph, _) = pipeline::fuse(graph, &options)?;
+    Ok(pipeline::plan(graph, target, &options)?)
 }
 
 /// What the passes of a compilation have noticed.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use packwright_ir::Graph;
 use packwright_ir::diag::Diagnostics;
-use packwright_packet::program::{Constants, Program};
+use packwright_packet::program::{Bound, Constants, Program};
 use packwright_target::Target;
 
 use crate::bound;
@@ -51,18 +51,44 @@ pub fn fuse(
     Ok((graph, passes))
 }
 
-/// The second part of [`compile`]: a legal graph is planned for a machine and becomes packets.
+/// A legal graph with its plan for a machine, before there are packets.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The graph that the plan is for.
+    pub graph: Graph,
+    pub plan: Plan,
+    pub bound: Bound,
+}
+
+/// The second part of [`compile`]: a legal graph is planned for a machine.
+///
+/// # Errors
+/// Lists everything that stands in the way.
+pub fn plan(
+    mut graph: Graph,
+    target: &Target,
+    options: &CompileOptions,
+) -> Result<Planned, Diagnostics> {
+    let bound = bound::of(&graph, target)?;
+    let plan = plan::plan(&mut graph, target, &options.plan)?;
+    Ok(Planned { graph, plan, bound })
+}
+
+/// All of [`compile`] behind its first part: a legal graph is planned and becomes packets.
 ///
 /// # Errors
 /// Lists everything that stands in the way.
 pub fn lower(
-    mut graph: Graph,
+    graph: Graph,
     passes: Vec<PassReport>,
     target: &Target,
     options: &CompileOptions,
 ) -> Result<Compiled, Diagnostics> {
-    let bound = bound::of(&graph, target)?;
-    let plan = plan::plan(&mut graph, target, &options.plan)?;
+    let Planned {
+        mut graph,
+        plan,
+        bound,
+    } = plan(graph, target, options)?;
     let mut shared = Shared {
         weight_bytes: plan.layout.weight_bytes,
         table_bytes: plan.layout.table_bytes,

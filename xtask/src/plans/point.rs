@@ -1,10 +1,15 @@
 //! One compilation and simulation of an embedded model.
 
+use packwright::errors::Failure;
 use packwright::job;
 use packwright::model::{self, Binding};
 use packwright::options::{self, CompileChoices};
 use packwright::report::json::EntryReport;
 use packwright_compile::options::PlanMode;
+use packwright_compile::plan::text;
+use packwright_ir::Graph;
+use packwright_packet::program::Bound;
+use packwright_target::Target;
 
 /// A model at a length on a machine.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +30,28 @@ impl Point {
     /// # Errors
     /// Why there is none, in one line.
     pub fn report(&self) -> Result<EntryReport, String> {
-        let one_line = |failure: packwright::errors::Failure| {
-            let text = failure.to_string();
-            text.lines().next().unwrap_or_default().to_owned()
-        };
+        let (graph, target, choices) = self.job()?;
+        let report = job::estimate(graph, &target, &choices).map_err(one_line)?;
+        report
+            .entries
+            .into_iter()
+            .next()
+            .ok_or_else(|| "there is no entry".to_owned())
+    }
+
+    /// Bytes that its plan moves, without the packet stream, and the bound; no packets are made.
+    ///
+    /// # Errors
+    /// Why there is no plan, in one line.
+    pub fn planned(&self) -> Result<(u64, Bound), String> {
+        let (graph, target, choices) = self.job()?;
+        let planned = job::plan(graph, &target, &choices).map_err(one_line)?;
+        let traffic = text::traffic(&planned.graph, &planned.plan);
+        Ok((traffic.total(), planned.bound))
+    }
+
+    /// What there is to compile.
+    fn job(&self) -> Result<(Graph, Target, CompileChoices), String> {
         let overrides: Vec<String> = self
             .sram
             .iter()
@@ -45,13 +68,13 @@ impl Point {
             plan: self.mode,
             ..CompileChoices::default()
         };
-        let report = job::estimate(imported.graph, &target, &choices).map_err(one_line)?;
-        report
-            .entries
-            .into_iter()
-            .next()
-            .ok_or_else(|| "there is no entry".to_owned())
+        Ok((imported.graph, target, choices))
     }
+}
+
+fn one_line(failure: Failure) -> String {
+    let text = failure.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Models that compute many positions at once, with the most positions that they have.

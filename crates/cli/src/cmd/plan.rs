@@ -32,9 +32,8 @@ pub fn run(args: &Plan, output: &Output) -> Result<(), Failure> {
     let progress = Progress::spinner(output, "importing");
     let imported = model::import(&args.model, &args.axes.resolve())?;
     progress.say("planning");
-    let compiled = job::compile(imported.graph, &target, &args.choices.resolve()?)?;
+    let planned = job::plan(imported.graph, &target, &args.choices.resolve()?)?;
     drop(progress);
     output.warn(&imported.warnings);
-    let bound = &compiled.program.entries[0].bound;
-    output::print(&text::print(&compiled.graph, &compiled.plan, bound))
+    output::print(&text::print(&planned.graph, &planned.plan, &planned.bound))
 }

@@ -76,7 +76,7 @@ impl Chain<'_> {
             Op::Quantize { .. } => self.quantize(node, last),
             Op::QuantizeParts { group, scale } => self.quantize_parts(node, *group, *scale, last),
             Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => self.elementwise(node, last),
-            Op::Rotary { heads, interleaved } => self.rotary(node, *heads, *interleaved, last),
+            Op::Rotary { heads, .. } => self.rotary(node, *heads, last),
             Op::Concat { .. } => self.concat(node, last),
             op => Err(
                 Diagnostic::unsupported("emit-rows", format!("{op:?} is not row-wise"))
@@ -371,25 +371,31 @@ impl Chain<'_> {
                 };
                 area.shifted(window.shift(turn.pass, columns.start), info.group)
             };
-            let sources: Vec<View> = site
-                .graph
-                .operands(node)
-                .into_iter()
-                .map(|value| self.seen(node, value, columns.start))
-                .collect::<Result<_, _>>()?;
             let target = result.column(columns.start, info.group);
-            let command = match site.graph.op(node) {
-                Op::Quantize { .. } => matmul::quantize_command(
-                    site,
-                    node,
-                    self.at.block.len(),
-                    columns.len(),
-                    sources[0],
-                    target,
-                ),
-                _ => self.elementwise_command(node, columns.len(), &sources, target.view())?,
-            };
-            self.commands.push(command);
+            let operands = site.graph.operands(node);
+            let seen = |value: Value| self.seen(node, value, columns.start);
+            match site.graph.op(node) {
+                Op::Quantize { .. } => {
+                    let source = seen(operands[0])?.view();
+                    let rows = self.at.block.len();
+                    let command =
+                        matmul::quantize_command(site, node, rows, columns.len(), source, target);
+                    self.commands.push(command);
+                }
+                Op::Rotary { heads, .. } => {
+                    let width = site.graph.types(node)[0].columns() / heads;
+                    let source = seen(operands[0])?;
+                    self.rotate(node, columns.len() / width, source, target)?;
+                }
+                _ => {
+                    let sources = operands.into_iter().map(|v| seen(v).map(|area| area.view()));
+                    let sources: Vec<View> = sources.collect::<Result<_, _>>()?;
+                    let target = target.view();
+                    let command =
+                        self.elementwise_command(node, columns.len(), &sources, target)?;
+                    self.commands.push(command);
+                }
+            }
             made = Some((node.into(), result));
         }
         // Windows see to it that a chained value has one section.
@@ -398,11 +404,11 @@ impl Chain<'_> {
     }
 
     /// An operand of a node from one of its columns on.
-    fn seen(&self, node: NodeId, value: Value, column: usize) -> Result<View, Diagnostic> {
+    fn seen(&self, node: NodeId, value: Value, column: usize) -> Result<Area, Diagnostic> {
         if let Some((carried, area)) = self.carried
             && carried == value
         {
-            return Ok(area.column(column, None).view());
+            return Ok(area.column(column, None));
         }
         let place = self.site.plan.storage.place(value).ok_or_else(|| {
             Diagnostic::unsupported("emit-rows", "the operand is a constant").at(node.to_string())
@@ -414,23 +420,36 @@ impl Chain<'_> {
             .root_columns(place.root, self.at.segment, row, column)
             .column(column, None);
         area.pitch *= place.row_step as u64;
-        Ok(area.view())
+        Ok(area)
     }
 
-    /// Rotates head by head, and takes along what does not turn; a chunk that reaches into the next batch element starts at position 0 there.
-    fn rotary(
+    fn rotary(&mut self, node: NodeId, heads: usize, last: bool) -> Result<(), Diagnostic> {
+        let source = self.source(node)?;
+        let target = self.result(node, last);
+        self.rotate(node, heads, source, target)
+    }
+
+    /// Rotates head by head, and takes along what does not turn; a chunk that reaches into the next batch element starts
+    /// at position 0 there.
+    fn rotate(
         &mut self,
         node: NodeId,
         heads: usize,
-        interleaved: bool,
-        last: bool,
+        source: Area,
+        target: Area,
     ) -> Result<(), Diagnostic> {
         let graph = self.site.graph;
         let operands = graph.operands(node);
-        let source = self.source(node)?;
-        let [cos, sin] = [self.angles(operands[1])?, self.angles(operands[2])?];
-        let target = self.result(node, last);
-        let width = graph.types(node)[0].columns() / heads;
+        let Op::Rotary {
+            heads: all,
+            interleaved,
+        } = *graph.op(node)
+        else {
+            return Err(
+                Diagnostic::unsupported("emit-rows", "nothing is rotated").at(node.to_string())
+            );
+        };
+        let width = graph.types(node)[0].columns() / all;
         let positions = graph.ty(operands[1]).rows();
         let turned = 2 * graph.ty(operands[1]).columns();
         let layout = match interleaved {
@@ -442,6 +461,8 @@ impl Chain<'_> {
             let position = row % positions;
             let rows = (positions - position).min(self.at.block.end - row);
             let done = row - self.at.block.start;
+            let [cos, sin] = [1, 2].map(|slot| self.angles(operands[slot], position));
+            let (cos, sin) = (cos?, sin?);
             for head in 0..heads {
                 let of = |area: Area| area.row(done).column(head * width, None).view();
                 self.commands.push(Command::Rotary(defs::Rotary {
@@ -449,8 +470,8 @@ impl Chain<'_> {
                     cols: (turned as u64).into(),
                     layout,
                     src: of(source),
-                    cos: cos.row(position).view(),
-                    sin: sin.row(position).view(),
+                    cos,
+                    sin,
                     dst: of(target),
                 }));
             }
@@ -472,18 +493,23 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Where cosines or sines of all positions lie.
-    fn angles(&self, value: Value) -> Result<Area, Diagnostic> {
-        let found = whole::Operand::of(self.site, self.at, value, self.tiles);
-        let operand = found.ok_or_else(|| {
+    /// Cosines or sines from a position on.
+    fn angles(&self, value: Value, position: usize) -> Result<View, Diagnostic> {
+        let area = match self.site.graph.as_const(value) {
+            Some(_) => whole::Operand::of(self.site, self.at, value, self.tiles).map(|operand| {
+                let pitch = operand.strides[0];
+                Area {
+                    elem: operand.elem,
+                    addr: operand.addr + position as u64 * pitch,
+                    pitch,
+                    scale_addr: 0,
+                    scale_pitch: 0,
+                }
+            }),
+            None => self.site.value_area(value, self.at.segment, position),
+        };
+        area.map(|area| area.view()).ok_or_else(|| {
             Diagnostic::unsupported("emit-rows", "the angles have no place").at(value.to_string())
-        })?;
-        Ok(Area {
-            elem: operand.elem,
-            addr: operand.addr,
-            pitch: operand.strides[0],
-            scale_addr: 0,
-            scale_pitch: 0,
         })
     }
 

@@ -194,7 +194,11 @@ impl Walk<'_> {
     fn spills(&self, stage: &Stage, turn: &Turn, ordered: &mut Ordered) {
         for root in made_by(self.scene, stage) {
             if self.spilled.contains(&root) {
-                for rows in wave::pieces(self.scene, &turn.rows) {
+                let rows = match stage {
+                    Stage::Whole { .. } => 0..self.scene.storage.root(root).rows,
+                    _ => turn.rows.clone(),
+                };
+                for rows in wave::pieces(self.scene, &rows) {
                     ordered.fragments.push(Fragment::Spill {
                         root,
                         segment: self.s,

@@ -650,9 +650,10 @@ impl<'a> Search<'a> {
         let using = &self.problem.uses[&root];
         let segments = self.problem.segments;
         let rows = self.problem.scene.storage.root(root).rows;
-        let home = using.made.0;
+        let (home, maker) = using.made;
+        let at_once = matches!(segments[home].stages[maker], Stage::Whole { .. });
         using.crosses()
-            && rows == segments[home].rows
+            && (rows == segments[home].rows || at_once)
             && using
                 .read
                 .iter()

@@ -167,7 +167,11 @@ fn joins(graph: &Graph, storage: &Storage, run: &[Stage], stage: &Stage) -> bool
         Stage::Rows { nodes } => nodes.iter().all(|&node| {
             matches!(
                 graph.op(node),
-                Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } | Op::Quantize { .. }
+                Op::Unary(_)
+                    | Op::Binary(_)
+                    | Op::Cast { .. }
+                    | Op::Quantize { .. }
+                    | Op::Rotary { .. }
             )
         }),
         Stage::Attention { .. }
@@ -255,9 +259,9 @@ fn makers(graph: &Graph, storage: &Storage, attention: NodeId, stages: &[&Stage]
         let nodes = stage.nodes();
         let fits = match stage {
             Stage::Matmul { .. } => true,
-            Stage::Rows { nodes } => {
-                nodes.len() == 1 && matches!(graph.op(nodes[0]), Op::Quantize { .. })
-            }
+            Stage::Rows { nodes } => nodes
+                .iter()
+                .all(|&node| matches!(graph.op(node), Op::Rotary { .. } | Op::Quantize { .. })),
             Stage::Attention { .. }
             | Stage::CachedAttention { .. }
             | Stage::Whole { .. }

@@ -98,7 +98,7 @@ pub fn ahead(scene: &Scene<'_>, segment: &Segment) -> Option<Passes> {
     let array = scene.target.matrix.columns as usize;
     let wide = |stage: &Stage, passes: &Passes| {
         let Stage::Matmul { node, .. } = stage else {
-            return false;
+            return true;
         };
         let tile = columns::of(scene, segment, *node).tile;
         let root = scene.storage.root_of(*node);
@@ -158,7 +158,7 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
             Stage::Matmul { node, quantize } => {
                 let last = quantize.unwrap_or(*node);
                 let root = storage.root_of(last)?;
-                if index + 1 == stages.len() {
+                if find(&windows, root).is_none() {
                     let columns = graph.types(last)[0].columns();
                     windows.push(whole(root, columns, count)?);
                 }
@@ -172,13 +172,17 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
             Stage::Rows { nodes } => {
                 for (position, &node) in nodes.iter().enumerate().rev() {
                     let root = storage.root_of(node)?;
-                    if index + 1 == stages.len() && position + 1 == nodes.len() {
+                    if position + 1 == nodes.len() && find(&windows, root).is_none() {
                         let columns = graph.types(node)[0].columns();
                         windows.push(whole(root, columns, count)?);
                     }
                     match graph.op(node) {
                         Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => {
                             elementwise(graph, storage, node, &mut windows)?;
+                        }
+                        Op::Rotary { heads, .. } => {
+                            let width = graph.types(node)[0].columns() / heads;
+                            rotated(graph, storage, node, width, &mut windows)?;
                         }
                         _ => quantized(graph, storage, node, &mut windows)?,
                     }
@@ -263,6 +267,27 @@ fn elementwise(
     for value in graph.operands(node) {
         add_sections(windows, storage.place(value)?, &sections);
     }
+    Some(())
+}
+
+/// The columns of what is rotated: those of whole heads.
+fn rotated(
+    graph: &Graph,
+    storage: &Storage,
+    node: NodeId,
+    width: usize,
+    windows: &mut Vec<Window>,
+) -> Option<()> {
+    let sections = find(windows, storage.root_of(node)?)?.sections.clone();
+    let mut bounds = sections.iter().flat_map(|s| [s.start, s.width]);
+    if !bounds.all(|bound| bound.is_multiple_of(width)) {
+        return None;
+    }
+    add_sections(
+        windows,
+        storage.place(graph.operand(node, 0)?)?,
+        &sections,
+    );
     Some(())
 }
 
