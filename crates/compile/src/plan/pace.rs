@@ -18,10 +18,18 @@ use crate::bound::time::lane_operations;
 pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let Work { products, heads } = Work::of(scene, segment);
     let lanes = u64::from(scene.target.vector.lanes.max(1));
-    let nodes = segment.stages.iter().flat_map(Stage::nodes);
-    let others = nodes.filter(|&node| !matches!(scene.graph.op(node), Op::Attention(_)));
-    let others: u64 = others.map(|node| lane_operations(scene.graph, node)).sum();
-    let vector = heads.softmax + others / lanes;
+    // Scores apart; what is done with the results of attention stands behind them.
+    let of_stage = |stage: &Stage| -> u64 {
+        let nodes = stage.nodes().into_iter();
+        let others = nodes.filter(|&node| !matches!(scene.graph.op(node), Op::Attention(_)));
+        others.map(|node| lane_operations(scene.graph, node)).sum()
+    };
+    let (attentions, others): (Vec<&Stage>, Vec<&Stage>) =
+        segment.stages.iter().partition(|s| Segment::is_gathering(s));
+    let [behind, others] =
+        [attentions, others].map(|stages| stages.into_iter().map(of_stage).sum::<u64>() / lanes);
+    let scores = heads.softmax + behind;
+    let vector = scores + others;
     let of_products: u64 = products.iter().map(Commands::all).sum();
     // With one copy of scratch, and with one fragment in each row block, the units take turns.
     let is_alone = segment.stages.len() == 1 && segment.block_count() > 1;
@@ -42,7 +50,7 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
             let ends = of_products.min(heads.softmax) / segment.passes.count as u64;
             (of_products + heads.products).max(vector + waits) + ends
         }
-        _ => of_products + heads.softmax.max(heads.products),
+        _ => of_products.max(others) + scores.max(heads.products),
     };
     // Constants that stay for all row blocks of a pass have one place.
     let constants = match segment.resident {
@@ -113,14 +121,31 @@ fn of_product(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> Vec<Command
     let columns = columns::of(scene, segment, node);
     let depth = scene.graph.ty(operand).columns() as u64 / columns.parts as u64;
     let piece = wave::piece_rows(scene, segment, node);
+    // Columns side by side, and how often there are as many.
+    let window = scene.storage.root_of(node);
+    let window = window.and_then(|root| segment.passes.window(root));
+    let runs: Vec<(usize, u64)> = match window {
+        Some(window) => {
+            let widths = window.sections.iter().map(|section| section.width);
+            widths.map(|w| (w, segment.passes.count as u64)).collect()
+        }
+        None => vec![(scene.graph.types(node)[0].columns(), 1)],
+    };
     let mut commands = Vec::new();
     for (block, blocks) in parts(segment.rows, segment.block_rows) {
         for (rows, pieces) in parts(block, piece) {
-            for (width, tiles) in parts(scene.graph.types(node)[0].columns(), columns.tile) {
-                commands.push(Commands {
-                    count: blocks * pieces * tiles * columns.parts as u64,
-                    cycles: matmul_cycles(&scene.target.matrix, rows as u64, width as u64, depth),
-                });
+            for &(run, runs) in &runs {
+                for (width, tiles) in parts(run, columns.tile) {
+                    commands.push(Commands {
+                        count: blocks * pieces * runs * tiles * columns.parts as u64,
+                        cycles: matmul_cycles(
+                            &scene.target.matrix,
+                            rows as u64,
+                            width as u64,
+                            depth,
+                        ),
+                    });
+                }
             }
         }
     }

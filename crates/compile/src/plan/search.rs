@@ -167,9 +167,8 @@ impl Extra {
             Extra::Spilled => segment.alternate(Alternates::Spilled),
             Extra::All => segment.alternate(Alternates::All),
             Extra::Passes => {
-                if let Some(passes) = window::ahead(scene, segment) {
-                    segment.passes = passes;
-                    segment.alternates = Alternates::All;
+                if let Some(ahead) = window::ahead(scene, segment) {
+                    *segment = ahead;
                 }
             }
             Extra::Wave => segment.wave = wave::worth(scene, segment),

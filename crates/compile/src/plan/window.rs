@@ -11,11 +11,11 @@ use std::ops::Range;
 use num_integer::Integer;
 use packwright_ir::{Graph, NodeId, Op, Quant, Value};
 
-use super::columns;
 use super::demand::{AttentionShape, Scene};
+use super::pace;
 use super::stage::Stage;
 use super::storage::{Place, Root, RootId, Storage};
-use super::{Passes, Segment};
+use super::{Alternates, Passes, Segment};
 
 /// Columns that advance from pass to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,36 +85,28 @@ pub fn possible(graph: &Graph, storage: &Storage, segment: &Segment) -> Vec<usiz
         .collect()
 }
 
-/// The passes in which a segment that is not cut can make the queries, keys and values of some heads beside the scores
-/// of those before: the vector unit is at work on scores while the array makes what the next ones need. No pass is
-/// narrower than an array or a tile. One row is not worth more packets.
-pub fn ahead(scene: &Scene<'_>, segment: &Segment) -> Option<Passes> {
+/// The passes in which a segment that is not cut makes the queries, keys and values of some heads beside the scores of
+/// those before, where that is faster: the vector unit is at work on scores while the array makes what the next ones
+/// need. One row is not worth more packets.
+pub fn ahead(scene: &Scene<'_>, segment: &Segment) -> Option<Segment> {
     let [products @ .., Stage::Attention { node, .. }] = &segment.stages[..] else {
         return None;
     };
     if segment.rows == 1 || segment.repeats() || products.is_empty() {
         return None;
     }
-    let array = scene.target.matrix.columns as usize;
-    let wide = |stage: &Stage, passes: &Passes| {
-        let Stage::Matmul { node, .. } = stage else {
-            return true;
-        };
-        let tile = columns::of(scene, segment, *node).tile;
-        let root = scene.storage.root_of(*node);
-        let window = root.and_then(|root| passes.window(root));
-        window.is_some_and(|window| {
-            let mut widths = window.sections.iter().map(|section| section.width);
-            widths.all(|width| width.is_multiple_of(array.min(tile)))
-        })
-    };
     let heads = AttentionShape::of(scene.graph, *node).kv_heads;
-    let counts = (2..=heads)
-        .rev()
-        .filter(|&count| heads.is_multiple_of(count));
-    counts
-        .filter_map(|count| passes(scene.graph, scene.storage, &segment.stages, count))
-        .find(|passes| products.iter().all(|stage| wide(stage, passes)))
+    let counts = (2..=heads).filter(|&count| heads.is_multiple_of(count));
+    let ways = counts.filter_map(|count| {
+        Some(Segment {
+            passes: passes(scene.graph, scene.storage, &segment.stages, count)?,
+            alternates: Alternates::All,
+            ..segment.clone()
+        })
+    });
+    let paces = ways.map(|way| (pace::cycles(scene, &way), way));
+    let (cycles, way) = paces.min_by_key(|(cycles, _)| *cycles)?;
+    (cycles < pace::cycles(scene, segment)).then_some(way)
 }
 
 /// Columns of a spilled value whose rows lie together: the widest that every pass of every segment has whole numbers of.
