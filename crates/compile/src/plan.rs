@@ -31,6 +31,7 @@ pub mod slice;
 pub mod stage;
 pub mod storage;
 pub mod text;
+pub mod too_small;
 pub mod wave;
 pub mod window;
 

@@ -11,14 +11,13 @@
 //! much of an array idle. How large a part depends on who outlasts whom, so several searches are made.
 
 use indexmap::{IndexMap, IndexSet};
-use packwright_ir::NodeId;
-use packwright_ir::diag::Diagnostic;
 
 use super::classes::Classes;
 use super::demand::{Scene, Use};
 use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
+use super::too_small::TooSmall;
 use super::{Alternates, Buffer, Passes, Segment, buffers, cost, pace, place, wave, window};
 
 /// Everything that a search looks at and does not change.
@@ -228,8 +227,8 @@ impl<'a> Search<'a> {
     /// than its tiles take.
     ///
     /// # Errors
-    /// `plan-sram` when nothing fits, with what the smallest fragments need.
-    pub fn fit(&mut self, slack: u64) -> Result<Fitting, Diagnostic> {
+    /// What the smallest fragments need, when nothing fits.
+    pub fn fit(&mut self, slack: u64) -> Result<Fitting, TooSmall> {
         if let Some(fitting) = self.uncut(slack) {
             return Ok(fitting);
         }
@@ -665,46 +664,35 @@ impl<'a> Search<'a> {
                 })
     }
 
-    /// A node as people know it: its operator and the layer of the model that it comes from.
-    fn described(&self, node: NodeId) -> String {
-        let graph = self.problem.scene.graph;
-        let origin = graph.origin(graph.origin_of(node));
-        let name = graph.op(node).name();
-        match origin.layer.is_empty() {
-            true => format!("{name} ({node})"),
-            false => format!("{name} of {} ({node})", origin.layer),
-        }
-    }
-
     /// What the smallest fragments need, with everything spilled.
-    fn too_small(&mut self) -> Diagnostic {
+    fn too_small(&mut self) -> TooSmall {
         let all = vec![true; self.families.len()];
         let set = self.spilled(&all);
-        let mut hungriest = (0, 0);
+        let mut found = TooSmall { need: 0, at: None };
         for class in 0..self.forms.len() {
             let groups = self.groups(class, &set);
             let offers = self.offers_of(class, &groups, &set);
-            let least = offers.iter().map(|offer| offer.room).min();
-            let least = least.unwrap_or(0);
-            if least > hungriest.0 {
-                hungriest = (least, self.problem.classes.members(class)[0]);
+            let Some(least) = offers.iter().min_by_key(|offer| offer.room) else {
+                continue;
+            };
+            if least.room > found.need {
+                let form = &self.forms[class][least.form];
+                let lives = groups.iter().map(|group| {
+                    let known = &self.known[&(class, group.looks.clone())];
+                    &known[form.cut].live
+                });
+                let steps = lives.flat_map(|live| live.iter().zip(&form.scratch).enumerate());
+                let widest = steps.max_by_key(|(_, (live, scratch))| *live + *scratch);
+                let segment = self.problem.classes.members(class)[0];
+                let stages = &self.problem.segments[segment].stages;
+                let stage = widest.and_then(|(stage, _)| stages.get(stage));
+                found = TooSmall {
+                    need: least.room,
+                    at: stage.and_then(|stage| stage.nodes().first().copied()),
+                };
             }
         }
-        let (need, at) = hungriest;
-        let stage = self.problem.segments[at].stages.first();
-        let node = stage.and_then(|stage| stage.nodes().first().copied());
-        Diagnostic::unsupported(
-            "plan-sram",
-            format!(
-                "the smallest plan needs {need} bytes of SRAM, the target has {}",
-                self.problem.scene.sram
-            ),
-        )
-        .at(node.map_or_else(String::new, |node| self.described(node)))
-        .help(format!(
-            "raise sram.bytes (--set sram.bytes={}KiB), or shorten the sequence",
-            need.div_ceil(1024)
-        ))
+        found
     }
 }
 

@@ -7,7 +7,7 @@
 
 use indexmap::IndexMap;
 use packwright_ir::Graph;
-use packwright_ir::diag::{Diagnostic, Diagnostics};
+use packwright_ir::diag::Diagnostics;
 use packwright_target::Target;
 use rayon::prelude::*;
 
@@ -19,6 +19,7 @@ use super::form::{self, Price};
 use super::search::{Fitting, Problem, Search};
 use super::stage::Stage;
 use super::storage::Storage;
+use super::too_small::{self, TooSmall};
 use super::{Fragment, Plan, Segment, SramSpan, cost, order, pin, prefetch, segment};
 use crate::options::{PlanMode, PlanOptions};
 
@@ -97,6 +98,7 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let constants: u64 = constants.sum();
     let least = constants.saturating_sub(scene.layout.shared_bytes());
     let mut problem: Option<Diagnostics> = None;
+    let mut too_small: Option<TooSmall> = None;
     let mut found: Option<Found> = None;
     let mut shapes = shapes(scene, segments);
     for budget in budgets(scene) {
@@ -115,8 +117,8 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
                     least
                 }
                 // What does not fit does not fit into less.
-                Err(diagnostics) => {
-                    problem.get_or_insert(diagnostics);
+                Err(more) => {
+                    too_small = Some(too_small.map_or(more, |known| known.or(more)));
                     u64::MAX
                 }
             };
@@ -143,12 +145,25 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
             break;
         }
     }
-    found.ok_or_else(|| {
-        problem.unwrap_or_else(|| {
-            let text = "the target has too little SRAM for any plan";
-            Diagnostic::unsupported("plan-sram", text).into()
-        })
+    found.ok_or_else(|| match (problem, too_small) {
+        (None, Some(found)) => too_small::complaint(scene, segments, found).into(),
+        (problem, _) => problem.unwrap_or_default(),
     })
+}
+
+/// Whether there is a plan at all.
+///
+/// # Errors
+/// What the smallest fragments need, where they do not fit.
+pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
+    let ways = shapes(scene, segments);
+    let ways: Vec<Way> = ways.iter().map(|s| s.within(scene, scene.sram)).collect();
+    let promises = ways.par_iter().map(|way| {
+        let (candidate, _) = promise(scene, way)?;
+        let need = scene.sram;
+        finish(scene, candidate).map_or(Err(TooSmall { need, at: None }), |_| Ok(()))
+    });
+    promises.reduce_with(|a, b| a.or_else(|a| b.map_err(|b| a.or(b)))).unwrap_or(Ok(()))
 }
 
 /// What a plan may take of SRAM: all, or less, for plans that are cheaper only beside constants that stay.
@@ -195,7 +210,7 @@ impl Way {
 
 /// The best choice for a way, before it becomes fragments; and what smaller budgets for it cost at the least, with all of
 /// SRAM for constants that stay.
-fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<(Candidate<'a>, u64), Diagnostics> {
+fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<(Candidate<'a>, u64), TooSmall> {
     let fitting = way.with_search(scene, |_, mut search| search.fit(0))?;
     let scene = way.scene(scene);
     let price = |room: u64| {
@@ -246,9 +261,8 @@ fn finish(scene: &Scene<'_>, candidate: Candidate<'_>) -> Result<Found, Diagnost
         // The ends of the ring may leave too little of it; then it needs more room.
         for share in [0, 64, 32, 16, 8] {
             let slack = scene.sram.checked_div(share).unwrap_or(0);
-            let fitting = match fitting.take().map_or_else(|| search.fit(slack), Ok) {
-                Ok(fitting) => fitting,
-                Err(diagnostic) => return Err(problem.unwrap_or(diagnostic.into())),
+            let Ok(fitting) = fitting.take().map_or_else(|| search.fit(slack), Ok) else {
+                break;
             };
             let fitting = search.with_room_left(fitting, slack);
             // Waves may ask for more of the ring at once than its ends permit.
