@@ -1,23 +1,29 @@
 //! What packets through several layers save against the two baselines of the same machinery.
 
+use indexmap::IndexSet;
 use packwright_compile::options::PlanMode;
 use rayon::prelude::*;
 
 use super::Selection;
-use super::point::{Point, SLOW, WIDE, megabytes};
+use super::point::{Point, WIDE, megabytes};
+
+/// Positions of a pass, where a model has as many.
+const LENGTHS: [u64; 2] = [1024, 2048];
 
 pub fn section(selection: &Selection) -> anyhow::Result<String> {
-    let jobs: Vec<(&str, u64)> = WIDE
-        .iter()
-        .filter(|(model, _)| selection.has(model) && !SLOW.contains(model))
-        .map(|&(model, longest)| (model, longest.min(1024)))
+    let wide = WIDE.iter().filter(|wide| selection.has(wide.model));
+    let jobs: Vec<(&str, u64)> = wide
+        .flat_map(|wide| {
+            let lengths: IndexSet<u64> = LENGTHS.map(|seq| seq.min(wide.longest)).into();
+            lengths.into_iter().map(|seq| (wide.model, seq))
+        })
         .collect();
     let rows: Vec<String> = jobs
         .par_iter()
         .map(|&(model, seq)| row(model, seq))
         .collect();
     Ok(format!(
-        "One pass over the longest sequence up to 1024 positions, w8a8, e6 (8 MiB). `layer-wise`: each \
+        "One pass over 1,024 and over 2,048 positions, or over as many as a model has, w8a8, e6 (8 MiB). `layer-wise`: each \
          operator reads its operands from DRAM and writes its result there. `fused-ops`: operators are fused, what \
          one hands to the next goes through DRAM.\n\n\
          | model | positions | layer-wise, MB | fused-ops, MB | MB | ÷ layer-wise | ÷ fused-ops | × bound |\n\

@@ -17,6 +17,10 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
         ("DistilBERT", "e6", &[512]),
         ("T5-Small:encoder", "e6", &[512]),
         ("T5-Base:encoder", "e6", &[512]),
+        ("Reformer", "e2", &[512]),
+        ("Longformer", "e6", &[1024]),
+        ("T5-Small:decoder", "e2", &[1]),
+        ("T5-Base:decoder", "e2", &[1]),
     ] {
         points.extend(seqs.iter().map(|&seq| Point {
             model: model.to_owned(),

@@ -77,23 +77,40 @@ fn one_line(failure: Failure) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Models that compute many positions at once, with the most positions that they have.
-pub const WIDE: &[(&str, u64)] = &[
-    ("DistilBERT", 512),
-    ("TinyBERT", 512),
-    ("ALBERT", 512),
-    ("MiniLM", 512),
-    ("Ada:prefill", 2048),
-    ("Babbage:prefill", 2048),
-    ("T5-Small:encoder", 512),
-    ("T5-Base:encoder", 512),
-    ("GPT-2:prefill", 1024),
-    ("SmolLM2-135M:prefill", 2048),
-    ("Llama-3.2-1B:prefill", 2048),
-];
+/// A model that computes many positions at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Wide {
+    pub model: &'static str,
+    /// How many positions it is shown with.
+    pub lengths: &'static [u64],
+    /// The most positions that it has.
+    pub longest: u64,
+}
 
-/// Those of them that take minutes to plan beyond 128 positions, and are shown there alone.
-pub const SLOW: [&str; 2] = ["Babbage:prefill", "Llama-3.2-1B:prefill"];
+const fn wide(model: &'static str, lengths: &'static [u64], longest: u64) -> Wide {
+    Wide {
+        model,
+        lengths,
+        longest,
+    }
+}
+
+/// Models that compute many positions at once. Those of a billion parameters are shown at 128 positions.
+pub const WIDE: &[Wide] = &[
+    wide("DistilBERT", &[128, 512], 512),
+    wide("TinyBERT", &[128, 512], 512),
+    wide("ALBERT", &[128, 512], 512),
+    wide("MiniLM", &[128, 512], 512),
+    wide("Reformer", &[512], 512),
+    wide("Longformer", &[1024], 1024),
+    wide("Ada:prefill", &[128, 512, 2048], 2048),
+    wide("Babbage:prefill", &[128], 2048),
+    wide("T5-Small:encoder", &[128, 512], 512),
+    wide("T5-Base:encoder", &[128, 512], 512),
+    wide("GPT-2:prefill", &[128, 512], 1024),
+    wide("SmolLM2-135M:prefill", &[128, 512, 2048], 2048),
+    wide("Llama-3.2-1B:prefill", &[128], 2048),
+];
 
 /// Models that compute one position behind a past, with the longest past that they have.
 pub const DECODES: &[(&str, u64)] = &[

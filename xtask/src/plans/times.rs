@@ -3,7 +3,10 @@
 use rayon::prelude::*;
 
 use super::Selection;
-use super::point::{DECODES, Point, SLOW, WIDE};
+use super::point::{DECODES, Point, WIDE};
+
+/// Most positions of a pass that is shown: longer ones become millions of commands on the smallest machine.
+const LONGEST: u64 = 1024;
 
 pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let mut text = String::from(
@@ -11,11 +14,9 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
          Aims: encoders and prefill 1.15 on e1 and e2, 1.30 on e6; decode 1.05.\n\n\
          | model | positions | e1 | e2 | e6 | least time on e2 |\n|---|---|---|---|---|---|\n",
     );
-    let wide = WIDE.iter().flat_map(|&(model, longest)| {
-        [128, 512]
-            .into_iter()
-            .filter(move |&seq| seq <= if SLOW.contains(&model) { 128 } else { longest })
-            .map(move |seq| (model, Some(seq), None))
+    let wide = WIDE.iter().flat_map(|wide| {
+        let lengths = wide.lengths.iter().filter(|&&seq| seq <= LONGEST);
+        lengths.map(|&seq| (wide.model, Some(seq), None))
     });
     let decodes = DECODES.iter().flat_map(|&(model, longest)| {
         [0, 127, 511, 1023, 2047]

@@ -5,7 +5,7 @@
 //! what they make is read at the same distance.
 
 use indexmap::IndexMap;
-use packwright_ir::Graph;
+use packwright_ir::{Graph, Value};
 
 use super::Segment;
 use super::demand::Use;
@@ -87,11 +87,13 @@ fn signature(
     let mut text = format!("{}", segment.rows);
     for stage in &segment.stages {
         for node in stage.nodes() {
-            let types: Vec<String> = graph
-                .operands(node)
-                .iter()
-                .map(|&value| graph.ty(value).to_string())
-                .collect();
+            // Some columns of a wider value ask for other buffers than a value of their own.
+            let seen = |&value: &Value| {
+                let place = storage.place(value);
+                let cut = place.map(|place| (place.col, storage.root(place.root).cols));
+                format!("{} {cut:?}", graph.ty(value))
+            };
+            let types: Vec<String> = graph.operands(node).iter().map(seen).collect();
             text.push_str(&format!(
                 "\n{:?} {types:?} {:?}",
                 graph.op(node),
