@@ -1,14 +1,34 @@
 //! Which packets happen before which: reachability over tokens, one packet at a time.
 //!
 //! A row is the set of packets that happen before a packet. Rows are kept only while a packet that
-//! waits for them is still to come.
+//! waits for them is still to come. Of long ago they hold the same packets, so they are cut into chunks, which rows share.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::packet::Packet;
 
 /// Bytes of rows that may be kept at the same time.
 const MAX_BYTES: usize = 512 << 20;
+
+/// Words of a chunk.
+const WORDS: usize = 16;
+
+/// Packets of a chunk.
+const PACKETS: usize = WORDS * 64;
+
+/// Whether some packets that follow each other are in a set.
+type Chunk = [u64; WORDS];
+
+/// A set of packets.
+type Row = Vec<Rc<Chunk>>;
+
+/// A row that a later packet waits for, and what it takes for itself.
+#[derive(Clone, Debug)]
+struct Kept {
+    row: Row,
+    bytes: usize,
+}
 
 /// The order that tokens give, as seen from one packet after the other.
 #[derive(Debug)]
@@ -17,11 +37,13 @@ pub struct Order {
     before: Vec<Vec<u32>>,
     /// The last packet that waits for each packet; itself if none does.
     last_waiter: Vec<u32>,
-    rows: Vec<Option<Box<[u64]>>>,
+    rows: Vec<Option<Kept>>,
     kept: usize,
     /// Bytes of rows that may be kept.
     limit: usize,
-    current: Vec<u64>,
+    current: Row,
+    /// Chunks without packets are one.
+    empty: Rc<Chunk>,
 }
 
 impl Order {
@@ -44,51 +66,77 @@ impl Order {
             before.push(list);
             signaller.extend(packet.signals.iter().map(|&token| (token, at)));
         }
-        let rows = vec![None; packets.len()];
         Self {
             before,
             last_waiter,
-            rows,
+            rows: vec![None; packets.len()],
             kept: 0,
             limit: MAX_BYTES,
             current: Vec::new(),
+            empty: Rc::new([0; WORDS]),
         }
     }
 
     /// Goes on to the packet `at`, the next in the stream. Gives false where memory runs out.
     pub fn advance(&mut self, at: usize) -> bool {
         self.current.clear();
-        self.current.resize(at / 64 + 1, 0);
+        self.current
+            .resize(at / PACKETS + 1, Rc::clone(&self.empty));
         for &earlier in &self.before[at] {
             let index = earlier as usize;
             // What happens before a packet that is in the set is in the set.
-            if self.current[index / 64] >> (index % 64) & 1 == 0 {
-                self.current[index / 64] |= 1 << (index % 64);
-                let row = self.rows[index].as_deref().unwrap_or_default();
-                for (word, more) in self.current.iter_mut().zip(row) {
-                    *word |= more;
-                }
+            if contains(&self.current, index) {
+                continue;
             }
+            let row = self.rows[index].as_ref().map(|kept| kept.row.as_slice());
+            for (chunk, more) in self.current.iter_mut().zip(row.unwrap_or_default()) {
+                unite(chunk, more);
+            }
+            let chunk = Rc::make_mut(&mut self.current[index / PACKETS]);
+            chunk[index % PACKETS / 64] |= 1 << (index % 64);
         }
         for &earlier in &self.before[at] {
             if self.last_waiter[earlier as usize] as usize == at {
                 let row = self.rows[earlier as usize].take();
-                self.kept -= row.map_or(0, |row| row.len() * 8);
+                self.kept -= row.map_or(0, |row| row.bytes);
             }
         }
         if self.last_waiter[at] as usize > at {
-            self.kept += self.current.len() * 8;
-            self.rows[at] = Some(self.current.as_slice().into());
+            // Only this row has those chunks so far.
+            let own = self.current.iter().filter(|c| Rc::strong_count(c) == 1);
+            let bytes = own.count() * size_of::<Chunk>()
+                + self.current.len() * size_of::<Rc<Chunk>>();
+            self.kept += bytes;
+            let row = self.current.clone();
+            self.rows[at] = Some(Kept { row, bytes });
         }
         self.kept <= self.limit
     }
 
     /// Whether `earlier` is done before the present packet starts.
     pub fn before(&self, earlier: u32) -> bool {
-        let index = earlier as usize;
-        self.current
-            .get(index / 64)
-            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+        contains(&self.current, earlier as usize)
+    }
+}
+
+fn contains(row: &[Rc<Chunk>], index: usize) -> bool {
+    row.get(index / PACKETS)
+        .is_some_and(|chunk| chunk[index % PACKETS / 64] >> (index % 64) & 1 == 1)
+}
+
+/// Adds packets to a chunk; where one of the two has all of them, it is shared.
+fn unite(chunk: &mut Rc<Chunk>, more: &Rc<Chunk>) {
+    if Rc::ptr_eq(chunk, more) {
+        return;
+    }
+    let has_all = |a: &Chunk, b: &Chunk| a.iter().zip(b).all(|(a, b)| b & !a == 0);
+    if has_all(more, chunk) {
+        *chunk = Rc::clone(more);
+    } else if !has_all(chunk, more) {
+        let own = Rc::make_mut(chunk);
+        for (word, more) in own.iter_mut().zip(more.iter()) {
+            *word |= more;
+        }
     }
 }
 
@@ -142,7 +190,24 @@ mod tests {
         waits.push(&all);
         let packets = packets(&waits);
         let mut order = Order::new(&packets);
-        order.limit = 10_000;
+        order.limit = 1000;
         assert!(!(0..1000).all(|at| order.advance(at)));
+    }
+
+    #[test]
+    fn rows_share_what_they_have_in_common() {
+        // A chain of which the last packet waits for every link: all rows are kept, each with all packets before it.
+        let count = 10_000_u32;
+        let mut waits: Vec<Vec<u32>> = (0..count)
+            .map(|at| at.checked_sub(1).into_iter().collect())
+            .collect();
+        waits.push((0..count).collect());
+        let waits: Vec<&[u32]> = waits.iter().map(Vec::as_slice).collect();
+        let packets = packets(&waits);
+        let mut order = Order::new(&packets);
+        // Of bits alone they would take twice as much.
+        order.limit = (count * count / 32) as usize;
+        assert!((0..=count as usize).all(|at| order.advance(at)));
+        assert!((0..count).all(|earlier| order.before(earlier)));
     }
 }
