@@ -410,8 +410,8 @@ pub enum Part {
         last: bool,
         copy: u8,
     },
-    /// One head of one batch element.
-    Head { head: usize, copy: u8 },
+    /// One head of one batch element; `copy` of scores and `results` alternate apart.
+    Head { head: usize, copy: u8, results: u8 },
     /// The scores, probabilities and results of one head over a block of keys; copies of scores alternate
     /// from block to block, those of results from rows to rows.
     Keys {
@@ -424,8 +424,8 @@ pub enum Part {
     Bias { head: usize },
     /// The results of all blocks of keys become one.
     Join { head: usize, results: u8 },
-    /// The results of one head are quantised.
-    Quantize { head: usize, copy: u8 },
+    /// The results of one head are quantised, or of several, the first of which is named.
+    Quantize { head: usize, results: u8 },
     /// A step of a sort by hash or of attention among chunks; rows count in the order of the head.
     Chunk(chunk::ChunkPart),
 }

@@ -99,9 +99,14 @@ pub fn attention(
         head,
         copy,
         width: AttentionShape::of(site.graph, node).value_width,
+        together: quantize.map_or(1, |own| demand::heads_together(site.graph, node, own)),
     };
     let place = match *part {
-        Part::Head { head, copy } => (made(head, copy), copy, None),
+        Part::Head {
+            head,
+            copy,
+            results,
+        } => (made(head, results), copy, None),
         Part::Keys {
             head,
             block,
@@ -110,7 +115,7 @@ pub fn attention(
         } => (made(head, results), copy, Some((block, results))),
         Part::Bias { head } => return bias(site, at, (node, attrs), head, tiles),
         Part::Join { head, results } => return join(&made(head, results), attrs),
-        Part::Quantize { head, copy } => return Ok(made(head, copy).quantized()),
+        Part::Quantize { head, results } => return Ok(made(head, results).quantized()),
         Part::All | Part::Columns { .. } | Part::Chunk(_) => {
             unreachable!("attention fragments are parts of heads")
         }
@@ -604,7 +609,7 @@ fn join(made: &Made<'_>, attrs: &Attention) -> Result<Vec<Command>, Diagnostic> 
     Ok(commands)
 }
 
-/// The results of some rows of a head.
+/// The results of some rows of a head, or of several that are quantised together.
 #[derive(Clone, Copy)]
 struct Made<'a> {
     site: &'a Site<'a>,
@@ -615,6 +620,8 @@ struct Made<'a> {
     head: usize,
     copy: u8,
     width: usize,
+    /// How many heads are quantised together.
+    together: usize,
 }
 
 impl Made<'_> {
@@ -631,13 +638,14 @@ impl Made<'_> {
         let elem = site.plan.storage.root(root).elem;
         let copies = site.plan.segments[at.segment.segment].portions.copies;
         let place = self.copy / copies % 2;
-        Area {
+        let of_all = Area {
             elem,
             addr: site.scratch(at, 4 + place, self.copy),
-            pitch: self.width as u64 * u64::from(elem.bytes()),
+            pitch: (self.together * self.width) as u64 * u64::from(elem.bytes()),
             scale_addr: 0,
             scale_pitch: 0,
-        }
+        };
+        of_all.column(self.head % self.together * self.width, None)
     }
 
     fn quantized(&self) -> Vec<Command> {
@@ -656,7 +664,7 @@ impl Made<'_> {
             self.site,
             node,
             self.at.block.len(),
-            self.width,
+            self.together * self.width,
             self.out().view(),
             target,
         )]

@@ -71,7 +71,7 @@ pub fn cached(
     let Op::Attention(attributes) = site.graph.op(node) else {
         unreachable!("attention stages hold attention nodes")
     };
-    let Part::Head { head, copy } = part else {
+    let Part::Head { head, copy, .. } = part else {
         unreachable!("attention fragments are parts of heads")
     };
     let shape = AttentionShape::of(site.graph, node);

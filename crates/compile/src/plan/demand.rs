@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use indexmap::IndexMap;
 use packwright_ir::op::Attention;
-use packwright_ir::{Graph, NodeId, Op};
+use packwright_ir::{Graph, NodeId, Op, Quant};
 use packwright_numerics::reduce::LANES;
 use packwright_target::Target;
 
@@ -221,7 +221,10 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
                 }
                 _ => key_blocks(scene.graph, *node).map_or(0, |keys| rows * keys.row_bytes(&shape)),
             };
-            let results = quantize.map_or(0, |_| rows * shape.value_width as u64 * elem);
+            let results = quantize.map_or(0, |quantize| {
+                let together = heads_together(scene.graph, *node, quantize);
+                rows * (together * shape.value_width) as u64 * elem
+            });
             vec![
                 rows * columns * 4,
                 rows * columns + rows * 4 + 8,
@@ -342,6 +345,17 @@ impl AttentionShape {
             width: q.columns() / heads,
             value_width: v.columns() / kv_heads,
         }
+    }
+}
+
+/// How many heads of an attention are quantised together: their columns share scales.
+pub fn heads_together(graph: &Graph, attention: NodeId, quantize: NodeId) -> usize {
+    let width = AttentionShape::of(graph, attention).value_width;
+    match graph.op(quantize) {
+        Op::Quantize {
+            quant: Quant::Row { group },
+        } => group.div_ceil(width),
+        _ => 1,
     }
 }
 

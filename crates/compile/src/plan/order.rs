@@ -240,7 +240,7 @@ const TURNS: u8 = 4;
 #[derive(Clone, Copy, Default)]
 struct Copies {
     next: u8,
-    /// That of what blocks of keys leave.
+    /// That of results.
     results: u8,
 }
 
@@ -249,6 +249,12 @@ impl Copies {
         let copy = self.next;
         self.next = (self.next + 1) % TURNS;
         copy
+    }
+
+    fn next_results(&mut self) -> u8 {
+        let results = self.results;
+        self.results = (self.results + 1) % TURNS;
+        results
     }
 }
 

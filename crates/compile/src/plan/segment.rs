@@ -11,7 +11,7 @@ use packwright_ir::{Graph, NodeId, Op, Value};
 use super::cache::Cache;
 use super::stage::Stage;
 use super::storage::Storage;
-use super::{Segment, again};
+use super::{Segment, again, demand};
 
 /// Groups stages into segments, in order of execution.
 pub fn segments(graph: &Graph, storage: &Storage, stages: Vec<Stage>) -> Vec<Segment> {
@@ -101,6 +101,34 @@ pub fn apart(segments: &[Segment]) -> Vec<Segment> {
         }
     }
     parts
+}
+
+/// Parts attentions from the quantisation of several heads together, which asks for passes of as many: then one pass may
+/// make a single head. None where there is nothing to part.
+pub fn single_heads(graph: &Graph, segments: &[Segment]) -> Option<Vec<Segment>> {
+    let mut parts: Vec<Segment> = Vec::new();
+    let mut parted = false;
+    // What goes in front of the next stages of as many rows.
+    let mut before: Option<(Stage, usize)> = None;
+    for segment in segments {
+        let mut segment = segment.clone();
+        if let Some((quantize, rows)) = before.take() {
+            match segment.rows == rows && !segment.stages.iter().any(Segment::is_gathering) {
+                true => segment.stages.insert(0, quantize),
+                false => parts.push(Segment::new(vec![quantize], rows)),
+            }
+        }
+        if let Some(Stage::Attention { node, quantize }) = segment.stages.last_mut()
+            && quantize.is_some_and(|own| demand::heads_together(graph, *node, own) > 1)
+        {
+            let nodes = quantize.take().into_iter().collect();
+            before = Some((Stage::Rows { nodes }, segment.rows));
+            parted = true;
+        }
+        parts.push(segment);
+    }
+    parts.extend(before.map(|(quantize, rows)| Segment::new(vec![quantize], rows)));
+    parted.then_some(parts)
 }
 
 /// Parts products that read longer rows than they make from what is done with whole rows behind them: alone they take

@@ -315,17 +315,12 @@ impl Shape {
 /// The ways of forming segments that are tried, the simplest first.
 fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
     let (graph, storage) = (scene.graph, scene.storage);
-    let apart = segment::apart(segments);
     let ways = match scene.options.mode {
-        PlanMode::Best | PlanMode::Least | PlanMode::Fast => vec![
-            segments.to_vec(),
-            segment::split(graph, segments, true),
-            segment::split(graph, segments, false),
-            segment::by_columns(graph, storage, segments),
-            segment::split(graph, &apart, true),
-            segment::long_alone(graph, &segment::split(graph, &apart, true)),
-            segment::by_columns(graph, storage, &apart),
-        ],
+        PlanMode::Best | PlanMode::Least | PlanMode::Fast => {
+            let single = segment::single_heads(graph, segments);
+            let formed = std::iter::once(segments.to_vec()).chain(single);
+            formed.flat_map(|formed| ways(scene, &formed)).collect()
+        }
         PlanMode::FusedOps | PlanMode::LayerWise => {
             vec![segment::singles(graph, storage, segments)]
         }
@@ -344,6 +339,21 @@ fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
         least: 0,
     })
     .collect()
+}
+
+/// Segments as they are formed first, and parted in several ways.
+fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
+    let (graph, storage) = (scene.graph, scene.storage);
+    let apart = segment::apart(segments);
+    vec![
+        segments.to_vec(),
+        segment::split(graph, segments, true),
+        segment::split(graph, segments, false),
+        segment::by_columns(graph, storage, segments),
+        segment::split(graph, &apart, true),
+        segment::long_alone(graph, &segment::split(graph, &apart, true)),
+        segment::by_columns(graph, storage, &apart),
+    ]
 }
 
 /// Rows of a row-wise fragment: as many as asked for, fewer where two copies of their scratch would take

@@ -4,7 +4,7 @@ use packwright_ir::order::topological;
 use packwright_ir::{Elem, Graph, NodeId, Op, Quant};
 
 use super::cache;
-use super::demand::AttentionShape;
+use super::demand::{self, AttentionShape};
 use super::storage::Storage;
 use crate::emit::whole;
 
@@ -153,16 +153,28 @@ fn fused_quantize(graph: &Graph, maker: NodeId) -> Option<NodeId> {
     }
 }
 
-/// The only reader of an attention that quantises its results in groups of which a head has whole ones.
+/// The only reader of an attention that quantises its results in groups of which a head has whole ones, or of which each
+/// has some whole heads.
 fn quantize_of_heads(graph: &Graph, attention: NodeId) -> Option<NodeId> {
-    let width = AttentionShape::of(graph, attention).value_width;
+    let shape = AttentionShape::of(graph, attention);
     let quantize = fused_quantize(graph, attention)?;
-    match graph.op(quantize) {
-        Op::Quantize {
-            quant: Quant::Row { group },
-        } if !width.is_multiple_of(*group) => None,
-        _ => Some(quantize),
-    }
+    let Op::Quantize {
+        quant: Quant::Row { group },
+    } = *graph.op(quantize)
+    else {
+        return Some(quantize);
+    };
+    let together = demand::heads_together(graph, attention, quantize);
+    let fits = match together {
+        1 => shape.value_width.is_multiple_of(group),
+        _ => {
+            let are_whole = group == together * shape.value_width;
+            // The biases of several heads have no place.
+            let biased = matches!(graph.op(attention), Op::Attention(attrs) if attrs.relative);
+            are_whole && !biased && shape.heads > together && shape.heads.is_multiple_of(together)
+        }
+    };
+    fits.then_some(quantize)
 }
 
 /// The next node of a chain of row-wise nodes: it reads the last one, and nothing that comes later.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use num_integer::Integer;
 use packwright_ir::{Graph, NodeId, Op, Quant, Value};
 
-use super::demand::{AttentionShape, Scene};
+use super::demand::{self, AttentionShape, Scene};
 use super::pace;
 use super::stage::Stage;
 use super::storage::{Place, Root, RootId, Storage};
@@ -143,6 +143,11 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
             Stage::Attention { node, quantize } if index + 1 == stages.len() => {
                 if let Some(quantize) = quantize {
                     let columns = graph.types(*quantize)[0].columns();
+                    let heads = AttentionShape::of(graph, *node).heads;
+                    let together = demand::heads_together(graph, *node, *quantize);
+                    if !(heads / count).is_multiple_of(together) {
+                        return None;
+                    }
                     windows.push(whole(storage.root_of(*quantize)?, columns, count)?);
                 }
                 attention(graph, storage, *node, count, &mut windows)?;

@@ -34,61 +34,61 @@ pub(super) fn attention_fragments(
     let at_once = shape.heads / cut.passes.count.max(1);
     let keys = demand::key_blocks(scene.graph, node);
     // A packet of its own: scores of other rows need not wait for it.
-    let quantizes = matches!(
-        &segment.stages[at.stage],
+    let (quantizes, together) = match segment.stages[at.stage] {
         Stage::Attention {
-            quantize: Some(_),
+            quantize: Some(quantize),
             ..
-        }
-    );
-    let quantize = |rows: Range<usize>, head: usize, copy: u8, ordered: &mut Ordered| {
-        if quantizes {
-            ordered.work(at, rows, Part::Quantize { head, copy }, Vec::new());
-        }
+        } => (true, demand::heads_together(scene.graph, node, quantize)),
+        _ => (false, 1),
     };
     for batch in 0..shape.batch {
         let whole = batch * shape.s..(batch + 1) * shape.s;
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
-        for head in cut.index * at_once..(cut.index + 1) * at_once {
+        let heads = cut.index * at_once..(cut.index + 1) * at_once;
+        for first in heads.step_by(together) {
             if attrs.relative && !mine.is_empty() {
                 let rows = mine.start..(mine.start + score_rows).min(mine.end);
-                ordered.work(at, rows, Part::Bias { head }, tiles.clone());
+                ordered.work(at, rows, Part::Bias { head: first }, tiles.clone());
             }
-            let Some(keys) = keys else {
-                for rows in chunks(mine.clone(), score_rows) {
-                    let copy = copies.next();
-                    ordered.work(at, rows.clone(), Part::Head { head, copy }, tiles.clone());
-                    quantize(rows, head, copy, ordered);
-                }
-                continue;
+            let pieces = match keys {
+                Some(keys) => rows_by_sight(attrs, &shape, &mine, keys.size, score_rows),
+                None => chunks(mine.clone(), score_rows),
             };
-            for rows in rows_by_sight(attrs, &shape, &mine, keys.size, score_rows) {
-                let first = rows.start % shape.s;
-                let seen = keys.seen(attrs, &(first..first + rows.len()), &shape);
-                if seen.len() == 1 {
-                    let copy = copies.next();
-                    ordered.work(at, rows.clone(), Part::Head { head, copy }, tiles.clone());
-                    quantize(rows, head, copy, ordered);
-                    continue;
+            for rows in pieces {
+                let row = rows.start % shape.s;
+                let seen = keys.map(|keys| keys.seen(attrs, &(row..row + rows.len()), &shape));
+                let blocks = seen.filter(|seen| seen.len() > 1);
+                let results = copies.next_results();
+                for head in first..first + together {
+                    let mut work = |part: Part| {
+                        ordered.work(at, rows.clone(), part, tiles.clone());
+                    };
+                    let Some(blocks) = blocks.clone() else {
+                        let copy = copies.next();
+                        work(Part::Head {
+                            head,
+                            copy,
+                            results,
+                        });
+                        continue;
+                    };
+                    for block in blocks {
+                        work(Part::Keys {
+                            head,
+                            block,
+                            copy: copies.next(),
+                            results,
+                        });
+                    }
+                    work(Part::Join { head, results });
                 }
-                let results = copies.results;
-                for block in seen {
-                    let part = Part::Keys {
-                        head,
-                        block,
-                        copy: copies.next(),
+                if quantizes {
+                    let part = Part::Quantize {
+                        head: first,
                         results,
                     };
-                    ordered.work(at, rows.clone(), part, tiles.clone());
+                    ordered.work(at, rows, part, Vec::new());
                 }
-                ordered.work(
-                    at,
-                    rows.clone(),
-                    Part::Join { head, results },
-                    tiles.clone(),
-                );
-                quantize(rows, head, results, ordered);
-                copies.results ^= 1;
             }
         }
     }
@@ -135,6 +135,7 @@ pub(super) fn cached_fragments(scene: &Scene<'_>, at: At, node: NodeId, ordered:
             let part = Part::Head {
                 head,
                 copy: (plane % 2) as u8,
+                results: 0,
             };
             ordered.work(at, batch * shape.s..(batch + 1) * shape.s, part, tiles);
         }
