@@ -198,7 +198,7 @@ fn contraction_parts(
 }
 
 /// Bytes of a row of a result that leave together, where there is room for them.
-const DRAINED_BYTES: usize = 2 << 10;
+const DRAINED_BYTES: usize = 8 << 10;
 
 /// Columns of a result of the model that leave together: those of a tile, or of several tiles, so that DRAM has longer
 /// runs to write, where there is room for two copies of them.

@@ -27,7 +27,7 @@ const LITTLE: u64 = 64;
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
-/// A price in bytes for each run of a result that leaves column by column: a row of DRAM is opened for it.
+/// A price in bytes for each row of DRAM that is opened for a result that leaves column by column.
 const RUN: u64 = 64;
 
 /// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
@@ -364,7 +364,7 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
     fragments * FRAGMENT + runs * run
 }
 
-/// Runs in which a result of the model leaves as its columns are made.
+/// Rows of DRAM, at the least, that a result of the model opens which leaves as its columns are made.
 fn drained_runs(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> u64 {
     let Stage::Matmul {
         node,
@@ -376,7 +376,10 @@ fn drained_runs(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> u64 {
     if columns::drained(scene, *node).is_none() {
         return 0;
     }
-    let chunk = columns::of(scene, segment, *node).chunk.max(1);
+    let root = scene.storage.root_of(*node);
+    let bytes = root.map_or(1, |root| scene.storage.root(root).elem.bytes() as usize);
+    let row = scene.target.dram.row_bytes as usize / bytes;
+    let chunk = columns::of(scene, segment, *node).chunk.clamp(1, row.max(1));
     let chunks = scene.graph.types(*node)[0].columns().div_ceil(chunk);
     (segment.rows * chunks) as u64
 }
