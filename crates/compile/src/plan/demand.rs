@@ -29,8 +29,6 @@ pub struct Scene<'a> {
     pub products: &'a Products,
     /// Bytes of SRAM that a plan may use; constants that several nodes read may stay in the rest.
     pub sram: u64,
-    /// What a byte is worth that DRAM could move while units are at work.
-    pub cycle: f64,
 }
 
 /// Where a root is made and read: step numbers are `(segment, stage)` pairs.

@@ -10,6 +10,8 @@
 //! that DRAM could move while units are at work: tiles of few columns and blocks of few rows leave
 //! much of an array idle. How large a part depends on who outlasts whom, so several searches are made.
 
+use std::collections::HashMap;
+
 use indexmap::{IndexMap, IndexSet};
 
 use super::classes::Classes;
@@ -113,6 +115,8 @@ struct Selection {
 #[derive(Debug)]
 pub struct Search<'a> {
     problem: Problem<'a>,
+    /// What a cycle is worth, in bytes.
+    cycle: f64,
     starts: Vec<usize>,
     sights: Vec<Sight>,
     /// The ways of cutting the columns of each segment, by the number of passes.
@@ -123,8 +127,10 @@ pub struct Search<'a> {
     families: Vec<Vec<RootId>>,
     /// What the cuts of a class take, by how the values of a segment look.
     known: IndexMap<(usize, Vec<Look>), Vec<Demand>>,
-    /// The forms of a class that are worth a look.
-    offers: IndexMap<(usize, Vec<Group>), Vec<Offer>>,
+    /// The families whose values the segments of each class see.
+    seen: Vec<Vec<usize>>,
+    /// The forms of a class that are worth a look, by which of the families that it sees are spilled.
+    offers: IndexMap<(usize, Vec<bool>), Vec<Offer>>,
 }
 
 /// Most attempts at a placement.
@@ -181,12 +187,14 @@ impl<'a> Search<'a> {
     pub fn new(problem: Problem<'a>) -> Self {
         let mut search = Self {
             problem,
+            cycle: 0.0,
             starts: buffers::starts(problem.segments),
             sights: sights(&problem),
             passes: Vec::new(),
             forms: Vec::new(),
             families: Vec::new(),
             known: IndexMap::new(),
+            seen: Vec::new(),
             offers: IndexMap::new(),
         };
         for family in problem.classes.families() {
@@ -199,7 +207,30 @@ impl<'a> Search<'a> {
                 search.families.push(able);
             }
         }
+        search.seen = search.families_of_classes();
         search
+    }
+
+    /// Sets what a byte is worth that DRAM could move while units are at work.
+    pub fn weigh(&mut self, worth: f64) {
+        self.cycle = worth * self.problem.scene.target.peak_bytes_per_cycle();
+        self.offers.clear();
+    }
+
+    fn families_of_classes(&self) -> Vec<Vec<usize>> {
+        let families = self.families.iter().enumerate();
+        let family_of: HashMap<RootId, usize> = families
+            .flat_map(|(family, roots)| roots.iter().map(move |&root| (root, family)))
+            .collect();
+        let mut seen = vec![IndexSet::new(); self.problem.classes.count()];
+        for sight in &self.sights {
+            let roots = sight.touched.iter().chain(&sight.passing);
+            seen[sight.class].extend(roots.filter_map(|root| family_of.get(root).copied()));
+        }
+        seen.into_iter()
+            .map(IndexSet::into_iter)
+            .map(Iterator::collect)
+            .collect()
     }
 
     /// Lists the forms of all classes.
@@ -426,34 +457,34 @@ impl<'a> Search<'a> {
 
     /// The cheapest forms that fit beside what is not spilled.
     fn select(&mut self, spilled: &[bool], gaps: u64) -> Option<Selection> {
-        let set = self.spilled(spilled);
-        let written = Price {
-            bytes: set.iter().map(|&root| self.bytes(root)).sum(),
-            cycles: 0,
-        };
-        let mut keys = Vec::with_capacity(self.forms.len());
-        for class in 0..self.forms.len() {
-            let key = (class, self.groups(class, &set));
-            if !self.offers.contains_key(&key) {
-                let offers = self.offers_of(class, &key.1, &set);
-                self.offers.insert(key.clone(), offers);
-            }
-            keys.push(key);
-        }
-        let offers: Vec<&Vec<Offer>> = keys.iter().map(|key| &self.offers[key]).collect();
         let scene = self.problem.scene;
         let room = scene.sram.checked_sub(gaps)?;
-        let mut forms = Vec::with_capacity(offers.len());
-        let mut price = written;
-        for offers in &offers {
-            let fitting = offers.iter().filter(|offer| offer.room <= room);
+        let families = self.families.iter().zip(spilled).filter(|(_, is)| **is);
+        let written = families.flat_map(|(family, _)| family);
+        let mut price = Price {
+            bytes: written.map(|&root| self.bytes(root)).sum(),
+            cycles: 0,
+        };
+        let mut set = None;
+        let mut forms = Vec::with_capacity(self.forms.len());
+        for class in 0..self.forms.len() {
+            let seen = self.seen[class].iter().map(|&family| spilled[family]);
+            let key = (class, seen.collect());
+            if !self.offers.contains_key(&key) {
+                let set = set.get_or_insert_with(|| self.spilled(spilled));
+                let groups = self.groups(class, set);
+                let offers = self.offers_of(class, &groups, set);
+                self.offers.insert(key.clone(), offers);
+            }
+            let offers = self.offers[&key].iter();
+            let fitting = offers.filter(|offer| offer.room <= room);
             let offer = fitting.min_by_key(|offer| offer.weight)?;
             forms.push(offer.form);
             price = price.plus(offer.price, 1);
         }
         Some(Selection {
             forms,
-            weight: price.weight(form::cycle(scene)),
+            weight: price.weight(self.cycle),
         })
     }
 
@@ -486,8 +517,7 @@ impl<'a> Search<'a> {
             .map(|group| (group, &self.known[&(class, group.looks.clone())]))
             .collect();
         let scene = self.problem.scene;
-        let cycle = form::cycle(scene);
-        let mut offers: Vec<Offer> = Vec::new();
+        let mut offers: Vec<Offer> = Vec::with_capacity(self.forms[class].len());
         for (index, form) in self.forms[class].iter().enumerate() {
             let mut offer = Offer {
                 form: index,
@@ -505,16 +535,21 @@ impl<'a> Search<'a> {
                     .price
                     .plus(form.price.plus(demand.exchange, 1), group.count as u64);
             }
-            offer.weight = offer.price.weight(cycle);
-            // Of what never fits the smallest says what is missing.
-            let fits = offer.room <= scene.sram;
-            let is_useless =
-                |other: &Offer| other.beats(&offer) || !fits && other.room <= offer.room;
-            if !offers.iter().any(is_useless) {
-                offers.retain(|other| !offer.beats(other));
-                offers.push(offer);
-            }
+            offer.weight = offer.price.weight(self.cycle);
+            offers.push(offer);
         }
+        // Those that take more room are worth a look where they weigh less. Of what never fits the smallest says what is
+        // missing.
+        offers.sort_unstable_by_key(|offer| (offer.room, offer.weight, offer.form));
+        let mut lightest = u64::MAX;
+        offers.retain(|offer| {
+            let first = lightest == u64::MAX;
+            let is_better = offer.weight < lightest && (first || offer.room <= scene.sram);
+            if is_better {
+                lightest = offer.weight;
+            }
+            is_better
+        });
         offers
     }
 
@@ -693,13 +728,6 @@ impl<'a> Search<'a> {
             }
         }
         found
-    }
-}
-
-impl Offer {
-    /// Whether it is no worse in anything.
-    fn beats(&self, other: &Offer) -> bool {
-        self.room <= other.room && self.weight <= other.weight
     }
 }
 

@@ -56,7 +56,6 @@ pub fn choose(
         layout: &layout,
         products: &columns::products(graph, &storage, &segments),
         sram: target.sram.bytes,
-        cycle: 0.0,
     };
     let found = best(&scene, &segments)?;
     Ok(Chosen {
@@ -79,13 +78,13 @@ struct Way {
     segments: Vec<Segment>,
     options: PlanOptions,
     budget: u64,
-    /// What a cycle is worth to the search.
-    cycle: f64,
 }
 
 /// A way with the best that the search has found for it.
 struct Candidate<'a> {
     way: &'a Way,
+    /// What the search took for the worth of a cycle.
+    worth: f64,
     fitting: Fitting,
     /// What it costs at the least, as one number: with constants that stay in all room that is left.
     least: u64,
@@ -101,6 +100,7 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let mut too_small: Option<TooSmall> = None;
     let mut found: Option<Found> = None;
     let mut shapes = shapes(scene, segments);
+    let worths = worths(scene);
     for budget in budgets(scene) {
         let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
         shapes.retain(|shape| shape.least < known);
@@ -108,12 +108,13 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
             .iter()
             .map(|shape| shape.within(scene, budget))
             .collect();
-        let promises: Vec<_> = ways.par_iter().map(|way| promise(scene, way)).collect();
+        let promises = ways.par_iter().map(|way| promises(scene, way, &worths));
+        let promises: Vec<_> = promises.collect();
         let mut candidates = Vec::new();
         for (shape, promise) in shapes.iter_mut().zip(promises) {
             shape.least = match promise {
-                Ok((candidate, least)) => {
-                    candidates.push(candidate);
+                Ok((found, least)) => {
+                    candidates.extend(found);
                     least
                 }
                 // What does not fit does not fit into less.
@@ -158,10 +159,13 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
 pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
     let ways = shapes(scene, segments);
     let ways: Vec<Way> = ways.iter().map(|s| s.within(scene, scene.sram)).collect();
+    let worths = &worths(scene)[..1];
     let promises = ways.par_iter().map(|way| {
-        let (candidate, _) = promise(scene, way)?;
+        let (candidates, _) = promises(scene, way, worths)?;
         let need = scene.sram;
-        finish(scene, candidate).map_or(Err(TooSmall { need, at: None }), |_| Ok(()))
+        let mut made = candidates.into_iter().map(|c| finish(scene, c));
+        made.next()
+            .map_or(Err(TooSmall { need, at: None }), |_| Ok(()))
     });
     promises.reduce_with(|a, b| a.or_else(|a| b.map_err(|b| a.or(b)))).unwrap_or(Ok(()))
 }
@@ -182,7 +186,6 @@ impl Way {
         Scene {
             options: &self.options,
             sram: self.budget,
-            cycle: self.cycle,
             ..*scene
         }
     }
@@ -208,26 +211,46 @@ impl Way {
     }
 }
 
-/// The best choice for a way, before it becomes fragments; and what smaller budgets for it cost at the least, with all of
-/// SRAM for constants that stay.
-fn promise<'a>(scene: &Scene<'_>, way: &'a Way) -> Result<(Candidate<'a>, u64), TooSmall> {
-    let fitting = way.with_search(scene, |_, mut search| search.fit(0))?;
-    let scene = way.scene(scene);
-    let price = |room: u64| {
-        let saved = most_saved(&scene, &fitting, room);
-        let bytes = fitting.price.bytes.saturating_sub(saved);
-        Price {
-            bytes,
-            ..fitting.price
+/// The best choices for a way, before they become fragments, for each worth of a cycle; and what smaller budgets for it
+/// cost at the least, with all of SRAM for constants that stay.
+fn promises<'a>(
+    scene: &Scene<'_>,
+    way: &'a Way,
+    worths: &[f64],
+) -> Result<(Vec<Candidate<'a>>, u64), TooSmall> {
+    let fittings = way.with_search(scene, |_, mut search| {
+        let mut fittings = Vec::new();
+        for &worth in worths {
+            search.weigh(worth);
+            let fitting = search.fit(0)?;
+            let uncut = fitting.uncut;
+            fittings.push((worth, fitting));
+            if uncut {
+                break;
+            }
         }
+        Ok(fittings)
+    })?;
+    let scene = way.scene(scene);
+    let price = |fitting: &Fitting, room: u64| {
+        let bytes = fitting.price.bytes;
+        let price = Price {
+            bytes: bytes.saturating_sub(most_saved(&scene, fitting, room)),
+            ..fitting.price
+        };
+        price.judged(&scene)
     };
-    let of_smaller = price(scene.target.sram.bytes).judged(&scene);
-    let candidate = Candidate {
+    let of_smaller = fittings
+        .iter()
+        .map(|(_, f)| price(f, scene.target.sram.bytes));
+    let of_smaller = of_smaller.min().unwrap_or(u64::MAX);
+    let candidates = fittings.into_iter().map(|(worth, fitting)| Candidate {
         way,
-        least: price(spare(&scene, &fitting, 0)).judged(&scene),
+        worth,
+        least: price(&fitting, spare(&scene, &fitting, 0)),
         fitting,
-    };
-    Ok((candidate, of_smaller))
+    });
+    Ok((candidates.collect(), of_smaller))
 }
 
 /// The most that constants which stay in some room can save.
@@ -254,9 +277,15 @@ fn most_saved(scene: &Scene<'_>, fitting: &Fitting, mut room: u64) -> u64 {
 
 /// Carries a candidate out.
 fn finish(scene: &Scene<'_>, candidate: Candidate<'_>) -> Result<Found, Diagnostics> {
-    let Candidate { way, fitting, .. } = candidate;
+    let Candidate {
+        way,
+        worth,
+        fitting,
+        ..
+    } = candidate;
     let mut fitting = Some(fitting);
     way.with_search(scene, |scene, mut search| {
+        search.weigh(worth);
         let mut problem: Option<Diagnostics> = None;
         // The ends of the ring may leave too little of it; then it needs more room.
         for share in [0, 64, 32, 16, 8] {
@@ -296,7 +325,6 @@ fn with_waves(scene: &Scene<'_>, fitting: &Fitting, share: Option<u64>) -> Fitti
 /// A way of forming segments that is tried within one budget after the other.
 struct Shape {
     segments: Vec<Segment>,
-    cycle: f64,
     /// What it costs at the least within the budgets to come.
     least: u64,
 }
@@ -307,7 +335,6 @@ impl Shape {
             options: options_for(scene, &self.segments, budget),
             segments: self.segments.clone(),
             budget,
-            cycle: self.cycle,
         }
     }
 }
@@ -315,7 +342,7 @@ impl Shape {
 /// The ways of forming segments that are tried, the simplest first.
 fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
     let (graph, storage) = (scene.graph, scene.storage);
-    let ways = match scene.options.mode {
+    let ways: Vec<Vec<Segment>> = match scene.options.mode {
         PlanMode::Best | PlanMode::Least | PlanMode::Fast => {
             let single = segment::single_heads(graph, segments);
             let formed = std::iter::once(segments.to_vec()).chain(single);
@@ -325,20 +352,18 @@ fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
             vec![segment::singles(graph, storage, segments)]
         }
     };
+    let all = ways.into_iter();
+    all.map(|segments| Shape { segments, least: 0 }).collect()
+}
+
+/// What searches take for the worth of a cycle, one after the other.
+fn worths(scene: &Scene<'_>) -> Vec<f64> {
     let mut worths = form::worths(scene.options.mode);
     if scene.layout.is_shared() && scene.options.mode != PlanMode::Least {
         // Budgets are choice enough.
         worths.truncate(1);
     }
-    let all = worths
-        .iter()
-        .flat_map(|&cycle| ways.iter().map(move |segments| (cycle, segments)));
-    all.map(|(cycle, segments)| Shape {
-        segments: segments.clone(),
-        cycle,
-        least: 0,
-    })
-    .collect()
+    worths
 }
 
 /// Segments as they are formed first, and parted in several ways.
