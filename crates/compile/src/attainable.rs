@@ -7,7 +7,7 @@
 //! then for the layers. A plan may be better than the best of them; then the families were too few.
 
 use indexmap::{IndexMap, IndexSet};
-use packwright_ir::{Graph, NodeId, Op};
+use packwright_ir::{Graph, NodeId, Op, Value};
 use packwright_target::Target;
 
 use crate::plan::constants::{Layout, StoredId};
@@ -25,6 +25,8 @@ struct Product {
     row_out: u64,
     /// Whether the result is a result of the model, which leaves as it is made.
     leaves: bool,
+    /// Whether the result takes the place of what is added to it.
+    adds: bool,
 }
 
 /// The products of one attention depth, and the values that cross its ends.
@@ -32,8 +34,10 @@ struct Product {
 struct Layer {
     products: Vec<Product>,
     rows: u64,
-    /// Bytes of a row of the residual stream.
+    /// Bytes of a row of what the layer takes over from those before it and adds to its results: a residual stream, or
+    /// two.
     stream: u64,
+    taken: IndexSet<Value>,
     /// Bytes of weights that other layers read too.
     shared: u64,
     /// Extra bytes of attention at this depth.
@@ -109,8 +113,13 @@ fn layers(
                     layer.shared += product.weights;
                 }
                 layer.rows = layer.rows.max(product.rows);
-                if attributes.residual {
-                    layer.stream = layer.stream.max(product.row_out);
+                if attributes.residual
+                    && let Some(&added) = graph.operands(node).last()
+                    && depth.get(&added.node).is_some_and(|&made| made < level)
+                    && layer.taken.insert(added)
+                {
+                    let ty = graph.ty(added);
+                    layer.stream += (ty.columns() * ty.elem.bytes()) as u64;
                 }
                 layer.products.push(product);
             }
@@ -142,6 +151,7 @@ fn product(graph: &Graph, layout: &Layout, node: NodeId) -> Option<Product> {
         row_in: operand.columns() as u64 + 4,
         row_out: result.columns() as u64 * element,
         leaves: users.is_empty(),
+        adds: matches!(graph.op(node), Op::Matmul(attributes) if attributes.residual),
     })
 }
 
@@ -168,9 +178,8 @@ impl Layer {
         let tiles = self.products.iter().map(tile).max().unwrap_or(0);
         // A row at its widest: what a product reads and makes, beside the stream where it is not the result.
         let row = |p: &Product| {
-            let made = if p.leaves { 0 } else { p.row_out };
-            let stream = if made == self.stream { 0 } else { self.stream };
-            p.row_in + made + stream
+            let made = if p.leaves || p.adds { 0 } else { p.row_out };
+            p.row_in + made + self.stream
         };
         let row = self.products.iter().map(row).max().unwrap_or(0);
         // Crossing the ends of a layer: the stream, its int8 form, the context of attention.

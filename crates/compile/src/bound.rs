@@ -31,7 +31,8 @@ pub fn of(graph: &Graph, target: &Target) -> Result<Bound, Diagnostics> {
 /// The same where it is known already where values live and how constants lie in DRAM.
 pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout) -> Bound {
     let order = topological(graph);
-    let depth = depths(graph, &order);
+    let is_attention = |op: &Op| matches!(op, Op::Attention(_));
+    let depth = depths(graph, &order, is_attention);
     let sram = target.sram.bytes;
     let caches = cache::caches(graph);
     let shared = shared(graph, layout, &order, &depth);
@@ -68,7 +69,10 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
             .map_or_else(String::new, |&(name, _)| name.to_string())
     };
     let compulsory: u64 = compulsory.iter().map(|&(_, bytes)| bytes).sum();
-    let attainable = compulsory + attainable::extra(graph, target, layout, &depth, &shared);
+    let layers = depths(graph, &order, |op| {
+        is_attention(op) || matches!(op, Op::HashSort(_))
+    });
+    let attainable = compulsory + attainable::extra(graph, target, layout, &layers, &shared);
     Bound {
         dram_bytes,
         attainable_dram_bytes: attainable.max(dram_bytes),
@@ -155,8 +159,12 @@ fn slope(
     }
 }
 
-/// Number of attentions on the longest path to each node, itself included.
-fn depths(graph: &Graph, order: &[NodeId]) -> IndexMap<NodeId, usize> {
+/// Number of barriers on the longest path to each node, itself included.
+fn depths(
+    graph: &Graph,
+    order: &[NodeId],
+    is_barrier: impl Fn(&Op) -> bool,
+) -> IndexMap<NodeId, usize> {
     let mut depth: IndexMap<NodeId, usize> = IndexMap::new();
     for &node in order {
         let before = graph
@@ -166,7 +174,7 @@ fn depths(graph: &Graph, order: &[NodeId]) -> IndexMap<NodeId, usize> {
             .copied()
             .max()
             .unwrap_or(0);
-        let own = usize::from(matches!(graph.op(node), Op::Attention(_)));
+        let own = usize::from(is_barrier(graph.op(node)));
         depth.insert(node, before + own);
     }
     depth

@@ -164,8 +164,8 @@ pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
         let (candidates, _) = promises(scene, way, worths)?;
         let need = scene.sram;
         let mut made = candidates.into_iter().map(|c| finish(scene, c));
-        made.next()
-            .map_or(Err(TooSmall { need, at: None }), |_| Ok(()))
+        let done = made.any(|made| made.is_ok());
+        done.then_some(()).ok_or(TooSmall { need, at: None })
     });
     promises.reduce_with(|a, b| a.or_else(|a| b.map_err(|b| a.or(b)))).unwrap_or(Ok(()))
 }
@@ -222,7 +222,11 @@ fn promises<'a>(
         let mut fittings = Vec::new();
         for &worth in worths {
             search.weigh(worth);
-            let fitting = search.fit(0)?;
+            let fitting = match search.fit(0) {
+                Ok(fitting) => fitting,
+                Err(_) if !fittings.is_empty() => break,
+                Err(more) => return Err(more),
+            };
             let uncut = fitting.uncut;
             fittings.push((worth, fitting));
             if uncut {
