@@ -8,7 +8,8 @@ use packwright_compile::graph::recipe::{Activations, Recipe};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_compile::plan::stage::Stage;
-use packwright_compile::plan::{Alternates, Home, Scores, Segment, again, text};
+use packwright_compile::plan::{Alternates, Home, Scores, Segment, again, demand, text};
+use packwright_ir::Op;
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
 use packwright_target::Target;
@@ -54,6 +55,13 @@ fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
     let segments = &compiled.plan.segments;
     let any = |is: &dyn Fn(&Segment) -> bool| segments.iter().any(is);
     let alone = |s: &Segment| matches!(s.stages[..], [Stage::Attention { .. }]);
+    let together = |stage: &Stage| match *stage {
+        Stage::Attention {
+            node,
+            quantize: Some(own),
+        } => demand::heads_together(&compiled.graph, node, own) > 1,
+        _ => false,
+    };
     BTreeMap::from([
         ("passes", any(&|s| s.passes.count > 1)),
         ("row blocks", any(&|s| s.block_count() > 1 && !s.resident)),
@@ -69,6 +77,10 @@ fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
         ),
         ("products in pieces", any(&|s| s.portions.pieces)),
         ("spills", compiled.plan.spill_bytes > 0),
+        (
+            "heads quantised together",
+            any(&|s| s.stages.iter().any(&together)),
+        ),
         (
             "norms made again",
             any(&|s| {
@@ -105,6 +117,121 @@ fn every_family_of_plans_computes_the_same_bits() {
         }
     }
     assert!(met.values().all(|&met| met), "{met:?}");
+}
+
+/// An attention of two layers whose queries and keys are rotated, by angles that are computed.
+const ROTATED: &str = r#"
+graph "rotated"
+  @0 : f32[1,16,1] "frequencies" = synthetic normal(std=0.3, seed=1)
+  @1 : f32[64,512] "qkv" = synthetic normal(std=0.4, seed=2)
+  @2 : f32[256,64] "o" = synthetic normal(std=0.2, seed=3)
+  @3 : f32[64,512] "qkv2" = synthetic normal(std=0.4, seed=4)
+  @4 : f32[256,64] "o2" = synthetic normal(std=0.2, seed=5)
+  @5 : f32[64] "norm" = synthetic normal(std=1.0, seed=6)
+  %0 : f32[1,160,64] = input "x"
+  %1 : i64[1,160] = input "positions"
+  %2 : i64[1,1,160] = reshape %1
+  %3 : f32[1,1,160] = cast %2 to=f32
+  %4 : f32[1,16,160] = mul @0, %3
+  %5 : f32[1,160,16] = transpose %4 perm=[0,2,1]
+  %6 : f32[1,160,16] = cos %5
+  %7 : f32[1,160,16] = sin %5
+  %8 : f32[160,16] = reshape %6
+  %9 : f32[160,16] = reshape %7
+  %10 : f32[1,160,512] = matmul %0, @1
+  %11 : f32[1,160,256] = slice %10 start=[0,0,0] count=[1,160,256]
+  %12 : f32[1,160,128] = slice %10 start=[0,0,256] count=[1,160,128]
+  %13 : f32[1,160,128] = slice %10 start=[0,0,384] count=[1,160,128]
+  %14 : f32[1,160,256] = rotary %11, %8, %9 heads=8
+  %15 : f32[1,160,128] = rotary %12, %8, %9 heads=4
+  %16 : f32[1,160,256] = attention %14, %15, %13 heads=8 kv_heads=4 scale=0.18 causal
+  %17 : f32[1,160,64] = matmul %16, @2
+  %18 : f32[1,160,64] = add %0, %17
+  %19 : f32[1,160,64] = rms_norm %18, @5 eps=1e-5 affine
+  %20 : f32[1,160,512] = matmul %19, @3
+  %21 : f32[1,160,256] = slice %20 start=[0,0,0] count=[1,160,256]
+  %22 : f32[1,160,128] = slice %20 start=[0,0,256] count=[1,160,128]
+  %23 : f32[1,160,128] = slice %20 start=[0,0,384] count=[1,160,128]
+  %24 : f32[1,160,256] = rotary %21, %8, %9 heads=8
+  %25 : f32[1,160,128] = rotary %22, %8, %9 heads=4
+  %26 : f32[1,160,256] = attention %24, %25, %23 heads=8 kv_heads=4 scale=0.18 causal
+  %27 : f32[1,160,64] = matmul %26, @4
+  %28 : f32[1,160,64] = add %18, %27
+  output %28 "y"
+"#;
+
+/// What is rotated comes by heads and by rows, in one segment with the attention or apart from it, with angles that stay
+/// or come back.
+#[test]
+fn rotation_travels_with_the_heads() {
+    let mut met: BTreeMap<&str, bool> = BTreeMap::new();
+    for kib in [512, 256, 160, 128, 112, 96, 80] {
+        let graph = packwright_ir::text::parse(ROTATED).expect("the graph is sound");
+        let e1 = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+        let mut compiled = compile(graph, &e1, &CompileOptions::default())
+            .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
+        let problems = check(&compiled.program, &e1);
+        assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
+        simulated(&compiled, &e1);
+        let (graph, plan) = (&compiled.graph, &compiled.plan);
+        let rotates = |stage: &Stage| match stage {
+            Stage::Rows { nodes } => matches!(graph.op(nodes[0]), Op::Rotary { .. }),
+            _ => false,
+        };
+        let angles = |root| matches!(graph.op(plan.storage.root(root).value.node), Op::Unary(_));
+        *met.entry("angles come back").or_default() |= plan.spilled().into_iter().any(angles);
+        for segment in plan
+            .segments
+            .iter()
+            .filter(|s| s.stages.iter().any(rotates))
+        {
+            let leads = matches!(segment.stages.last(), Some(Stage::Attention { .. }));
+            let (passes, blocks) = (segment.passes.count > 1, segment.block_count() > 1);
+            *met.entry("with its attention, by heads").or_default() |= leads && passes;
+            *met.entry("apart, by rows").or_default() |= !leads && blocks;
+        }
+        for (output, expected, found) in both(&mut compiled, &e1, 3) {
+            assert!(expected == found, "{kib} KiB: {output} differs");
+        }
+    }
+    assert!(met.values().all(|&met| met), "{met:?}");
+}
+
+/// Where nothing fits, what the error asks for is enough, and a little less is not.
+#[test]
+fn the_error_says_what_the_smallest_plan_needs() {
+    for (name, seq) in [
+        ("minilm-l6.encoder.ts14.dyn.onnx", 512),
+        ("tinybert-4l-312.encoder.ts14.dyn.onnx", 128),
+        ("t5-small.encoder.ts14.dyn.onnx", 300),
+    ] {
+        let within = |bytes: u64| {
+            let e2 = target("e2", &[&format!("sram.bytes={bytes}")]);
+            compile(
+                graph(name, Some(seq), None),
+                &e2,
+                &CompileOptions::default(),
+            )
+        };
+        let need = |bytes: u64| {
+            let Err(problems) = within(bytes) else {
+                panic!("{name} fits into {bytes} bytes");
+            };
+            let problems = problems.to_string();
+            let (_, behind) = problems.split_once("needs ").expect("it says how much");
+            let number = behind.split_once(" bytes").map(|(number, _)| number);
+            let number = number.and_then(|number| number.parse::<u64>().ok());
+            number.unwrap_or_else(|| panic!("{problems}"))
+        };
+        let least = need(8 << 10);
+        assert!(within(least).is_ok(), "{name}: {least} bytes");
+        // It is found in steps of a 64th.
+        let again = need(least - least / 16);
+        assert!(
+            again <= least + least / 64 + 1,
+            "{name}: {again}, not {least}"
+        );
+    }
 }
 
 /// A gated feed-forward layer: its hidden rows are much wider than the stream.

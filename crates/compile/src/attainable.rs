@@ -1,7 +1,7 @@
 //! What known families of schedules can reach: a curve over SRAM sizes beside the bound.
 //!
-//! Computed from the graph alone, apart from the planner. A layer is what lies between two attentions. For
-//! each layer the best of four families counts, as derived in `docs/bounds.md`: everything stays, row blocks
+//! Computed from the graph alone, apart from the planner. A layer is what lies between two attentions, or two sorts
+//! by hash. For each layer the best of four families counts, as derived in `docs/bounds.md`: everything stays, row blocks
 //! under streamed weights, rows that stream by resident weights, and products one by one with their
 //! operands in DRAM. Of weights that several layers read a part may be kept from layer to layer; the rest of SRAM is
 //! then for the layers. A plan may be better than the best of them; then the families were too few.

@@ -135,7 +135,10 @@ fn row(model: &str, seq: u64, kib: u64, mode: PlanMode) -> Option<Row> {
         true => {
             let report = point.report().ok()?;
             let bytes = report.dram_bytes.without_packets();
-            (bytes, [report.bound.dram_bytes, report.bound.attainable_dram_bytes])
+            (
+                bytes,
+                [report.bound.dram_bytes, report.bound.attainable_dram_bytes],
+            )
         }
         false => {
             let (bytes, bound) = point.planned().ok()?;

@@ -388,7 +388,9 @@ impl Chain<'_> {
                     self.rotate(node, columns.len() / width, source, target)?;
                 }
                 _ => {
-                    let sources = operands.into_iter().map(|v| seen(v).map(|area| area.view()));
+                    let sources = operands
+                        .into_iter()
+                        .map(|v| seen(v).map(|area| area.view()));
                     let sources: Vec<View> = sources.collect::<Result<_, _>>()?;
                     let target = target.view();
                     let command =

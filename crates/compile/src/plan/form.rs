@@ -374,7 +374,9 @@ fn drained_runs(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> u64 {
     let root = scene.storage.root_of(*node);
     let bytes = root.map_or(1, |root| scene.storage.root(root).elem.bytes() as usize);
     let row = scene.target.dram.row_bytes as usize / bytes;
-    let chunk = columns::of(scene, segment, *node).chunk.clamp(1, row.max(1));
+    let chunk = columns::of(scene, segment, *node)
+        .chunk
+        .clamp(1, row.max(1));
     let chunks = scene.graph.types(*node)[0].columns().div_ceil(chunk);
     (segment.rows * chunks) as u64
 }

@@ -24,8 +24,10 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         let others = nodes.filter(|&node| !matches!(scene.graph.op(node), Op::Attention(_)));
         others.map(|node| lane_operations(scene.graph, node)).sum()
     };
-    let (attentions, others): (Vec<&Stage>, Vec<&Stage>) =
-        segment.stages.iter().partition(|s| Segment::is_gathering(s));
+    let (attentions, others): (Vec<&Stage>, Vec<&Stage>) = segment
+        .stages
+        .iter()
+        .partition(|s| Segment::is_gathering(s));
     let [behind, others] =
         [attentions, others].map(|stages| stages.into_iter().map(of_stage).sum::<u64>() / lanes);
     let scores = heads.softmax + behind;

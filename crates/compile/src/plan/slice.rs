@@ -167,7 +167,9 @@ pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
         let done = made.any(|made| made.is_ok());
         done.then_some(()).ok_or(TooSmall { need, at: None })
     });
-    promises.reduce_with(|a, b| a.or_else(|a| b.map_err(|b| a.or(b)))).unwrap_or(Ok(()))
+    promises
+        .reduce_with(|a, b| a.or_else(|a| b.map_err(|b| a.or(b))))
+        .unwrap_or(Ok(()))
 }
 
 /// What a plan may take of SRAM: all, or less, for plans that are cheaper only beside constants that stay.

@@ -4,9 +4,9 @@ use packwright_ir::diag::Diagnostic;
 use packwright_ir::{Graph, NodeId};
 use packwright_target::Target;
 
+use super::Segment;
 use super::demand::Scene;
 use super::slice;
-use super::Segment;
 
 /// What the smallest fragments of a way of forming segments take, where they do not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

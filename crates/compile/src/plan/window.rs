@@ -280,11 +280,7 @@ fn rotated(
     if !bounds.all(|bound| bound.is_multiple_of(width)) {
         return None;
     }
-    add_sections(
-        windows,
-        storage.place(graph.operand(node, 0)?)?,
-        &sections,
-    );
+    add_sections(windows, storage.place(graph.operand(node, 0)?)?, &sections);
     Some(())
 }
 

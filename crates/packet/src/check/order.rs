@@ -104,8 +104,8 @@ impl Order {
         if self.last_waiter[at] as usize > at {
             // Only this row has those chunks so far.
             let own = self.current.iter().filter(|c| Rc::strong_count(c) == 1);
-            let bytes = own.count() * size_of::<Chunk>()
-                + self.current.len() * size_of::<Rc<Chunk>>();
+            let bytes =
+                own.count() * size_of::<Chunk>() + self.current.len() * size_of::<Rc<Chunk>>();
             self.kept += bytes;
             let row = self.current.clone();
             self.rows[at] = Some(Kept { row, bytes });
