@@ -197,6 +197,30 @@ fn rotation_travels_with_the_heads() {
     assert!(met.values().all(|&met| met), "{met:?}");
 }
 
+/// What a plan says that it moves is what its packets move.
+#[test]
+fn plans_say_what_they_move() {
+    for (name, seq, kib) in [
+        ("gpt2.prefill.ts14.dyn.onnx", Some(40), 2048),
+        ("gpt2.prefill.ts14.dyn.onnx", Some(100), 128),
+        ("smollm2-135m.prefill.ts14.dyn.onnx", Some(70), 192),
+        ("minilm-l6.encoder.ts14.dyn.onnx", Some(64), 96),
+    ] {
+        let e2 = target("e2", &[&format!("sram.bytes={kib}KiB")]);
+        let options = CompileOptions::default();
+        let compiled = compile(graph(name, seq, None), &e2, &options)
+            .unwrap_or_else(|problems| panic!("{name}: {problems}"));
+        let said = text::traffic(&compiled.graph, &compiled.plan).total();
+        let moved = simulated(&compiled, &e2).dram.bytes.without_packets();
+        // Some bursts are not full.
+        let padding = moved.checked_sub(said).expect("no plan says too much");
+        assert!(
+            padding * 100_000 <= moved,
+            "{name} in {kib} KiB: {said}, {moved}"
+        );
+    }
+}
+
 /// Where nothing fits, what the error asks for is enough, and a little less is not.
 #[test]
 fn the_error_says_what_the_smallest_plan_needs() {

@@ -6,6 +6,7 @@ use indexmap::IndexSet;
 use packwright_ir::{Graph, Op};
 use packwright_packet::program::Bound;
 
+use super::cache::Cache;
 use super::stage::Stage;
 use super::storage::RootId;
 use super::{Fragment, Home, Plan, place};
@@ -65,10 +66,14 @@ pub fn traffic(graph: &Graph, plan: &Plan) -> Traffic {
                 ..
             } => traffic.spilled += spilled(*root, *segment, rows.len()),
             Fragment::StoreOutput { output, pass, rows } => {
-                let place = plan.storage.place(graph.outputs()[*output].value);
-                let width = place.map_or(0, |place| {
-                    place.cols as u64 * u64::from(plan.storage.root(place.root).elem.bytes())
-                });
+                let value = graph.outputs()[*output].value;
+                let width = match (Cache::of(graph, value), plan.storage.place(value)) {
+                    (Some(cache), _) => cache.heads as u64 * cache.row_bytes(),
+                    (None, Some(place)) => {
+                        place.cols as u64 * u64::from(plan.storage.root(place.root).elem.bytes())
+                    }
+                    (None, None) => 0,
+                };
                 let parts = pass.map_or(1, |(_, count)| count);
                 traffic.outputs += rows.len() as u64 * width / parts as u64;
             }
