@@ -38,7 +38,8 @@ const CYCLE_OF_LEAST: f64 = 0.001;
 /// The same for a search where DRAM takes longer than the units: enough to choose among forms that move as much.
 const CYCLE_BEHIND_DRAM: f64 = 0.03;
 
-/// What searches may take for the worth of a byte that DRAM could move while units are at work: as if units outlasted DRAM, and as if DRAM outlasted them.
+/// What searches may take for the worth of a byte that DRAM could move while units are at work: as if units outlasted DRAM,
+/// and as if DRAM outlasted them.
 pub fn worths(mode: PlanMode) -> Vec<f64> {
     match mode {
         PlanMode::Best | PlanMode::Fast => vec![worth(mode), CYCLE_BEHIND_DRAM],
