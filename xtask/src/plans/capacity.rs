@@ -4,17 +4,14 @@ use packwright_compile::options::PlanMode;
 use rayon::prelude::*;
 
 use super::Selection;
-use super::point::{Point, WIDE, Wide, megabytes, size};
+use super::point::{LONGEST_RUN, Point, WIDE, Wide, megabytes, size};
 
 /// KiB of SRAM.
 const SIZES: [u64; 12] = [
     64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192, 16384,
 ];
 
-/// Passes of more positions are planned and not carried out: in little memory they are millions of commands.
-const LONGEST: u64 = 1024;
-
-/// The same for models of a billion parameters.
+/// Models of a billion parameters, which are planned and not carried out.
 const LARGE: [&str; 2] = ["Babbage:prefill", "Llama-3.2-1B:prefill"];
 
 /// What stands in a row.
@@ -130,7 +127,7 @@ fn row(model: &str, seq: u64, kib: u64, mode: PlanMode) -> Option<Row> {
         mode,
         ..Point::default()
     };
-    let carried_out = mode == PlanMode::Best && seq <= LONGEST && !LARGE.contains(&model);
+    let carried_out = mode == PlanMode::Best && seq <= LONGEST_RUN && !LARGE.contains(&model);
     let (bytes, bound) = match carried_out {
         true => {
             let report = point.report().ok()?;

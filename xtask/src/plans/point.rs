@@ -112,6 +112,9 @@ pub const WIDE: &[Wide] = &[
     wide("Llama-3.2-1B:prefill", &[128], 2048),
 ];
 
+/// Most positions of a pass that is carried out: in little memory longer ones become millions of commands.
+pub const LONGEST_RUN: u64 = 1024;
+
 /// Models that compute one position behind a past, with the longest past that they have.
 pub const DECODES: &[(&str, u64)] = &[
     ("Ada:decode", 2047),

@@ -3,10 +3,7 @@
 use rayon::prelude::*;
 
 use super::Selection;
-use super::point::{DECODES, Point, WIDE};
-
-/// Most positions of a pass that is shown: longer ones become millions of commands on the smallest machine.
-const LONGEST: u64 = 1024;
+use super::point::{DECODES, LONGEST_RUN, Point, WIDE};
 
 pub fn section(selection: &Selection) -> anyhow::Result<String> {
     let mut text = String::from(
@@ -15,7 +12,7 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
          | model | positions | e1 | e2 | e6 | least time on e2 |\n|---|---|---|---|---|---|\n",
     );
     let wide = WIDE.iter().flat_map(|wide| {
-        let lengths = wide.lengths.iter().filter(|&&seq| seq <= LONGEST);
+        let lengths = wide.lengths.iter().filter(|&&seq| seq <= LONGEST_RUN);
         lengths.map(|&seq| (wide.model, Some(seq), None))
     });
     let decodes = DECODES.iter().flat_map(|&(model, longest)| {
