@@ -33,10 +33,13 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let scores = heads.softmax + behind;
     let vector = scores + others;
     let of_products: u64 = products.iter().map(Commands::all).sum();
-    // With one copy of scratch, and with one fragment in each row block, the units take turns.
-    let is_alone = segment.stages.len() == 1 && segment.block_count() > 1;
-    let is_one = is_alone && heads.fragment_rows >= segment.block_rows;
-    let one_place = is_one && segment.alternates == Alternates::Nothing;
+    // With one copy of scratch, and with one fragment in each row block of a pass, the units take turns.
+    let is_one = match segment.stages[..] {
+        [Stage::Matmul { node, .. }] => is_one_fragment(scene, segment, node),
+        [_] => segment.block_count() > 1 && heads.fragment_rows >= segment.block_rows,
+        _ => false,
+    };
+    let one_place = is_one && segment.repeats() && segment.alternates == Alternates::Nothing;
     let copies = if one_place {
         1
     } else {
@@ -60,6 +63,18 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         false => 0,
     };
     all / u64::from(scene.target.cores.max(1)) + constants
+}
+
+/// Whether the columns of a product that one pass makes, of all rows of a block, are quantised by one fragment.
+fn is_one_fragment(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> bool {
+    let root = scene.storage.root_of(node);
+    let window = root.and_then(|root| segment.passes.window(root));
+    let columns = match window {
+        Some(window) => window.columns(),
+        None => scene.graph.types(node)[0].columns(),
+    };
+    columns::of(scene, segment, node).chunk >= columns
+        && wave::piece_rows(scene, segment, node) >= segment.block_rows
 }
 
 /// Whether the attention of a segment keeps the vector unit busy for longer than all products keep the arrays.
