@@ -36,8 +36,11 @@ use crate::plan::{Fragment, Part, Plan};
 use address::{At, Site, Turn};
 use regions::{Regions, Shared};
 
-/// Priority of work over loads that run ahead.
-const WORK_PRIORITY: u8 = 1;
+/// Work goes before constants that come ahead of it, and these before what nobody reads soon: a load beside stores takes
+/// several times as long, and the arrays wait for it.
+const WORK_PRIORITY: u8 = 2;
+const LOAD_PRIORITY: u8 = 1;
+const SPILL_PRIORITY: u8 = 0;
 
 /// Most fragments of an entry: what takes more has far too little SRAM, and no host memory for its packets.
 const MOST_FRAGMENTS: usize = 1_000_000;
@@ -125,7 +128,8 @@ fn entry(
                 packets.push(Packet {
                     origin: origins.of(graph, plan, fragment),
                     priority: match fragment {
-                        Fragment::LoadTile { .. } => 0,
+                        Fragment::Spill { .. } => SPILL_PRIORITY,
+                        Fragment::LoadTile { .. } => LOAD_PRIORITY,
                         _ => WORK_PRIORITY,
                     },
                     waits: Vec::new(),

@@ -402,14 +402,16 @@ impl Depth {
 pub enum Part {
     /// All of it.
     All,
-    /// Columns of a product, or a part of their contraction; `last` of the columns that are quantised together.
+    /// Columns of a product, or a part of their contraction; `quantizes` the chunk that ends with them.
     Columns {
         columns: Range<usize>,
         chunk: Range<usize>,
         depth: Depth,
-        last: bool,
+        quantizes: bool,
         copy: u8,
     },
+    /// A chunk of columns of a product is quantised.
+    QuantizeColumns { chunk: Range<usize>, copy: u8 },
     /// One head of one batch element; `copy` of scores and `results` alternate apart.
     Head { head: usize, copy: u8, results: u8 },
     /// The scores, probabilities and results of one head over a block of keys; copies of scores alternate

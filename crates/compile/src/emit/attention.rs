@@ -116,7 +116,7 @@ pub fn attention(
         Part::Bias { head } => return bias(site, at, (node, attrs), head, tiles),
         Part::Join { head, results } => return join(&made(head, results), attrs),
         Part::Quantize { head, results } => return Ok(made(head, results).quantized()),
-        Part::All | Part::Columns { .. } | Part::Chunk(_) => {
+        Part::All | Part::Columns { .. } | Part::QuantizeColumns { .. } | Part::Chunk(_) => {
             unreachable!("attention fragments are parts of heads")
         }
     };

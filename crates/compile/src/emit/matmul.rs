@@ -39,15 +39,22 @@ pub fn matmul(
     let Op::Matmul(attributes) = site.graph.op(node) else {
         unreachable!("matmul stages hold matmul nodes")
     };
-    let Part::Columns {
-        columns,
-        chunk,
-        depth,
-        last,
-        copy,
-    } = part
-    else {
-        unreachable!("matmul fragments are parts of columns")
+    let quantized = |chunk: &Range<usize>, copy: u8| {
+        let made = out_area(site, at, node, true, chunk, copy);
+        quantize.map(|quantize| quantize_columns(site, at, quantize, made, chunk.clone()))
+    };
+    let (columns, chunk, depth, quantizes, copy) = match part {
+        Part::Columns {
+            columns,
+            chunk,
+            depth,
+            quantizes,
+            copy,
+        } => (columns, chunk, depth, quantizes, copy),
+        Part::QuantizeColumns { chunk, copy } => {
+            return Ok(quantized(chunk, *copy).into_iter().collect());
+        }
+        _ => unreachable!("matmul fragments are parts of columns"),
     };
     let Some(&tile) = tiles.first() else {
         return Err(unsupported(node, "the right operand is not a constant"));
@@ -184,9 +191,8 @@ pub fn matmul(
             );
         }
     }
-    if let (Some(quantize), true) = (quantize, *last) {
-        let made = out_area(site, at, node, true, chunk, *copy);
-        commands.push(quantize_columns(site, at, quantize, made, chunk.clone()));
+    if *quantizes {
+        commands.extend(quantized(chunk, *copy));
     }
     Ok(commands)
 }

@@ -132,7 +132,9 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
             cut += 1;
             for alternates in [Alternates::Spilled, Alternates::All] {
                 segment.alternates = alternates;
-                if segment.runs_ahead() || segment.takes_heads_in_turn() {
+                let is_product = matches!(segment.stages[..], [Stage::Matmul { .. }]);
+                let leaves = is_product && segment.repeats() && alternates == Alternates::Spilled;
+                if leaves || segment.runs_ahead() || segment.takes_heads_in_turn() {
                     with_tiles(scene, &segment, (cut, kept), &mut forms);
                     cut += 1;
                 }

@@ -484,6 +484,13 @@ fn matmul_fragments(
     };
     let sizes: Vec<(u64, usize)> = all.iter().map(|group| group.size(ordered)).collect();
     let (head, tail) = wave.ends(&sizes);
+    let quantizes = matches!(
+        segment.stages[at.stage],
+        Stage::Matmul {
+            quantize: Some(_),
+            ..
+        }
+    );
     let pieces = wave::pieces(scene, &block);
     let whole = match wave::piece_rows(scene, segment, node) < segment.block_rows {
         true => &pieces[..],
@@ -495,7 +502,8 @@ fn matmul_fragments(
     for (groups, pieces) in runs {
         for rows in pieces {
             for group in groups {
-                column_fragments(at, rows, group, copies.next(), drained, ordered);
+                let then = (quantizes, drained);
+                column_fragments(at, rows, group, copies.next(), then, ordered);
             }
         }
     }
@@ -507,18 +515,26 @@ fn column_fragments(
     rows: &Range<usize>,
     group: &ColumnGroup,
     copy: u8,
-    drained: Option<usize>,
+    (quantizes, drained): (bool, Option<usize>),
     ordered: &mut Ordered,
 ) {
+    // A packet of its own gives the tile up while the vector unit is at work; one row is not worth one.
+    let apart = rows.len() > 1;
     for (columns, depth, tile) in &group.tiles {
+        let last = columns.end == group.chunk.end && depth.is_last();
         let part = Part::Columns {
-            last: columns.end == group.chunk.end && depth.is_last(),
+            quantizes: last && quantizes && !apart,
             columns: columns.clone(),
             chunk: group.chunk.clone(),
             depth: *depth,
             copy,
         };
         ordered.work(at, rows.clone(), part, tile.iter().copied().collect());
+    }
+    if quantizes && apart {
+        let chunk = group.chunk.clone();
+        let part = Part::QuantizeColumns { chunk, copy };
+        ordered.work(at, rows.clone(), part, Vec::new());
     }
     if let Some(output) = drained {
         ordered.fragments.push(Fragment::Drain {
