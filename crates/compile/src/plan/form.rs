@@ -27,7 +27,7 @@ const LITTLE: u64 = 64;
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
 
-/// A price in bytes for each row of DRAM that is opened for a result that leaves column by column.
+/// Bytes that DRAM could move while it opens a row for a result that leaves column by column.
 const RUN: u64 = 64;
 
 /// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
@@ -132,9 +132,7 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
             cut += 1;
             for alternates in [Alternates::Spilled, Alternates::All] {
                 segment.alternates = alternates;
-                let is_product = matches!(segment.stages[..], [Stage::Matmul { .. }]);
-                let leaves = is_product && segment.repeats() && alternates == Alternates::Spilled;
-                if leaves || segment.runs_ahead() || segment.takes_heads_in_turn() {
+                if is_worth_two_places(&segment) {
                     with_tiles(scene, &segment, (cut, kept), &mut forms);
                     cut += 1;
                 }
@@ -142,6 +140,16 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
         }
     }
     forms
+}
+
+/// Whether two places let the units of a segment, or transfers, work beside each other that would wait with one.
+fn is_worth_two_places(segment: &Segment) -> bool {
+    let overlaps = match (&segment.stages[..], segment.alternates) {
+        ([Stage::Matmul { .. }], Alternates::Spilled) => segment.repeats(),
+        ([_], _) | (_, Alternates::Spilled | Alternates::Nothing) => false,
+        (_, Alternates::All) => segment.block_count() > 1,
+    };
+    overlaps || segment.runs_ahead() || segment.takes_heads_in_turn()
 }
 
 /// A form for each size of tiles, with two copies of scratch and, where that saves something, with one.
@@ -209,6 +217,14 @@ fn form(
     (cut, ring, kept): (usize, u64, u64),
     scratch: Vec<u64>,
 ) -> Form {
+    let constants = segment.visits() * cost::constants(scene, segment);
+    let (units, drained) = (pace::cycles(scene, segment), drained(scene, segment));
+    let cycles = match (drained, segment.portions.copies) {
+        (0, _) => units,
+        // With one copy of what leaves, the units wait until it has left.
+        (_, 1) => units + pace::transfer(scene, constants + drained),
+        _ => units.max(pace::transfer(scene, constants + drained)),
+    };
     Form {
         block_rows: segment.block_rows,
         resident: segment.resident,
@@ -218,9 +234,8 @@ fn form(
         alternates: segment.alternates,
         ring,
         price: Price {
-            bytes: segment.visits() * cost::constants(scene, segment).saturating_sub(kept)
-                + packets(scene, segment),
-            cycles: pace::cycles(scene, segment),
+            bytes: constants.saturating_sub(segment.visits() * kept) + packets(scene, segment),
+            cycles,
         },
         cut,
         scratch,
@@ -349,39 +364,34 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
         Stage::CachedAttention { .. } | Stage::Whole { .. } | Stage::Input { .. } => 1,
     };
     let fragments: u64 = segment.stages.iter().map(of_stage).sum();
-    let runs: u64 = segment
-        .stages
-        .iter()
-        .map(|stage| drained_runs(scene, segment, stage))
-        .sum();
-    // What opening rows costs is time.
-    let run = match scene.options.mode {
-        PlanMode::Least => 0,
-        PlanMode::Best | PlanMode::Fast | PlanMode::FusedOps | PlanMode::LayerWise => RUN,
-    };
-    fragments * FRAGMENT + runs * run
+    fragments * FRAGMENT
 }
 
-/// Rows of DRAM, at the least, that a result of the model opens which leaves as its columns are made.
-fn drained_runs(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> u64 {
-    let Stage::Matmul {
-        node,
-        quantize: None,
-    } = stage
-    else {
-        return 0;
+/// Bytes of the results of the model that leave a segment as their columns are made, with those that DRAM could move while
+/// it opens rows for them.
+pub fn drained(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let of_stage = |stage: &Stage| {
+        let Stage::Matmul {
+            node,
+            quantize: None,
+        } = stage
+        else {
+            return 0;
+        };
+        let root = scene.storage.root_of(*node);
+        let (Some(root), Some(_)) = (root, columns::drained(scene, *node)) else {
+            return 0;
+        };
+        let (all, bytes) = (
+            scene.graph.types(*node)[0].columns(),
+            scene.storage.root(root).elem.bytes() as usize,
+        );
+        let row = scene.target.dram.row_bytes as usize / bytes;
+        let chunk = columns::of(scene, segment, *node).chunk;
+        let runs = all.div_ceil(chunk.clamp(1, row.max(1))) as u64;
+        segment.rows as u64 * ((all * bytes) as u64 + runs * RUN)
     };
-    if columns::drained(scene, *node).is_none() {
-        return 0;
-    }
-    let root = scene.storage.root_of(*node);
-    let bytes = root.map_or(1, |root| scene.storage.root(root).elem.bytes() as usize);
-    let row = scene.target.dram.row_bytes as usize / bytes;
-    let chunk = columns::of(scene, segment, *node)
-        .chunk
-        .clamp(1, row.max(1));
-    let chunks = scene.graph.types(*node)[0].columns().div_ceil(chunk);
-    (segment.rows * chunks) as u64
+    segment.stages.iter().map(of_stage).sum()
 }
 
 fn can_cut(segment: &Segment) -> bool {

@@ -22,16 +22,20 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let of_stage = |stage: &Stage| -> u64 {
         let nodes = stage.nodes().into_iter();
         let others = nodes.filter(|&node| !matches!(scene.graph.op(node), Op::Attention(_)));
-        others.map(|node| lane_operations(scene.graph, node)).sum()
+        let operations = others.map(|node| lane_operations(scene.graph, node));
+        operations.sum::<u64>() / lanes
     };
-    let (attentions, others): (Vec<&Stage>, Vec<&Stage>) = segment
-        .stages
-        .iter()
-        .partition(|s| Segment::is_gathering(s));
-    let [behind, others] =
-        [attentions, others].map(|stages| stages.into_iter().map(of_stage).sum::<u64>() / lanes);
+    // Behind scores, beside products, and in stages of their own.
+    let (mut behind, mut beside, mut apart) = (0, 0, 0);
+    for stage in &segment.stages {
+        match stage {
+            _ if Segment::is_gathering(stage) => behind += of_stage(stage),
+            Stage::Matmul { .. } => beside += of_stage(stage),
+            _ => apart += of_stage(stage),
+        }
+    }
     let scores = heads.softmax + behind;
-    let vector = scores + others;
+    let vector = scores + beside + apart;
     let of_products: u64 = products.iter().map(Commands::all).sum();
     // With one copy of scratch, and with one fragment in each row block of a pass, the units take turns.
     let is_one = match segment.stages[..] {
@@ -45,6 +49,7 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     } else {
         segment.portions.copies
     };
+    let overlaps = segment.repeats() && segment.alternates == Alternates::All;
     let all = match copies {
         1 => of_products + heads.products + vector,
         _ if segment.runs_ahead() => {
@@ -55,7 +60,9 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
             let ends = of_products.min(heads.softmax) / segment.passes.count as u64;
             (of_products + heads.products).max(vector + waits) + ends
         }
-        _ => of_products.max(others) + scores.max(heads.products),
+        _ if overlaps => of_products.max(beside + apart) + scores.max(heads.products),
+        // What is done row by row waits for all columns of a product, and the next rows for their place.
+        _ => of_products.max(beside) + apart + scores.max(heads.products),
     };
     // Constants that stay for all row blocks of a pass have one place.
     let constants = match segment.resident {
