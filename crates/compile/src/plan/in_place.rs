@@ -56,7 +56,81 @@ pub fn share(
                 }
             }
         }
+        let span = starts[s]..starts[s] + segment.stages.len();
+        for (operand, result) in by_blocks(scene, (segment, s), uses) {
+            let find = |home: Home| buffers.iter().position(|buffer| buffer.home == home);
+            let Some(under) = find(Home::Whole(operand)) else {
+                continue;
+            };
+            let block = Home::Block {
+                root: result,
+                segment: s,
+            };
+            let Some(over) = find(Home::Whole(result)).or_else(|| find(block)) else {
+                continue;
+            };
+            let is_free = buffers[under].life.end == span.end && !taken[under];
+            if is_free && buffers[over].copies == 1 && buffers[over].over.is_none() {
+                let bytes = buffers[under].bytes;
+                let over = &mut buffers[over];
+                // What only this segment sees has its rows there too.
+                over.home = Home::Whole(result);
+                over.life = span.start..over.life.end.max(span.end);
+                over.bytes = bytes;
+                over.over = Some(under);
+                taken[under] = true;
+            }
+        }
     }
+}
+
+/// Values that a segment reads row block by row block, with those of the same shape that it makes of the same rows when it has
+/// read them, in the order in which they are made.
+fn by_blocks(
+    scene: &Scene<'_>,
+    (segment, s): (&Segment, usize),
+    uses: &IndexMap<RootId, Use>,
+) -> Vec<(RootId, RootId)> {
+    let goes_by_blocks = segment.block_count() > 1 && segment.passes.count == 1;
+    if !goes_by_blocks || segment.stages.iter().any(Segment::is_gathering) {
+        return Vec::new();
+    }
+    let mut found: Vec<(RootId, RootId)> = Vec::new();
+    for (i, stage) in segment.stages.iter().enumerate() {
+        let in_step = pairs(scene, stage);
+        let results = stage.nodes().into_iter();
+        for result in results.filter_map(|node| scene.storage.root_of(node)) {
+            let made_here = uses.get(&result).is_some_and(|using| using.made == (s, i));
+            if !made_here {
+                continue;
+            }
+            let crosses = uses[&result].crosses();
+            let may_lie_under = |value: Value, operand: RootId| {
+                let Some(using) = uses.get(&operand) else {
+                    return false;
+                };
+                let here = using.read.iter().filter(|&&(at, _)| at == s);
+                let last = here.map(|&(_, i)| i).max();
+                let follows = in_step.contains(&(operand, result));
+                !using.output
+                    && (follows || crosses && last < Some(i))
+                    && is_alike(scene, value, result)
+                    && scene.storage.root(operand).rows == segment.rows
+            };
+            let before = segment.stages[..=i].iter().flat_map(Stage::nodes);
+            let operands = before.flat_map(|node| scene.graph.operands(node));
+            let operands = operands
+                .filter_map(|value| Some((value, scene.storage.place(value)?.root)))
+                .filter(|&(value, operand)| may_lie_under(value, operand))
+                .map(|(_, operand)| (operand, result));
+            for pair in operands {
+                if !found.contains(&pair) {
+                    found.push(pair);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Operands and results of a stage that may share their places.
@@ -122,14 +196,7 @@ fn pair(
     value: Value,
 ) -> Option<(RootId, RootId)> {
     let place = scene.storage.place(value)?;
-    let operand = scene.storage.root(place.root);
     let result = scene.storage.root_of(node)?;
-    let made = scene.storage.root(result);
-    let whole = place.rows == operand.rows
-        && place.cols == operand.cols
-        && place.row_step == 1
-        && operand.elem == made.elem
-        && (operand.rows, operand.cols, operand.group) == (made.rows, made.cols, made.group);
     let reads = |reader: NodeId| {
         let operands = scene.graph.operands(reader);
         operands
@@ -139,5 +206,18 @@ fn pair(
             .count()
     };
     let alone = nodes.iter().map(|&node| reads(node)).sum::<usize>() == 1;
-    (whole && alone).then_some((place.root, result))
+    (is_alike(scene, value, result) && alone).then_some((place.root, result))
+}
+
+/// Whether a value is all of a root that has the shape of another one.
+fn is_alike(scene: &Scene<'_>, value: Value, result: RootId) -> bool {
+    let Some(place) = scene.storage.place(value) else {
+        return false;
+    };
+    let (operand, made) = (scene.storage.root(place.root), scene.storage.root(result));
+    place.rows == operand.rows
+        && place.cols == operand.cols
+        && place.row_step == 1
+        && operand.elem == made.elem
+        && (operand.rows, operand.cols, operand.group) == (made.rows, made.cols, made.group)
 }

@@ -87,6 +87,35 @@ pub fn split(graph: &Graph, segments: &[Segment], behind: bool) -> Vec<Segment> 
     parts
 }
 
+/// Parts segments like [`split`], but leaves a product that makes longer rows than it reads together with the one that reads
+/// them: the long rows live in SRAM only, a block at a time.
+pub fn feed_forward(graph: &Graph, segments: &[Segment]) -> Vec<Segment> {
+    let mut parts: Vec<Segment> = Vec::new();
+    // Whether the last part has made long rows that nobody has read.
+    let mut open = false;
+    for part in split(graph, segments, false) {
+        let (mut widens, mut narrows) = (false, false);
+        for stage in &part.stages {
+            if let Stage::Matmul { node, .. } = stage {
+                let read = graph.operand(*node, 0);
+                let read = read.map_or(0, |value| graph.ty(value).columns());
+                let made = graph.types(*node)[0].columns();
+                widens |= made > read;
+                narrows |= made < read;
+            }
+        }
+        let gathers = part.stages.iter().any(Segment::is_gathering);
+        match parts.last_mut() {
+            Some(last) if open && !gathers && last.rows == part.rows => {
+                last.stages.extend(part.stages);
+            }
+            _ => parts.push(part),
+        }
+        open = !gathers && !narrows && (open || widens);
+    }
+    parts
+}
+
 /// Parts attentions from the products that make their queries, keys and values: in little memory these take all rows of a
 /// few columns, and weights come once for each block of rows.
 pub fn apart(segments: &[Segment]) -> Vec<Segment> {

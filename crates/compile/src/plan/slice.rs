@@ -380,6 +380,7 @@ fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
         segments.to_vec(),
         segment::split(graph, segments, true),
         segment::split(graph, segments, false),
+        segment::feed_forward(graph, segments),
         segment::by_columns(graph, storage, segments),
         segment::split(graph, &apart, true),
         segment::long_alone(graph, &segment::split(graph, &apart, true)),
