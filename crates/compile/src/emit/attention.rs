@@ -175,16 +175,16 @@ impl<'a> Scene<'a> {
         if columns == 0 {
             return Err(unsupported(node, "some rows see no column"));
         }
-        let p_addr = site.scratch(at, 1, copy);
-        let p_scale = p_addr + (rows as u64 * columns).next_multiple_of(4);
+        // Each row of probabilities lies where its scores begin.
+        let (scores, pitch) = (site.scratch(at, 0, copy), (columns * 4) as u32);
         Ok(Self {
             q: area(operands[0], at.block.start, head, shape.width)?,
             k: area(operands[1], batch * shape.t, kv_head, shape.width)?,
             v: area(operands[2], batch * shape.t, kv_head, shape.value_width)?,
             runs: runs(attrs, seen),
-            scores: View::rows(Elem::F32, site.scratch(at, 0, copy), (columns * 4) as u32),
-            p: View::rows(Elem::I8, p_addr, columns as u32),
-            p_scale: View::rows(Elem::F32, p_scale, 4),
+            scores: View::rows(Elem::F32, scores, pitch),
+            p: View::rows(Elem::I8, scores, pitch),
+            p_scale: View::rows(Elem::F32, site.scratch(at, 1, copy), 4),
             rows: rows as u64,
             site,
             at,

@@ -210,7 +210,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             let rows = score_rows(scene, segment, stage, *node);
             let columns = score_columns(scene.graph, *node, rows) as u64;
             let rows = rows as u64;
-            // Scores, probabilities with their scales; where columns come in parts, partial sums and the
+            // Scores, in whose place probabilities come, and the scales of these; where columns come in parts, partial sums and the
             // scales of values; where keys come in blocks, what is left of each; biases by distance; results
             // on their way to be quantised, in two places for each copy of scores, which need not wait for that.
             let parts = match scene.graph.op(*node) {
@@ -225,7 +225,7 @@ pub fn scratch(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> Vec<u64> 
             });
             vec![
                 rows * columns * 4,
-                rows * columns + rows * 4 + 8,
+                rows * 4,
                 parts,
                 rows * relative_bytes(scene.graph, *node),
                 results,
@@ -491,7 +491,7 @@ pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: Nod
         + relative_bytes(scene.graph, node);
     let fits = |rows: usize| {
         let columns = score_columns(scene.graph, node, rows) as u64;
-        rows as u64 * (columns * 5 + 4 + left) <= budget
+        rows as u64 * (columns * 4 + 4 + left) <= budget
     };
     let (mut rows, mut above) = (1, most + 1);
     while rows + 1 < above {

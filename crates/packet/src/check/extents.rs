@@ -96,7 +96,8 @@ impl Views {
     }
 }
 
-/// Results overlap operands only as the same view, and only where rows are read before written.
+/// Results overlap operands only as the same view or as narrower rows in the place of rows, and only where rows are read
+/// before written.
 fn check_in_place(scope: &mut Scope<'_>, command: &Command, views: &Views, accesses: &[Access]) {
     let writes = accesses
         .iter()
@@ -106,7 +107,9 @@ fn check_in_place(scope: &mut Scope<'_>, command: &Command, views: &Views, acces
         for other in accesses.iter().filter(|a| a.place == Place::Sram) {
             let same = std::ptr::eq(other, write) || other.field == write.field;
             let matching = by_row(command, write.field, other.field)
-                && views.get(other.field).zip(view).is_some_and(same_bytes);
+                && views.get(other.field).zip(view).is_some_and(|both| {
+                    same_bytes(both) || narrows(command) && within_rows(both, (other, write))
+                });
             if !same && !matching && overlap(other, write) {
                 let message = format!("{} overlaps {}", write.field, other.field);
                 scope.breach(&IN_PLACE, message);
@@ -138,6 +141,30 @@ fn by_row(command: &Command, result: &str, operand: &str) -> bool {
         | Command::Scatter(_)
         | Command::Sort(_) => false,
     }
+}
+
+/// Whether a command may leave rows of narrower elements in the place of those that it reads.
+fn narrows(command: &Command) -> bool {
+    matches!(command, Command::Softmax(_))
+}
+
+/// Whether rows of a result begin where those of an operand do, and end within them.
+fn within_rows((operand, result): (&View, &View), (read, written): (&Access, &Access)) -> bool {
+    let span = |view: &View, access: &Access| {
+        let (rows, cols) = access.shape?;
+        let last = cols.checked_sub(1)?.checked_mul(u64::from(view.step))?;
+        Some((rows, last + u64::from(view.elem.bytes())))
+    };
+    let (Some((rows, wide)), Some((made, narrow))) = (span(operand, read), span(result, written))
+    else {
+        return false;
+    };
+    let pitch = u64::from(operand.pitch);
+    operand.addr == result.addr
+        && operand.pitch == result.pitch
+        && rows == made
+        && narrow <= wide
+        && (wide <= pitch || rows == 1)
 }
 
 /// Elements or runs that a command writes do not overlap each other.

@@ -74,7 +74,7 @@ rules! {
         "Elements or runs that a command writes do not overlap each other.",
         "give the result a pitch and a step that clear its rows and elements";
     IN_PLACE "in-place":
-        "A result overlaps an operand only as the same view, where a command reads each row before it writes it.",
+        "A result overlaps an operand only as the same view, where a command reads each row before it writes it; a softmax may also leave narrower rows where those that it reads begin.",
         "place the result elsewhere";
     MATMUL_GROUP "matmul-group":
         "The group of a product divides its contraction, which is at most 131072 long.",
