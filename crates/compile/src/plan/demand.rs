@@ -491,7 +491,7 @@ pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: Nod
         + relative_bytes(scene.graph, node);
     let fits = |rows: usize| {
         let columns = score_columns(scene.graph, node, rows) as u64;
-        rows as u64 * (columns * 4 + 4 + left) <= budget
+        rows as u64 * (columns * 5 + 4 + left) <= budget
     };
     let (mut rows, mut above) = (1, most + 1);
     while rows + 1 < above {

@@ -202,6 +202,7 @@ fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
             let rows = (scene.target.matrix.rows as usize >> halvings).max(1);
             portions.push(all(2, Scores::Rows(rows), true));
             portions.push(all(1, Scores::Rows(rows), true));
+            portions.push(all(2, Scores::Rows((3 * rows / 4).max(1)), true));
         }
     } else {
         portions.push(all(2, Scores::Share, true));
