@@ -12,6 +12,7 @@
 pub mod again;
 pub mod buffers;
 pub mod cache;
+pub mod catalogue;
 pub mod chunk;
 pub mod classes;
 pub mod columns;

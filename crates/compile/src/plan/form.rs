@@ -139,7 +139,38 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
             }
         }
     }
-    forms
+    worth_a_look(forms)
+}
+
+/// The forms of which no other one with the same cut is better in everything.
+fn worth_a_look(forms: Vec<Form>) -> Vec<Form> {
+    let mut kept: Vec<Form> = Vec::with_capacity(forms.len());
+    let mut first = 0;
+    for form in forms {
+        if kept.last().is_some_and(|last| last.cut != form.cut) {
+            first = kept.len();
+        }
+        if kept[first..].iter().any(|other| other.is_as_good_as(&form)) {
+            continue;
+        }
+        let mut index = 0;
+        kept.retain(|other| {
+            index += 1;
+            index <= first || !form.is_as_good_as(other)
+        });
+        kept.push(form);
+    }
+    kept
+}
+
+impl Form {
+    /// Whether it asks for no more of anything than another one with the same cut.
+    fn is_as_good_as(&self, other: &Form) -> bool {
+        self.ring <= other.ring
+            && self.price.bytes <= other.price.bytes
+            && self.price.cycles <= other.price.cycles
+            && self.scratch.iter().zip(&other.scratch).all(|(a, b)| a <= b)
+    }
 }
 
 /// Whether two places let the units of a segment, or transfers, work beside each other that would wait with one.

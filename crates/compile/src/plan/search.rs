@@ -11,9 +11,11 @@
 //! much of an array idle. How large a part depends on who outlasts whom, so several searches are made.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
+use super::catalogue::{Catalogue, Listing};
 use super::classes::Classes;
 use super::demand::{Scene, Use};
 use super::form::{self, Form, Price};
@@ -29,6 +31,7 @@ pub struct Problem<'a> {
     pub segments: &'a [Segment],
     pub uses: &'a IndexMap<RootId, Use>,
     pub classes: &'a Classes,
+    pub catalogue: &'a Catalogue,
     /// Whether every value goes through DRAM that can.
     pub through_dram: bool,
 }
@@ -122,7 +125,7 @@ pub struct Search<'a> {
     /// The ways of cutting the columns of each segment, by the number of passes.
     passes: Vec<IndexMap<usize, Passes>>,
     /// The forms of each class.
-    forms: Vec<Vec<Form>>,
+    listings: Vec<Arc<Listing>>,
     /// Families of values that can be spilled.
     families: Vec<Vec<RootId>>,
     /// What the cuts of a class take, by how the values of a segment look.
@@ -191,7 +194,7 @@ impl<'a> Search<'a> {
             starts: buffers::starts(problem.segments),
             sights: sights(&problem),
             passes: Vec::new(),
-            forms: Vec::new(),
+            listings: Vec::new(),
             families: Vec::new(),
             known: IndexMap::new(),
             seen: Vec::new(),
@@ -239,18 +242,18 @@ impl<'a> Search<'a> {
             scene,
             segments,
             classes,
+            catalogue,
             ..
         } = self.problem;
         self.passes = vec![IndexMap::new(); segments.len()];
         for class in 0..classes.count() {
             let members = classes.members(class);
             let first = &segments[members[0]];
-            let counts = form::counts(scene, first);
+            let listing = catalogue.of(scene, first);
             for &s in members {
-                self.passes[s] = form::passes(scene, &segments[s], &counts);
+                self.passes[s] = form::passes(scene, &segments[s], &listing.counts);
             }
-            let forms = form::forms(scene, first, &self.passes[members[0]]);
-            self.forms.push(forms);
+            self.listings.push(listing);
         }
     }
 
@@ -263,7 +266,7 @@ impl<'a> Search<'a> {
         if let Some(fitting) = self.uncut(slack) {
             return Ok(fitting);
         }
-        if self.forms.is_empty() {
+        if self.listings.is_empty() {
             self.list();
         }
         let mut gaps = slack;
@@ -470,8 +473,8 @@ impl<'a> Search<'a> {
             cycles: 0,
         };
         let mut set = None;
-        let mut forms = Vec::with_capacity(self.forms.len());
-        for class in 0..self.forms.len() {
+        let mut forms = Vec::with_capacity(self.listings.len());
+        for class in 0..self.listings.len() {
             let seen = self.seen[class].iter().map(|&family| spilled[family]);
             let key = (class, seen.collect());
             if !self.offers.contains_key(&key) {
@@ -521,8 +524,9 @@ impl<'a> Search<'a> {
             .map(|group| (group, &self.known[&(class, group.looks.clone())]))
             .collect();
         let scene = self.problem.scene;
-        let mut offers: Vec<Offer> = Vec::with_capacity(self.forms[class].len());
-        for (index, form) in self.forms[class].iter().enumerate() {
+        let listing = &self.listings[class];
+        let mut offers: Vec<Offer> = Vec::with_capacity(listing.forms.len());
+        for (index, form) in listing.forms.iter().enumerate() {
             let mut offer = Offer {
                 form: index,
                 room: 0,
@@ -542,6 +546,7 @@ impl<'a> Search<'a> {
             offer.weight = offer.price.weight(self.cycle);
             offers.push(offer);
         }
+        without_worse(&mut offers, scene.sram);
         // Those that take more room are worth a look where they weigh less. Of what never fits the smallest says what is
         // missing.
         offers.sort_unstable_by_key(|offer| (offer.room, offer.weight, offer.form));
@@ -610,7 +615,8 @@ impl<'a> Search<'a> {
         let touched = &self.sights[s].touched;
         let (first, count) = (self.starts[s], segments[s].stages.len());
         let mut table: Vec<Demand> = Vec::new();
-        for form in &self.forms[class] {
+        let listing = Arc::clone(&self.listings[class]);
+        for form in &listing.forms {
             if form.cut < table.len() {
                 continue;
             }
@@ -672,7 +678,7 @@ impl<'a> Search<'a> {
     fn choice(&self, spilled: &[bool], selection: &Selection) -> Choice {
         let mut segments = self.problem.segments.to_vec();
         for (s, sight) in self.sights.iter().enumerate() {
-            let form = &self.forms[sight.class][selection.forms[sight.class]];
+            let form = &self.listings[sight.class].forms[selection.forms[sight.class]];
             self.apply(form, s, &mut segments);
         }
         Choice {
@@ -708,14 +714,14 @@ impl<'a> Search<'a> {
         let all = vec![true; self.families.len()];
         let set = self.spilled(&all);
         let mut found = TooSmall { need: 0, at: None };
-        for class in 0..self.forms.len() {
+        for class in 0..self.listings.len() {
             let groups = self.groups(class, &set);
             let offers = self.offers_of(class, &groups, &set);
             let Some(least) = offers.iter().min_by_key(|offer| offer.room) else {
                 continue;
             };
             if least.room > found.need {
-                let form = &self.forms[class][least.form];
+                let form = &self.listings[class].forms[least.form];
                 let lives = groups.iter().map(|group| {
                     let known = &self.known[&(class, group.looks.clone())];
                     &known[form.cut].live
@@ -733,6 +739,26 @@ impl<'a> Search<'a> {
         }
         found
     }
+}
+
+/// Steps of room by which offers are compared first.
+const STEPS: u64 = 64;
+
+/// Leaves out most of the offers that another one beats in room and in weight.
+fn without_worse(offers: &mut Vec<Offer>, sram: u64) {
+    let step = |offer: &Offer| (offer.room / (sram / STEPS).max(1)).min(STEPS) as usize;
+    let mut lightest = [u64::MAX; STEPS as usize + 1];
+    for offer in offers.iter() {
+        let known = &mut lightest[step(offer)];
+        *known = offer.weight.min(*known);
+    }
+    // The lightest of all steps below.
+    let mut below = u64::MAX;
+    for weight in &mut lightest {
+        let own = std::mem::replace(weight, below);
+        below = below.min(own);
+    }
+    offers.retain(|offer| offer.weight < lightest[step(offer)]);
 }
 
 /// What each segment sees.

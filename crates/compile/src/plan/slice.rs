@@ -11,6 +11,7 @@ use packwright_ir::diag::Diagnostics;
 use packwright_target::Target;
 use rayon::prelude::*;
 
+use super::catalogue::Catalogue;
 use super::classes::Classes;
 use super::columns;
 use super::constants::{Layout, StoredId};
@@ -108,7 +109,10 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
             .iter()
             .map(|shape| shape.within(scene, budget))
             .collect();
-        let promises = ways.par_iter().map(|way| promises(scene, way, &worths));
+        let catalogue = Catalogue::default();
+        let promises = ways
+            .par_iter()
+            .map(|way| promises(scene, &catalogue, way, &worths));
         let promises: Vec<_> = promises.collect();
         let mut candidates = Vec::new();
         for (shape, promise) in shapes.iter_mut().zip(promises) {
@@ -135,7 +139,7 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
             if candidate.least >= known {
                 break;
             }
-            match finish(scene, candidate) {
+            match finish(scene, &catalogue, candidate) {
                 Ok(done) if done.weight < known => found = Some(done),
                 Ok(_) => {}
                 Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
@@ -160,10 +164,13 @@ pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
     let ways = shapes(scene, segments);
     let ways: Vec<Way> = ways.iter().map(|s| s.within(scene, scene.sram)).collect();
     let worths = &worths(scene)[..1];
+    let catalogue = Catalogue::default();
     let promises = ways.par_iter().map(|way| {
-        let (candidates, _) = promises(scene, way, worths)?;
+        let (candidates, _) = promises(scene, &catalogue, way, worths)?;
         let need = scene.sram;
-        let mut made = candidates.into_iter().map(|c| finish(scene, c));
+        let mut made = candidates
+            .into_iter()
+            .map(|candidate| finish(scene, &catalogue, candidate));
         let done = made.any(|made| made.is_ok());
         done.then_some(()).ok_or(TooSmall { need, at: None })
     });
@@ -196,6 +203,7 @@ impl Way {
     fn with_search<T>(
         &self,
         scene: &Scene<'_>,
+        catalogue: &Catalogue,
         run: impl FnOnce(&Scene<'_>, Search<'_>) -> T,
     ) -> T {
         let scene = &self.scene(scene);
@@ -207,6 +215,7 @@ impl Way {
             segments,
             uses: &uses,
             classes: &classes,
+            catalogue,
             through_dram: scene.options.mode.is_baseline(),
         });
         run(scene, search)
@@ -217,10 +226,11 @@ impl Way {
 /// cost at the least, with all of SRAM for constants that stay.
 fn promises<'a>(
     scene: &Scene<'_>,
+    catalogue: &Catalogue,
     way: &'a Way,
     worths: &[f64],
 ) -> Result<(Vec<Candidate<'a>>, u64), TooSmall> {
-    let fittings = way.with_search(scene, |_, mut search| {
+    let fittings = way.with_search(scene, catalogue, |_, mut search| {
         let mut fittings = Vec::new();
         for &worth in worths {
             search.weigh(worth);
@@ -282,7 +292,11 @@ fn most_saved(scene: &Scene<'_>, fitting: &Fitting, mut room: u64) -> u64 {
 }
 
 /// Carries a candidate out.
-fn finish(scene: &Scene<'_>, candidate: Candidate<'_>) -> Result<Found, Diagnostics> {
+fn finish(
+    scene: &Scene<'_>,
+    catalogue: &Catalogue,
+    candidate: Candidate<'_>,
+) -> Result<Found, Diagnostics> {
     let Candidate {
         way,
         worth,
@@ -290,7 +304,7 @@ fn finish(scene: &Scene<'_>, candidate: Candidate<'_>) -> Result<Found, Diagnost
         ..
     } = candidate;
     let mut fitting = Some(fitting);
-    way.with_search(scene, |scene, mut search| {
+    way.with_search(scene, catalogue, |scene, mut search| {
         search.weigh(worth);
         let mut problem: Option<Diagnostics> = None;
         // The ends of the ring may leave too little of it; then it needs more room.

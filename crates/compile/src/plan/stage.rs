@@ -9,7 +9,7 @@ use super::storage::Storage;
 use crate::emit::whole;
 
 /// Nodes that are carried out together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// A product with streamed weights, with the quantisation of its columns where they are
     /// quantised in groups.
