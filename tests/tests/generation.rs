@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use packwright_compile::compile::{compile, with_constants};
 use packwright_compile::entries::{CompiledProgram, EntrySource, compile_entries};
 use packwright_compile::graph::recipe::{Caches, Recipe, Weights};
-use packwright_compile::options::CompileOptions;
+use packwright_compile::options::{CompileOptions, PlanMode};
 use packwright_compile::pipeline::{self, GraphOptions};
 use packwright_compile::plan::Fragment;
 use packwright_compile::plan::cache::{Cache, caches};
@@ -357,7 +357,8 @@ fn assert_costs_follow(options: &CompileOptions, row: u64) {
 
 #[test]
 fn caches_leave_with_the_heads_of_each_pass() {
-    for (name, options) in [("int8", CompileOptions::default()), ("floats", floats())] {
+    for (name, mut options) in [("int8", CompileOptions::default()), ("floats", floats())] {
+        options.plan.mode = PlanMode::Least;
         let mut by_heads = false;
         for kib in [6, 7, 8, 9, 10, 12, 14, 16, 24] {
             let machine = target("e1", &[&format!("sram.bytes={kib}KiB")]);

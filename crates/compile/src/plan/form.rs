@@ -233,7 +233,10 @@ fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
             let rows = (scene.target.matrix.rows as usize >> halvings).max(1);
             portions.push(all(2, Scores::Rows(rows), true));
             portions.push(all(1, Scores::Rows(rows), true));
-            portions.push(all(2, Scores::Rows((3 * rows / 4).max(1)), true));
+            for eighths in [7, 6] {
+                let rows = (eighths * rows / 8).max(1);
+                portions.push(all(2, Scores::Rows(rows), true));
+            }
         }
     } else {
         portions.push(all(2, Scores::Share, true));
