@@ -360,8 +360,8 @@ fn caches_leave_with_the_heads_of_each_pass() {
     for (name, mut options) in [("int8", CompileOptions::default()), ("floats", floats())] {
         options.plan.mode = PlanMode::Least;
         let mut by_heads = false;
-        for kib in [6, 7, 8, 9, 10, 12, 14, 16, 24] {
-            let machine = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+        for bytes in (6 << 10..11 << 10).step_by(512) {
+            let machine = target("e1", &[&format!("sram.bytes={bytes}")]);
             let mut compiled = match compile(decoder(0, 48, 1), &machine, &options) {
                 Ok(compiled) => compiled,
                 Err(problems) => {
@@ -372,7 +372,10 @@ fn caches_leave_with_the_heads_of_each_pass() {
             let mut stores = compiled.plan.fragments.iter();
             by_heads |= stores.any(|f| matches!(f, Fragment::StoreOutput { pass: Some(_), .. }));
             for (output, expected, found) in both(&mut compiled, &machine, 1) {
-                assert!(expected == found, "{name} in {kib} KiB: {output} differs");
+                assert!(
+                    expected == found,
+                    "{name} in {bytes} bytes: {output} differs"
+                );
             }
         }
         assert!(by_heads, "{name}: no size makes a plan by heads");

@@ -129,8 +129,19 @@ pub struct Portions {
     /// Copies of scratch: with two, a fragment starts while the one before is at work.
     pub copies: u8,
     pub scores: Scores,
-    /// Whether rows go through a tile of a product in pieces, of which scratch holds one.
-    pub pieces: bool,
+    pub pieces: Pieces,
+}
+
+/// How the rows of a block go through the tiles of a product whose columns are quantised together: scratch holds as many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// All of them through one tile after the other.
+    Whole,
+    /// Two halves through one tile after the other, each with scratch of its own: one is quantised while the arrays are at
+    /// work on the other.
+    Halves,
+    /// Piece by piece through all tiles, which are there together.
+    Turns,
 }
 
 /// How many rows of scores an attention has at a time.
@@ -146,7 +157,7 @@ impl Default for Portions {
         Self {
             copies: 2,
             scores: Scores::Share,
-            pieces: false,
+            pieces: Pieces::Whole,
         }
     }
 }

@@ -63,6 +63,12 @@ pub fn drained(scene: &Scene<'_>, matmul: NodeId) -> Option<usize> {
     scene.products.get(&matmul)?.drained
 }
 
+/// Whether columns of a product are quantised as they are made.
+pub fn are_quantized(scene: &Scene<'_>, matmul: NodeId) -> bool {
+    let product = scene.products.get(&matmul);
+    product.is_some_and(|product| product.group.is_some())
+}
+
 fn find_drained(graph: &Graph, storage: &Storage, matmul: NodeId) -> Option<usize> {
     let root = storage.root_of(matmul)?;
     let info = storage.root(root);

@@ -15,7 +15,7 @@ use super::constants::{Form, Layout, Stored, StoredId};
 use super::stage::Stage;
 use super::storage::{RootId, Storage};
 use super::wave;
-use super::{Passes, Scores, Segment};
+use super::{Passes, Pieces, Scores, Segment};
 use crate::options::PlanOptions;
 
 /// Everything that the sizes follow from.
@@ -526,7 +526,8 @@ pub fn constant_bytes(scene: &Scene<'_>, segment: &Segment, stage: &Stage) -> (u
                     };
                     let cut = columns::of(scene, segment, node);
                     // Pieces of a row block take all tiles of the columns that belong together in turn.
-                    let is_cut = wave::piece_rows(scene, segment, node) < segment.block_rows;
+                    let is_cut = segment.portions.pieces == Pieces::Turns
+                        && wave::piece_rows(scene, segment, node) < segment.block_rows;
                     let together = if is_cut {
                         cut.chunk.max(cut.tile)
                     } else {

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::columns;
 use super::demand::{self, Scene};
 use super::stage::Stage;
-use super::{Alternates, Passes, Portions, Scores, Segment, cost, pace, window};
+use super::{Alternates, Passes, Pieces, Portions, Scores, Segment, cost, pace, window};
 use crate::options::PlanMode;
 
 /// How often the size of tiles is halved.
@@ -222,26 +222,27 @@ fn with_tiles(
 
 /// How much may be there at a time. Scores of as many rows as the array has fill it.
 fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
-    let all = |copies: u8, scores: Scores, pieces: bool| Portions {
+    let all = |copies: u8, scores: Scores, pieces: Pieces| Portions {
         copies,
         scores,
         pieces,
     };
-    let mut portions = vec![all(2, Scores::Share, false)];
+    let mut portions = vec![all(2, Scores::Share, Pieces::Whole)];
     if scores {
         for halvings in 0..SCORE_SIZES {
             let rows = (scene.target.matrix.rows as usize >> halvings).max(1);
-            portions.push(all(2, Scores::Rows(rows), true));
-            portions.push(all(1, Scores::Rows(rows), true));
+            portions.push(all(2, Scores::Rows(rows), Pieces::Turns));
+            portions.push(all(1, Scores::Rows(rows), Pieces::Turns));
             for eighths in [7, 6] {
                 let rows = (eighths * rows / 8).max(1);
-                portions.push(all(2, Scores::Rows(rows), true));
+                portions.push(all(2, Scores::Rows(rows), Pieces::Turns));
             }
         }
     } else {
-        portions.push(all(2, Scores::Share, true));
+        portions.push(all(2, Scores::Share, Pieces::Turns));
+        portions.push(all(2, Scores::Share, Pieces::Halves));
     }
-    portions.push(all(1, Scores::Share, false));
+    portions.push(all(1, Scores::Share, Pieces::Whole));
     portions
 }
 

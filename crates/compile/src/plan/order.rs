@@ -14,7 +14,7 @@ use super::demand::{self, Scene, Taking, Use};
 use super::pace;
 use super::stage::Stage;
 use super::storage::RootId;
-use super::{Depth, Fragment, Part, Passes, Segment, wave};
+use super::{Depth, Fragment, Part, Passes, Pieces, Segment, wave};
 
 /// Fragments in order, with the tiles that they read.
 #[derive(Debug, Default)]
@@ -492,59 +492,69 @@ fn matmul_fragments(
         }
     );
     let pieces = wave::pieces(scene, &block);
-    let whole = match wave::piece_rows(scene, segment, node) < segment.block_rows {
-        true => &pieces[..],
-        false => std::slice::from_ref(&block),
+    let halves = wave::halves(scene, &block);
+    // What goes through a group of tiles in turn, each tile by tile.
+    let is_cut = wave::piece_rows(scene, segment, node) < segment.block_rows;
+    let between: Vec<&[Range<usize>]> = match segment.portions.pieces {
+        Pieces::Turns if is_cut => pieces.chunks(1).collect(),
+        Pieces::Halves if is_cut => vec![&halves],
+        _ => vec![std::slice::from_ref(&block)],
     };
-    let mut runs = vec![(&all[..head], &pieces[..])];
-    runs.extend(all[head..tail].chunks(1).map(|group| (group, whole)));
-    runs.push((&all[tail..], &pieces[..]));
-    for (groups, pieces) in runs {
-        for rows in pieces {
+    let ends: Vec<&[Range<usize>]> = pieces.chunks(1).collect();
+    let mut runs = vec![(&all[..head], &ends)];
+    runs.extend(all[head..tail].chunks(1).map(|group| (group, &between)));
+    runs.push((&all[tail..], &ends));
+    for (groups, turns) in runs {
+        for rows in turns {
             for group in groups {
                 let then = (quantizes, drained);
-                column_fragments(at, rows, group, copies.next(), then, ordered);
+                column_fragments(at, rows, group, copies, then, ordered);
             }
         }
     }
 }
 
-/// Carries some rows through columns that are quantised or leave together.
+/// Carries some rows, in pieces, through columns that are quantised or leave together, tile by tile.
 fn column_fragments(
     at: At,
-    rows: &Range<usize>,
+    pieces: &[Range<usize>],
     group: &ColumnGroup,
-    copy: u8,
+    copies: &mut Copies,
     (quantizes, drained): (bool, Option<usize>),
     ordered: &mut Ordered,
 ) {
-    // A packet of its own gives the tile up while the vector unit is at work; one row is not worth one.
-    let apart = rows.len() > 1;
+    let pieces: Vec<(&Range<usize>, u8)> = pieces.iter().map(|p| (p, copies.next())).collect();
     for (columns, depth, tile) in &group.tiles {
         let last = columns.end == group.chunk.end && depth.is_last();
-        let part = Part::Columns {
-            quantizes: last && quantizes && !apart,
-            columns: columns.clone(),
-            chunk: group.chunk.clone(),
-            depth: *depth,
-            copy,
-        };
-        ordered.work(at, rows.clone(), part, tile.iter().copied().collect());
-    }
-    if quantizes && apart {
-        let chunk = group.chunk.clone();
-        let part = Part::QuantizeColumns { chunk, copy };
-        ordered.work(at, rows.clone(), part, Vec::new());
+        for &(rows, copy) in &pieces {
+            // A packet of its own gives the tile up while the vector unit is at work; one row is not worth one.
+            let apart = rows.len() > 1;
+            let part = Part::Columns {
+                quantizes: last && quantizes && !apart,
+                columns: columns.clone(),
+                chunk: group.chunk.clone(),
+                depth: *depth,
+                copy,
+            };
+            ordered.work(at, rows.clone(), part, tile.iter().copied().collect());
+            if last && quantizes && apart {
+                let chunk = group.chunk.clone();
+                let part = Part::QuantizeColumns { chunk, copy };
+                ordered.work(at, rows.clone(), part, Vec::new());
+            }
+        }
     }
     if let Some(output) = drained {
-        ordered.fragments.push(Fragment::Drain {
-            output,
-            segment: at.segment,
-            stage: at.stage,
-            rows: rows.clone(),
-            columns: group.chunk.clone(),
-            copy,
-        });
+        for (rows, copy) in pieces {
+            ordered.fragments.push(Fragment::Drain {
+                output,
+                segment: at.segment,
+                stage: at.stage,
+                rows: rows.clone(),
+                columns: group.chunk.clone(),
+                copy,
+            });
+        }
     }
 }
 

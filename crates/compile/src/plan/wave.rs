@@ -10,11 +10,11 @@ use std::ops::Range;
 
 use packwright_ir::NodeId;
 
-use super::Segment;
 use super::columns;
 use super::demand::Scene;
 use super::order::chunks;
 use super::stage::Stage;
+use super::{Pieces, Segment};
 
 /// Most pieces of a block.
 const PIECES: usize = 4;
@@ -94,17 +94,28 @@ pub fn pieces(scene: &Scene<'_>, block: &Range<usize>) -> Vec<Range<usize>> {
     chunks(block.clone(), rows.next_multiple_of(array.max(1)))
 }
 
+/// The halves of a row block, or all of it where it has too few rows.
+pub fn halves(scene: &Scene<'_>, block: &Range<usize>) -> Vec<Range<usize>> {
+    let array = scene.target.matrix.rows as usize * scene.target.cores as usize;
+    let rows = block.len().div_ceil(2).max(1);
+    chunks(block.clone(), rows.next_multiple_of(array.max(1)))
+}
+
 /// Rows that go through a tile of a product at a time, at the most. Several tiles whose columns belong together stay for
 /// a block of rows, and results of the model leave in long runs: these take all rows.
 pub fn piece_rows(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> usize {
-    let is_cut = segment.portions.pieces
-        && columns::of(scene, segment, node).parts == 1
-        && columns::drained(scene, node).is_none();
-    match is_cut {
-        true => pieces(scene, &(0..segment.block_rows))
-            .first()
-            .map_or(segment.block_rows, |piece| piece.len()),
-        false => segment.block_rows,
+    let block = 0..segment.block_rows;
+    let pieces = match segment.portions.pieces {
+        Pieces::Whole => return segment.block_rows,
+        Pieces::Halves if columns::are_quantized(scene, node) => halves(scene, &block),
+        Pieces::Halves => return segment.block_rows,
+        Pieces::Turns => pieces(scene, &block),
+    };
+    let is_cut =
+        columns::of(scene, segment, node).parts == 1 && columns::drained(scene, node).is_none();
+    match pieces.first() {
+        Some(piece) if is_cut => piece.len(),
+        _ => segment.block_rows,
     }
 }
 
