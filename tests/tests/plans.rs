@@ -8,7 +8,7 @@ use packwright_compile::graph::recipe::{Activations, Recipe};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_compile::plan::stage::Stage;
-use packwright_compile::plan::{Alternates, Home, Scores, Segment, again, demand, text};
+use packwright_compile::plan::{Alternates, Home, Pieces, Scores, Segment, again, demand, text};
 use packwright_ir::Op;
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
@@ -75,7 +75,14 @@ fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
             "scores by rows of the array",
             any(&|s| matches!(s.portions.scores, Scores::Rows(_))),
         ),
-        ("products in pieces", any(&|s| s.portions.pieces)),
+        (
+            "products in pieces",
+            any(&|s| s.portions.pieces == Pieces::Turns),
+        ),
+        (
+            "products in halves",
+            any(&|s| s.portions.pieces == Pieces::Halves),
+        ),
         ("spills", compiled.plan.spill_bytes > 0),
         (
             "heads quantised together",
@@ -256,6 +263,71 @@ fn the_error_says_what_the_smallest_plan_needs() {
             "{name}: {again}, not {least}"
         );
     }
+}
+
+/// Two attentions with a feed-forward layer between them, whose hidden rows take more SRAM than the stream.
+const WIDE: &str = r#"
+graph "wide"
+  @0 : f32[64,192] "qkv" = synthetic normal(std=0.2, seed=1)
+  @1 : f32[64,64] "o" = synthetic normal(std=0.2, seed=2)
+  @2 : f32[64] "norm" = synthetic normal(std=1.0, seed=3)
+  @3 : f32[64,768] "up" = synthetic normal(std=0.1, seed=4)
+  @4 : f32[768,64] "down" = synthetic normal(std=0.1, seed=5)
+  @5 : f32[64,192] "qkv2" = synthetic normal(std=0.2, seed=6)
+  @6 : f32[64,64] "o2" = synthetic normal(std=0.2, seed=7)
+  %0 : f32[1,256,64] = input "x"
+  %1 : f32[1,256,192] = matmul %0, @0
+  %2 : f32[1,256,64] = slice %1 start=[0,0,0] count=[1,256,64]
+  %3 : f32[1,256,64] = slice %1 start=[0,0,64] count=[1,256,64]
+  %4 : f32[1,256,64] = slice %1 start=[0,0,128] count=[1,256,64]
+  %5 : f32[1,256,64] = attention %2, %3, %4 heads=2 kv_heads=2 scale=0.18
+  %6 : f32[1,256,64] = matmul %5, @1, %0 residual
+  %7 : f32[1,256,64] = rms_norm %6, @2 eps=1e-5 affine
+  %8 : f32[1,256,768] = matmul %7, @3 activation=gelu_erf
+  %9 : f32[1,256,64] = matmul %8, @4, %7 residual
+  %10 : f32[1,256,64] = rms_norm %9, @2 eps=1e-5 affine
+  %11 : f32[1,256,192] = matmul %10, @5
+  %12 : f32[1,256,64] = slice %11 start=[0,0,0] count=[1,256,64]
+  %13 : f32[1,256,64] = slice %11 start=[0,0,64] count=[1,256,64]
+  %14 : f32[1,256,64] = slice %11 start=[0,0,128] count=[1,256,64]
+  %15 : f32[1,256,64] = attention %12, %13, %14 heads=2 kv_heads=2 scale=0.18
+  %16 : f32[1,256,64] = matmul %15, @6, %10 residual
+  output %16 "y"
+"#;
+
+/// Hidden rows live in SRAM only, a block at a time; what a block makes lies where it has read.
+#[test]
+fn feed_forward_layers_travel_in_blocks() {
+    let (mut fused, mut in_place) = (false, false);
+    for kib in [128, 144, 160, 192] {
+        let graph = packwright_ir::text::parse(WIDE).expect("the graph is sound");
+        let e1 = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+        let mut compiled = compile(graph, &e1, &CompileOptions::default())
+            .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
+        let problems = check(&compiled.program, &e1);
+        assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
+        simulated(&compiled, &e1);
+        let plan = &compiled.plan;
+        let products = |segment: &Segment| {
+            let stages = segment.stages.iter();
+            stages
+                .filter(|stage| matches!(stage, Stage::Matmul { .. }))
+                .count()
+        };
+        let now = plan
+            .segments
+            .iter()
+            .any(|s| s.block_count() > 1 && products(s) == 2);
+        let placed = plan.buffers.iter().any(|over| {
+            let under = over.over.map(|under| &plan.buffers[under]);
+            under.is_some_and(|under| over.life.start + 1 < under.life.end)
+        });
+        (fused, in_place) = (fused || now, in_place || placed);
+        for (output, expected, found) in both(&mut compiled, &e1, 3) {
+            assert!(expected == found, "{kib} KiB: {output} differs");
+        }
+    }
+    assert!(fused && in_place, "{fused}, {in_place}");
 }
 
 /// A gated feed-forward layer: its hidden rows are much wider than the stream.
