@@ -144,23 +144,20 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
 
 /// The forms of which no other one with the same cut is better in everything.
 fn worth_a_look(forms: Vec<Form>) -> Vec<Form> {
-    let mut kept: Vec<Form> = Vec::with_capacity(forms.len());
-    let mut first = 0;
+    let mut all: Vec<Form> = Vec::with_capacity(forms.len());
+    // Those of one cut stand together.
+    let mut of_cut: Vec<Form> = Vec::new();
     for form in forms {
-        if kept.last().is_some_and(|last| last.cut != form.cut) {
-            first = kept.len();
+        if of_cut.last().is_some_and(|last| last.cut != form.cut) {
+            all.append(&mut of_cut);
         }
-        if kept[first..].iter().any(|other| other.is_as_good_as(&form)) {
-            continue;
+        if !of_cut.iter().any(|other| other.is_as_good_as(&form)) {
+            of_cut.retain(|other| !form.is_as_good_as(other));
+            of_cut.push(form);
         }
-        let mut index = 0;
-        kept.retain(|other| {
-            index += 1;
-            index <= first || !form.is_as_good_as(other)
-        });
-        kept.push(form);
     }
-    kept
+    all.append(&mut of_cut);
+    all
 }
 
 impl Form {
