@@ -357,10 +357,17 @@ fn assert_costs_follow(options: &CompileOptions, row: u64) {
 
 #[test]
 fn caches_leave_with_the_heads_of_each_pass() {
+    let halves = (12..22).map(|half| half << 9);
+    let sizes: Vec<u64> = halves
+        .chain([12, 14, 16, 24].map(|kib| kib << 10))
+        .collect();
     for (name, mut options) in [("int8", CompileOptions::default()), ("floats", floats())] {
-        options.plan.mode = PlanMode::Least;
         let mut by_heads = false;
-        for bytes in (6 << 10..11 << 10).step_by(512) {
+        for (mode, &bytes) in [PlanMode::Best, PlanMode::Least]
+            .iter()
+            .flat_map(|mode| sizes.iter().map(move |s| (mode, s)))
+        {
+            options.plan.mode = *mode;
             let machine = target("e1", &[&format!("sram.bytes={bytes}")]);
             let mut compiled = match compile(decoder(0, 48, 1), &machine, &options) {
                 Ok(compiled) => compiled,
@@ -374,7 +381,7 @@ fn caches_leave_with_the_heads_of_each_pass() {
             for (output, expected, found) in both(&mut compiled, &machine, 1) {
                 assert!(
                     expected == found,
-                    "{name} in {bytes} bytes: {output} differs"
+                    "{name} in {bytes} bytes, {mode:?}: {output} differs"
                 );
             }
         }

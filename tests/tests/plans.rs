@@ -50,6 +50,18 @@ fn simulated(compiled: &Compiled, target: &Target) -> Report {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// A graph in its text form on e1 with so much SRAM: it passes the check and simulates.
+fn within(text: &str, kib: u64) -> (Compiled, Target) {
+    let graph = packwright_ir::text::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+    let e1 = target("e1", &[&format!("sram.bytes={kib}KiB")]);
+    let compiled = compile(graph, &e1, &CompileOptions::default())
+        .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
+    let problems = check(&compiled.program, &e1);
+    assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
+    simulated(&compiled, &e1);
+    (compiled, e1)
+}
+
 /// What a plan does, for a look at which families a test has met.
 fn families(compiled: &Compiled) -> BTreeMap<&'static str, bool> {
     let segments = &compiled.plan.segments;
@@ -173,13 +185,7 @@ graph "rotated"
 fn rotation_travels_with_the_heads() {
     let mut met: BTreeMap<&str, bool> = BTreeMap::new();
     for kib in [512, 256, 160, 128, 112, 96, 80] {
-        let graph = packwright_ir::text::parse(ROTATED).expect("the graph is sound");
-        let e1 = target("e1", &[&format!("sram.bytes={kib}KiB")]);
-        let mut compiled = compile(graph, &e1, &CompileOptions::default())
-            .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
-        let problems = check(&compiled.program, &e1);
-        assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
-        simulated(&compiled, &e1);
+        let (mut compiled, e1) = within(ROTATED, kib);
         let (graph, plan) = (&compiled.graph, &compiled.plan);
         let rotates = |stage: &Stage| match stage {
             Stage::Rows { nodes } => matches!(graph.op(nodes[0]), Op::Rotary { .. }),
@@ -300,13 +306,7 @@ graph "wide"
 fn feed_forward_layers_travel_in_blocks() {
     let (mut fused, mut in_place) = (false, false);
     for kib in [128, 144, 160, 192] {
-        let graph = packwright_ir::text::parse(WIDE).expect("the graph is sound");
-        let e1 = target("e1", &[&format!("sram.bytes={kib}KiB")]);
-        let mut compiled = compile(graph, &e1, &CompileOptions::default())
-            .unwrap_or_else(|problems| panic!("{kib} KiB: {problems}"));
-        let problems = check(&compiled.program, &e1);
-        assert!(problems.is_empty(), "{kib} KiB: {problems:#?}");
-        simulated(&compiled, &e1);
+        let (mut compiled, e1) = within(WIDE, kib);
         let plan = &compiled.plan;
         let products = |segment: &Segment| {
             let stages = segment.stages.iter();
