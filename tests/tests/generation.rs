@@ -361,7 +361,10 @@ fn caches_leave_with_the_heads_of_each_pass() {
     let sizes: Vec<u64> = halves
         .chain([12, 14, 16, 24].map(|kib| kib << 10))
         .collect();
-    for (name, mut options) in [("int8", CompileOptions::default()), ("floats", floats())] {
+    for (name, positions, mut options) in [
+        ("int8", 48, CompileOptions::default()),
+        ("floats", 64, floats()),
+    ] {
         let mut by_heads = false;
         for (mode, &bytes) in [PlanMode::Best, PlanMode::Least]
             .iter()
@@ -369,7 +372,7 @@ fn caches_leave_with_the_heads_of_each_pass() {
         {
             options.plan.mode = *mode;
             let machine = target("e1", &[&format!("sram.bytes={bytes}")]);
-            let mut compiled = match compile(decoder(0, 48, 1), &machine, &options) {
+            let mut compiled = match compile(decoder(0, positions, 1), &machine, &options) {
                 Ok(compiled) => compiled,
                 Err(problems) => {
                     assert!(problems.to_string().contains("sram"), "{problems}");

@@ -19,6 +19,7 @@ pub mod columns;
 pub mod constants;
 pub mod cost;
 pub mod demand;
+pub mod extra;
 pub mod form;
 pub mod in_place;
 pub mod order;

@@ -2,8 +2,10 @@
 //!
 //! Ways differ in a few of their segments; the attention of a layer, which has the most forms, is the same in many.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rayon::prelude::*;
 
 use super::Segment;
 use super::demand::Scene;
@@ -21,30 +23,49 @@ pub struct Listing {
 /// Listings of one graph within one budget.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    listings: Mutex<HashMap<Key, Arc<OnceLock<Arc<Listing>>>>>,
+    listings: IndexMap<Key, Arc<Listing>>,
 }
 
 /// What a listing depends on: stages, their rows, and the rows of a row-wise fragment.
 type Key = (Vec<Stage>, usize, usize);
 
+fn key(scene: &Scene<'_>, segment: &Segment) -> Key {
+    (
+        segment.stages.clone(),
+        segment.rows,
+        scene.options.row_chunk,
+    )
+}
+
 impl Catalogue {
+    /// Lists the forms of segments that are not cut, side by side, of alike ones once.
+    pub fn new(segments: &[(Scene<'_>, &Segment)]) -> Self {
+        let mut asked: IndexMap<Key, (&Scene<'_>, &Segment)> = IndexMap::new();
+        for (scene, segment) in segments {
+            asked.entry(key(scene, segment)).or_insert((scene, segment));
+        }
+        let asked: Vec<_> = asked.into_iter().collect();
+        let listings = asked
+            .into_par_iter()
+            .map(|(key, (scene, segment))| (key, Arc::new(Listing::of(scene, segment))));
+        let listings: Vec<_> = listings.collect();
+        Self {
+            listings: listings.into_iter().collect(),
+        }
+    }
+
     /// The listing of a segment that is not cut.
     pub fn of(&self, scene: &Scene<'_>, segment: &Segment) -> Arc<Listing> {
-        let key = (
-            segment.stages.clone(),
-            segment.rows,
-            scene.options.row_chunk,
-        );
-        let place = {
-            let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(listings.entry(key).or_default())
-        };
-        let listing = place.get_or_init(|| {
-            let counts = form::counts(scene, segment);
-            let passes = form::passes(scene, segment, &counts);
-            let forms = form::forms(scene, segment, &passes);
-            Arc::new(Listing { counts, forms })
-        });
-        Arc::clone(listing)
+        let known = self.listings.get(&key(scene, segment));
+        known.map_or_else(|| Arc::new(Listing::of(scene, segment)), Arc::clone)
+    }
+}
+
+impl Listing {
+    fn of(scene: &Scene<'_>, segment: &Segment) -> Self {
+        let counts = form::counts(scene, segment);
+        let passes = form::passes(scene, segment, &counts);
+        let forms = form::forms(scene, segment, &passes);
+        Self { counts, forms }
     }
 }

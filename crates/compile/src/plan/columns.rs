@@ -126,7 +126,7 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
         .products
         .get(&matmul)
         .and_then(|product| product.group);
-    let tile = unit.clamp(1, n);
+    let tile = evened(n, unit.clamp(1, n), array);
     match group {
         None => Columns {
             tile,
@@ -149,6 +149,14 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
     }
 }
 
+/// Columns of a tile of which as many cover `all`, as far as they fill arrays: the last one is no narrower than the others
+/// for nothing.
+fn evened(all: usize, tile: usize, array: usize) -> usize {
+    let step = if tile >= array { array } else { 1 };
+    let tiles = all.div_ceil(tile);
+    all.div_ceil(tiles).next_multiple_of(step).min(tile)
+}
+
 /// Bytes of the longest part of a record.
 pub fn widest_run(stored: &Stored, parts: usize) -> u64 {
     let last = Depth {
@@ -160,7 +168,7 @@ pub fn widest_run(stored: &Stored, parts: usize) -> u64 {
 }
 
 /// Least elements of a part of a contraction: DRAM reads as many bytes at once.
-const LEAST_DEPTH: usize = 1024;
+const LEAST_DEPTH: usize = 512;
 
 /// Into how many parts the contraction of a product is cut so that a tile is as wide as the array, or as wide as it can
 /// be. Parts hold whole groups of activations and fill whole arrays; values that share steps, and zero points, which
@@ -250,4 +258,26 @@ fn tile_budget(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> u64 {
         .options
         .tile_bytes
         .unwrap_or_else(|| (scene.sram / share).clamp(2 << 10, most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::evened;
+
+    #[test]
+    fn even_tiles_are_no_more_and_no_wider() {
+        for array in [4, 16, 64] {
+            for all in 1..200_usize {
+                for tile in (1..array).chain([array, 2 * array, 3 * array]) {
+                    let even = evened(all, tile, array);
+                    assert!(even <= tile);
+                    assert_eq!(all.div_ceil(even), all.div_ceil(tile), "{all} by {tile}");
+                    assert!(tile < array || even.is_multiple_of(array));
+                    // The last one lacks less than a column of each other one.
+                    let last = all - (all.div_ceil(even) - 1) * even;
+                    assert!(tile >= array || even - last < all.div_ceil(even));
+                }
+            }
+        }
+    }
 }

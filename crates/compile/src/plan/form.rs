@@ -5,6 +5,7 @@
 //! for that.
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
 
 use super::columns;
 use super::demand::{self, Scene};
@@ -28,7 +29,7 @@ const LITTLE: u64 = 64;
 const FRAGMENT: u64 = 128;
 
 /// Bytes that DRAM could move while it opens a row for a result that leaves column by column.
-const RUN: u64 = 64;
+pub const RUN: u64 = 64;
 
 /// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
 const CYCLE: f64 = 0.125;
@@ -113,60 +114,66 @@ pub struct Form {
 
 /// All forms of a segment, those that cut least first; `passes` are the ways of cutting its columns.
 pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>) -> Vec<Form> {
-    let mut forms = Vec::new();
-    let mut cut = 0;
     let kept = kept(scene, base);
-    for passes in passes.values() {
-        for block_rows in rows_of(base) {
-            let mut segment = base.clone();
-            segment.block_rows = block_rows;
-            segment.passes = passes.clone();
-            with_tiles(scene, &segment, (cut, kept), &mut forms);
-            if block_rows < base.rows {
-                // Passes and blocks change places where constants stay.
-                cut += usize::from(segment.blocks_first());
-                segment.resident = true;
-                with_tiles(scene, &segment, (cut, kept), &mut forms);
-                segment.resident = false;
-            }
-            cut += 1;
-            for alternates in [Alternates::Spilled, Alternates::All] {
-                segment.alternates = alternates;
-                if is_worth_two_places(&segment) {
-                    with_tiles(scene, &segment, (cut, kept), &mut forms);
-                    cut += 1;
-                }
-            }
-        }
-    }
-    worth_a_look(forms)
+    let passes: Vec<&Passes> = passes.values().collect();
+    let rows = rows_of(base);
+    let cuts = passes.par_iter().flat_map_iter(|&passes| {
+        let of_rows = rows.iter().map(move |&block_rows| Segment {
+            block_rows,
+            passes: passes.clone(),
+            ..base.clone()
+        });
+        of_rows.map(|segment| forms_of_cuts(scene, segment, kept))
+    });
+    let cuts: Vec<Vec<Vec<Form>>> = cuts.collect();
+    let cuts = cuts.into_iter().flatten().enumerate();
+    let forms =
+        cuts.flat_map(|(cut, forms)| forms.into_iter().map(move |form| Form { cut, ..form }));
+    forms.collect()
 }
 
-/// The forms of which no other one with the same cut is better in everything.
-fn worth_a_look(forms: Vec<Form>) -> Vec<Form> {
-    let mut all: Vec<Form> = Vec::with_capacity(forms.len());
-    // Those of one cut stand together.
-    let mut of_cut: Vec<Form> = Vec::new();
-    for form in forms {
-        if of_cut.last().is_some_and(|last| last.cut != form.cut) {
-            all.append(&mut of_cut);
+/// The forms of a segment that is cut by rows and columns, by what their cuts take: where constants stay for all row blocks
+/// passes and blocks may change places, and values may have two places.
+fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment, kept: u64) -> Vec<Vec<Form>> {
+    let mut cuts = vec![with_tiles(scene, &segment, kept)];
+    if segment.block_rows < segment.rows {
+        let change_places = segment.blocks_first();
+        segment.resident = true;
+        let forms = with_tiles(scene, &segment, kept);
+        match cuts.last_mut() {
+            Some(last) if !change_places => last.extend(forms),
+            _ => cuts.push(forms),
         }
-        if !of_cut.iter().any(|other| other.is_as_good_as(&form)) {
-            of_cut.retain(|other| !form.is_as_good_as(other));
-            of_cut.push(form);
+        segment.resident = false;
+    }
+    for alternates in [Alternates::Spilled, Alternates::All] {
+        segment.alternates = alternates;
+        if is_worth_two_places(&segment) {
+            cuts.push(with_tiles(scene, &segment, kept));
         }
     }
-    all.append(&mut of_cut);
-    all
+    cuts.into_iter().map(worth_a_look).collect()
+}
+
+/// The forms with one cut of which no other one is better in everything.
+fn worth_a_look(forms: Vec<Form>) -> Vec<Form> {
+    let mut worth: Vec<Form> = Vec::new();
+    for form in forms {
+        if !worth.iter().any(|other| other.is_as_good_as(&form)) {
+            worth.retain(|other| !form.is_as_good_as(other));
+            worth.push(form);
+        }
+    }
+    worth
 }
 
 impl Form {
-    /// Whether it asks for no more of anything than another one with the same cut.
+    /// Whether it asks for no more of anything than another one with the same cut: room at each stage, bytes and cycles.
     fn is_as_good_as(&self, other: &Form) -> bool {
-        self.ring <= other.ring
-            && self.price.bytes <= other.price.bytes
-            && self.price.cycles <= other.price.cycles
-            && self.scratch.iter().zip(&other.scratch).all(|(a, b)| a <= b)
+        let mut rooms = self.scratch.iter().zip(&other.scratch);
+        self.price.bytes <= other.price.bytes
+            && self.price.cycles <= other.price.cycles + other.price.cycles / 256
+            && rooms.all(|(own, its)| self.ring + own <= other.ring + its + (other.ring + its) / 64)
     }
 }
 
@@ -181,12 +188,8 @@ fn is_worth_two_places(segment: &Segment) -> bool {
 }
 
 /// A form for each size of tiles, with two copies of scratch and, where that saves something, with one.
-fn with_tiles(
-    scene: &Scene<'_>,
-    segment: &Segment,
-    (cut, kept): (usize, u64),
-    forms: &mut Vec<Form>,
-) {
+fn with_tiles(scene: &Scene<'_>, segment: &Segment, kept: u64) -> Vec<Form> {
+    let mut forms = Vec::new();
     let mut segment = segment.clone();
     let streams = segment
         .stages
@@ -210,11 +213,12 @@ fn with_tiles(
             last = ring;
             let scratch = scratch(scene, &segment);
             if copies == 1 && scratch.iter().all(|&bytes| bytes < scene.sram / LITTLE) {
-                return;
+                return forms;
             }
-            forms.push(form(scene, &segment, (cut, ring, kept), scratch));
+            forms.push(form(scene, &segment, (ring, kept), scratch));
         }
     }
+    forms
 }
 
 /// How much may be there at a time. Scores of as many rows as the array has fill it.
@@ -244,12 +248,7 @@ fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
 }
 
 /// The form that a segment has.
-fn form(
-    scene: &Scene<'_>,
-    segment: &Segment,
-    (cut, ring, kept): (usize, u64, u64),
-    scratch: Vec<u64>,
-) -> Form {
+fn form(scene: &Scene<'_>, segment: &Segment, (ring, kept): (u64, u64), scratch: Vec<u64>) -> Form {
     let constants = segment.visits() * cost::constants(scene, segment);
     let (units, drained) = (pace::cycles(scene, segment), drained(scene, segment));
     let cycles = match (drained, segment.portions.copies) {
@@ -270,7 +269,7 @@ fn form(
             bytes: constants.saturating_sub(segment.visits() * kept) + packets(scene, segment),
             cycles,
         },
-        cut,
+        cut: 0,
         scratch,
     }
 }

@@ -477,7 +477,8 @@ fn matmul_fragments(
     let all = column_groups(scene, segment, node, cut, ordered);
     let wave = match drained {
         None => {
-            let ends = (cut.index == 0, cut.is_last());
+            let (before, behind) = wave::beside_rows(segment, at.stage);
+            let ends = (before || cut.index == 0, behind || cut.is_last());
             wave::wave(scene, segment, at.stage, ends, transfers)
         }
         Some(_) => wave::Wave::default(),

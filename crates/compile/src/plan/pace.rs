@@ -9,6 +9,7 @@ use packwright_target::limits::matmul_cycles;
 use super::columns;
 use super::cost;
 use super::demand::{self, AttentionShape, Scene};
+use super::form;
 use super::stage::Stage;
 use super::wave;
 use super::{Alternates, Segment};
@@ -37,6 +38,8 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let scores = heads.softmax + behind;
     let vector = scores + beside + apart;
     let of_products: u64 = products.iter().map(Commands::all).sum();
+    // With room for two tiles, each comes when the one before the last has gone.
+    let of_products = of_products.max((of_products + streamed(scene, segment)) / 2);
     // With one copy of scratch, and with one fragment in each row block of a pass, the units take turns.
     let is_one = match segment.stages[..] {
         [Stage::Matmul { node, .. }] => is_one_fragment(scene, segment, node),
@@ -70,6 +73,35 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         false => 0,
     };
     all / u64::from(scene.target.cores.max(1)) + constants
+}
+
+/// Cycles until the tiles of all products are there, each of which is asked for when the one before it has come.
+fn streamed(scene: &Scene<'_>, segment: &Segment) -> u64 {
+    let of_stage = |stage: &Stage| {
+        let Stage::Matmul { node, .. } = stage else {
+            return 0;
+        };
+        let cut = columns::of(scene, segment, *node);
+        let all = scene.graph.types(*node)[0].columns();
+        let tiles = (all.div_ceil(cut.tile)).max(segment.passes.count);
+        let loads = (tiles * cut.parts) as u64;
+        let runs = match cut.parts {
+            1 => loads,
+            parts => (all * parts) as u64,
+        };
+        let bytes = demand::constant_bytes(scene, segment, stage).1 + runs * form::RUN;
+        transfer(scene, bytes) + loads * latency(scene)
+    };
+    let all: u64 = segment.stages.iter().map(of_stage).sum();
+    segment.visits() * all
+}
+
+/// Cycles from the begin of a load to its first bytes.
+fn latency(scene: &Scene<'_>) -> u64 {
+    let (target, timing) = (scene.target, &scene.target.dram.timing);
+    let clocks = timing.rp + timing.rcd + timing.cl + timing.burst;
+    let seconds = f64::from(clocks) / target.dram.clock_hz as f64;
+    u64::from(target.dma.setup_cycles) + (seconds * target.clock_hz as f64) as u64
 }
 
 /// Whether the columns of a product that one pass makes, of all rows of a block, are quantised by one fragment.

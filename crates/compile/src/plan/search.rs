@@ -14,15 +14,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
+use rayon::prelude::*;
 
 use super::catalogue::{Catalogue, Listing};
 use super::classes::Classes;
 use super::demand::{Scene, Use};
+use super::extra::{EXTRAS, Extra};
 use super::form::{self, Form, Price};
 use super::stage::Stage;
 use super::storage::RootId;
 use super::too_small::TooSmall;
-use super::{Alternates, Buffer, Passes, Segment, buffers, cost, pace, place, wave, window};
+use super::{Buffer, Passes, Segment, buffers, cost, pace, place};
 
 /// Everything that a search looks at and does not change.
 #[derive(Clone, Copy, Debug)]
@@ -142,49 +144,6 @@ const MOST_ATTEMPTS: usize = 12;
 /// Bytes by which the room for gaps grows from one attempt to the next, at the least.
 const ALIGNMENT: u64 = 256;
 
-/// What SRAM that is left is good for.
-#[derive(Clone, Copy)]
-enum Extra {
-    /// Second copies of scratch.
-    Copies,
-    /// A second place for values that come from DRAM or go there.
-    Spilled,
-    /// A second place for all values of a pass or a row block.
-    All,
-    /// Passes of an attention that is not cut, so that its scores stand beside the products of the next pass.
-    Passes,
-    /// Pieces of a row block one behind the other.
-    Wave,
-}
-
-/// In the order in which it is given.
-const EXTRAS: [Extra; 5] = [
-    Extra::Copies,
-    Extra::Spilled,
-    Extra::All,
-    Extra::Passes,
-    Extra::Wave,
-];
-
-impl Extra {
-    /// Gives it to a segment, and says whether that changes anything.
-    fn give(self, scene: &Scene<'_>, segment: &mut Segment) -> bool {
-        let before = segment.clone();
-        match self {
-            Extra::Copies => segment.portions.copies = 2,
-            Extra::Spilled => segment.alternate(Alternates::Spilled),
-            Extra::All => segment.alternate(Alternates::All),
-            Extra::Passes => {
-                if let Some(ahead) = window::ahead(scene, segment) {
-                    *segment = ahead;
-                }
-            }
-            Extra::Wave => segment.wave = wave::worth(scene, segment),
-        }
-        *segment != before
-    }
-}
-
 impl<'a> Search<'a> {
     /// A search that has yet to list what can be done.
     pub fn new(problem: Problem<'a>) -> Self {
@@ -248,8 +207,7 @@ impl<'a> Search<'a> {
         self.passes = vec![IndexMap::new(); segments.len()];
         for class in 0..classes.count() {
             let members = classes.members(class);
-            let first = &segments[members[0]];
-            let listing = catalogue.of(scene, first);
+            let listing = catalogue.of(scene, &segments[members[0]]);
             for &s in members {
                 self.passes[s] = form::passes(scene, &segments[s], &listing.counts);
             }
@@ -303,12 +261,18 @@ impl<'a> Search<'a> {
             for s in members {
                 changed |= extra.give(scene, &mut choice.segments[s]);
             }
+            // What wider tiles take is missing for constants that stay.
+            let takes_from_kept = matches!(extra, Extra::Tiles(_)) && scene.layout.is_shared();
+            if !changed || takes_from_kept {
+                continue;
+            }
             let most = match extra {
-                Extra::Copies => u64::MAX,
+                Extra::Copies | Extra::Tiles(_) => u64::MAX,
                 Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => ahead,
             };
-            if let (true, Ok(better)) = (changed, self.place(choice, slack))
+            if let Ok(better) = self.place(choice, slack)
                 && top(&better) <= most.max(top(&fitting))
+                && (!matches!(extra, Extra::Tiles(_)) || better.price.cycles < fitting.price.cycles)
             {
                 fitting = Fitting {
                     uncut: fitting.uncut,
@@ -326,7 +290,9 @@ impl<'a> Search<'a> {
         for s in 0..self.problem.segments.len() {
             let before = match extra {
                 Extra::Wave => s.checked_sub(1).map(|before| classes.class(before)),
-                Extra::Copies | Extra::Spilled | Extra::All | Extra::Passes => None,
+                Extra::Tiles(_) | Extra::Copies | Extra::Spilled | Extra::All | Extra::Passes => {
+                    None
+                }
             };
             groups
                 .entry((classes.class(s), before))
@@ -337,7 +303,7 @@ impl<'a> Search<'a> {
     }
 
     /// Everything whole, nothing spilled and the widest tiles, where that fits: nothing is cheaper.
-    fn uncut(&self, slack: u64) -> Option<Fitting> {
+    pub fn uncut(&self, slack: u64) -> Option<Fitting> {
         if self.problem.through_dram {
             return None;
         }
@@ -611,19 +577,18 @@ impl<'a> Search<'a> {
             return;
         };
         let alignment = u64::from(self.problem.scene.target.sram.alignment);
-        let mut segments = self.problem.segments.to_vec();
         let touched = &self.sights[s].touched;
-        let (first, count) = (self.starts[s], segments[s].stages.len());
-        let mut table: Vec<Demand> = Vec::new();
-        let listing = Arc::clone(&self.listings[class]);
-        for form in &listing.forms {
-            if form.cut < table.len() {
-                continue;
-            }
-            self.apply(form, s, &mut segments);
+        let (first, count) = (self.starts[s], self.problem.segments[s].stages.len());
+        let forms = &self.listings[class].forms;
+        let of_cuts: Vec<&Form> = forms
+            .chunk_by(|a, b| a.cut == b.cut)
+            .map(|of| &of[0])
+            .collect();
+        let demand = |segments: &mut Vec<Segment>, form: &&Form| {
+            self.apply(form, s, segments);
             let mut buffers = buffers::of_segment(
                 self.problem.scene,
-                &segments,
+                segments,
                 &self.starts,
                 (s, touched),
                 self.problem.uses,
@@ -646,8 +611,11 @@ impl<'a> Search<'a> {
                 bytes: exchange.fills,
                 cycles: pace::waits(self.problem.scene, exchange),
             };
-            table.push(Demand { live, exchange });
-        }
+            Demand { live, exchange }
+        };
+        let cuts = of_cuts.par_iter();
+        let demands = cuts.map_init(|| self.problem.segments.to_vec(), demand);
+        let table: Vec<Demand> = demands.collect();
         self.known.insert(key, table);
     }
 

@@ -15,11 +15,11 @@ use super::catalogue::Catalogue;
 use super::classes::Classes;
 use super::columns;
 use super::constants::{Layout, StoredId};
-use super::demand::{self, Scene};
+use super::demand::{self, Scene, Use};
 use super::form::{self, Price};
 use super::search::{Fitting, Problem, Search};
 use super::stage::Stage;
-use super::storage::Storage;
+use super::storage::{RootId, Storage};
 use super::too_small::{self, TooSmall};
 use super::{Fragment, Plan, Segment, SramSpan, cost, order, pin, prefetch, segment};
 use crate::options::{PlanMode, PlanOptions};
@@ -29,6 +29,9 @@ const SMALLEST_BUDGET: u64 = 32 << 10;
 
 /// The part of the room for constants that a wave may take: another one follows, and what comes ahead.
 const WAVE_SHARE: u64 = 2;
+
+/// How many candidates are carried out at once.
+const SIDE_BY_SIDE: usize = 2;
 
 /// A plan with what it costs: bytes, and a part of the time as bytes.
 #[derive(Clone, Debug)]
@@ -75,15 +78,15 @@ struct Found {
 }
 
 /// A way of forming segments within a budget of SRAM.
-struct Way {
-    segments: Vec<Segment>,
+struct Way<'a> {
+    shape: &'a Shape,
     options: PlanOptions,
     budget: u64,
 }
 
 /// A way with the best that the search has found for it.
 struct Candidate<'a> {
-    way: &'a Way,
+    way: &'a Way<'a>,
     /// What the search took for the worth of a cycle.
     worth: f64,
     fitting: Fitting,
@@ -100,23 +103,35 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let mut problem: Option<Diagnostics> = None;
     let mut too_small: Option<TooSmall> = None;
     let mut found: Option<Found> = None;
-    let mut shapes = shapes(scene, segments);
+    let shapes = shapes(scene, segments);
+    // What each costs at the least within the budgets to come.
+    let mut leasts = vec![0; shapes.len()];
     let worths = worths(scene);
     for budget in budgets(scene) {
         let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
-        shapes.retain(|shape| shape.least < known);
-        let ways: Vec<Way> = shapes
+        let promising = (0..shapes.len()).filter(|&shape| leasts[shape] < known);
+        let promising: Vec<usize> = promising.collect();
+        let ways = promising
             .iter()
-            .map(|shape| shape.within(scene, budget))
-            .collect();
-        let catalogue = Catalogue::default();
+            .map(|&shape| shapes[shape].within(scene, budget));
+        let ways: Vec<Way> = ways.collect();
+        // Nothing is cheaper than what is whole: then the simplest way is as good as any.
+        let whole = ways.par_iter().position_first(|way| way.is_whole(scene));
+        let (promising, ways) = match whole {
+            Some(whole) => (&promising[whole..=whole], &ways[whole..=whole]),
+            None => (&promising[..], &ways[..]),
+        };
+        let catalogue = match whole {
+            Some(_) => Catalogue::default(),
+            None => catalogue(scene, ways),
+        };
         let promises = ways
             .par_iter()
             .map(|way| promises(scene, &catalogue, way, &worths));
         let promises: Vec<_> = promises.collect();
         let mut candidates = Vec::new();
-        for (shape, promise) in shapes.iter_mut().zip(promises) {
-            shape.least = match promise {
+        for (&shape, promise) in promising.iter().zip(promises) {
+            leasts[shape] = match promise {
                 Ok((found, least)) => {
                     candidates.extend(found);
                     least
@@ -128,21 +143,27 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
                 }
             };
         }
-        // Nothing is cheaper than what is whole: then the simplest way is as good as any.
-        let whole = candidates.iter().position(|c: &Candidate| c.fitting.uncut);
-        if let Some(whole) = whole {
-            candidates = vec![candidates.swap_remove(whole)];
-        }
-        candidates.sort_by_key(|candidate| candidate.least);
-        for candidate in candidates {
+        candidates.sort_by_key(|candidate: &Candidate<'_>| candidate.least);
+        let mut candidates = candidates.into_iter().peekable();
+        loop {
             let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
-            if candidate.least >= known {
+            let next = std::iter::from_fn(|| candidates.next_if(|next| next.least < known));
+            // The first is as a rule the best.
+            let count = found.as_ref().map_or(1, |_| SIDE_BY_SIDE);
+            let next: Vec<Candidate<'_>> = next.take(count).collect();
+            if next.is_empty() {
                 break;
             }
-            match finish(scene, &catalogue, candidate) {
-                Ok(done) if done.weight < known => found = Some(done),
-                Ok(_) => {}
-                Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
+            let done = next.into_par_iter();
+            let done = done.map(|candidate| finish(scene, &catalogue, candidate));
+            for done in done.collect::<Vec<_>>() {
+                match done {
+                    Ok(done) if found.as_ref().is_none_or(|f| done.weight < f.weight) => {
+                        found = Some(done);
+                    }
+                    Ok(_) => {}
+                    Err(diagnostics) => _ = problem.get_or_insert(diagnostics),
+                }
             }
         }
         let is_least = |f: &Found| f.parts.fitting.uncut && f.parts.traffic(scene) <= least;
@@ -161,10 +182,11 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
 /// # Errors
 /// What the smallest fragments need, where they do not fit.
 pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
-    let ways = shapes(scene, segments);
-    let ways: Vec<Way> = ways.iter().map(|s| s.within(scene, scene.sram)).collect();
+    let shapes = shapes(scene, segments);
+    let ways = shapes.iter().map(|s| s.within(scene, scene.sram));
+    let ways: Vec<Way> = ways.collect();
     let worths = &worths(scene)[..1];
-    let catalogue = Catalogue::default();
+    let catalogue = catalogue(scene, &ways);
     let promises = ways.par_iter().map(|way| {
         let (candidates, _) = promises(scene, &catalogue, way, worths)?;
         let need = scene.sram;
@@ -190,13 +212,28 @@ fn budgets(scene: &Scene<'_>) -> Vec<u64> {
         .collect()
 }
 
-impl Way {
+/// The forms of what all ways consist of.
+fn catalogue(scene: &Scene<'_>, ways: &[Way<'_>]) -> Catalogue {
+    let segments = ways.iter().flat_map(|way| {
+        let scene = way.scene(scene);
+        way.shape.firsts().map(move |segment| (scene, segment))
+    });
+    Catalogue::new(&segments.collect::<Vec<_>>())
+}
+
+impl Way<'_> {
     fn scene<'a>(&'a self, scene: &Scene<'a>) -> Scene<'a> {
         Scene {
             options: &self.options,
             sram: self.budget,
             ..*scene
         }
+    }
+
+    /// Whether nothing need be cut or spilled.
+    fn is_whole(&self, scene: &Scene<'_>) -> bool {
+        let run = |_: &Scene<'_>, search: Search<'_>| search.uncut(0).is_some();
+        self.with_search(scene, &Catalogue::default(), run)
     }
 
     /// Hands the search for this way to a function.
@@ -207,14 +244,16 @@ impl Way {
         run: impl FnOnce(&Scene<'_>, Search<'_>) -> T,
     ) -> T {
         let scene = &self.scene(scene);
-        let segments = &self.segments;
-        let uses = demand::uses(scene.graph, scene.storage, segments);
-        let classes = Classes::of(scene.graph, scene.storage, segments, &uses);
+        let Shape {
+            segments,
+            uses,
+            classes,
+        } = self.shape;
         let search = Search::new(Problem {
             scene,
             segments,
-            uses: &uses,
-            classes: &classes,
+            uses,
+            classes,
             catalogue,
             through_dram: scene.options.mode.is_baseline(),
         });
@@ -227,7 +266,7 @@ impl Way {
 fn promises<'a>(
     scene: &Scene<'_>,
     catalogue: &Catalogue,
-    way: &'a Way,
+    way: &'a Way<'a>,
     worths: &[f64],
 ) -> Result<(Vec<Candidate<'a>>, u64), TooSmall> {
     let fittings = way.with_search(scene, catalogue, |_, mut search| {
@@ -345,15 +384,31 @@ fn with_waves(scene: &Scene<'_>, fitting: &Fitting, share: Option<u64>) -> Fitti
 /// A way of forming segments that is tried within one budget after the other.
 struct Shape {
     segments: Vec<Segment>,
-    /// What it costs at the least within the budgets to come.
-    least: u64,
+    uses: IndexMap<RootId, Use>,
+    classes: Classes,
 }
 
 impl Shape {
-    fn within(&self, scene: &Scene<'_>, budget: u64) -> Way {
+    fn of(scene: &Scene<'_>, segments: Vec<Segment>) -> Self {
+        let (graph, storage) = (scene.graph, scene.storage);
+        let uses = demand::uses(graph, storage, &segments);
+        Self {
+            classes: Classes::of(graph, storage, &segments, &uses),
+            segments,
+            uses,
+        }
+    }
+
+    /// The first segment of each class.
+    fn firsts(&self) -> impl Iterator<Item = &Segment> {
+        let classes = 0..self.classes.count();
+        classes.map(|class| &self.segments[self.classes.members(class)[0]])
+    }
+
+    fn within(&self, scene: &Scene<'_>, budget: u64) -> Way<'_> {
         Way {
             options: options_for(scene, &self.segments, budget),
-            segments: self.segments.clone(),
+            shape: self,
             budget,
         }
     }
@@ -372,8 +427,8 @@ fn shapes(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Shape> {
             vec![segment::singles(graph, storage, segments)]
         }
     };
-    let all = ways.into_iter();
-    all.map(|segments| Shape { segments, least: 0 }).collect()
+    let all = ways.into_par_iter();
+    all.map(|segments| Shape::of(scene, segments)).collect()
 }
 
 /// What searches take for the worth of a cycle, one after the other.

@@ -62,6 +62,17 @@ pub fn wave(
     }
 }
 
+/// Whether stages that go row by row stand before a product in each pass, and behind it: its own place is theirs until they
+/// have done with the pass before.
+pub fn beside_rows(segment: &Segment, stage: usize) -> (bool, bool) {
+    let is_rows = |at: Option<usize>| {
+        let neighbour = at.and_then(|at| segment.stages.get(at));
+        matches!(neighbour, Some(Stage::Rows { .. }))
+    };
+    let before = stage.checked_sub(1).or(segment.stages.len().checked_sub(1));
+    (is_rows(before), is_rows(Some(stage + 1)))
+}
+
 /// Bytes of tiles that are worth having for the waves of a segment; none where it has a single piece.
 pub fn worth(scene: &Scene<'_>, segment: &Segment) -> u64 {
     if pieces(scene, &(0..segment.block_rows)).len() < 2 {

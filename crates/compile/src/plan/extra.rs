@@ -1,0 +1,55 @@
+//! Extras: what SRAM that a choice leaves is given to.
+
+use super::demand::Scene;
+use super::{Alternates, Segment, wave, window};
+
+/// What SRAM that is left is good for.
+#[derive(Clone, Copy, Debug)]
+pub enum Extra {
+    /// Tiles that are so many eighths of what they were.
+    Tiles(u64),
+    /// Second copies of scratch.
+    Copies,
+    /// A second place for values that come from DRAM or go there.
+    Spilled,
+    /// A second place for all values of a pass or a row block.
+    All,
+    /// Passes of an attention that is not cut, so that its scores stand beside the products of the next pass.
+    Passes,
+    /// Pieces of a row block one behind the other.
+    Wave,
+}
+
+/// In the order in which it is given.
+pub const EXTRAS: [Extra; 8] = [
+    Extra::Tiles(14),
+    Extra::Tiles(12),
+    Extra::Tiles(10),
+    Extra::Copies,
+    Extra::Spilled,
+    Extra::All,
+    Extra::Passes,
+    Extra::Wave,
+];
+
+impl Extra {
+    /// Gives it to a segment, and says whether that changes anything.
+    pub fn give(self, scene: &Scene<'_>, segment: &mut Segment) -> bool {
+        let before = segment.clone();
+        match self {
+            Extra::Tiles(eighths) => {
+                segment.tile_bytes = (segment.tile_bytes / 8).saturating_mul(eighths);
+            }
+            Extra::Copies => segment.portions.copies = 2,
+            Extra::Spilled => segment.alternate(Alternates::Spilled),
+            Extra::All => segment.alternate(Alternates::All),
+            Extra::Passes => {
+                if let Some(ahead) = window::ahead(scene, segment) {
+                    *segment = ahead;
+                }
+            }
+            Extra::Wave => segment.wave = wave::worth(scene, segment),
+        }
+        *segment != before
+    }
+}
