@@ -121,19 +121,11 @@ pub fn lane_operations(graph: &Graph, node: NodeId) -> u64 {
     }
 }
 
-/// Scores that an attention cannot be spared; none are counted where a window hides some.
+/// Scores that an attention cannot be spared: those of the pairs that see each other.
 fn least_scores(graph: &Graph, node: NodeId) -> u64 {
     let Op::Attention(attention) = graph.op(node) else {
         return 0;
     };
-    if attention.window.is_some() {
-        return 0;
-    }
     let shape = AttentionShape::of(graph, node);
-    let hidden = match attention.causal {
-        true => shape.s * (shape.s.saturating_sub(1)) / 2,
-        false => 0,
-    };
-    let pairs = (shape.s * shape.t).saturating_sub(hidden);
-    (shape.batch * shape.heads * pairs) as u64
+    (shape.batch * shape.heads) as u64 * attention.pairs([shape.s, shape.t])
 }
