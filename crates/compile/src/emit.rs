@@ -43,7 +43,7 @@ const LOAD_PRIORITY: u8 = 1;
 const SPILL_PRIORITY: u8 = 0;
 
 /// Most fragments of an entry: what takes more has far too little SRAM, and no host memory for its packets.
-const MOST_FRAGMENTS: usize = 1_000_000;
+const MOST_FRAGMENTS: usize = 1_500_000;
 
 /// A planned graph on its way to an entry.
 #[derive(Clone, Copy, Debug)]
