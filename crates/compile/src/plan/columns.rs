@@ -22,6 +22,12 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// How many tiles bring `all` columns, of which a pass makes some.
+    pub fn loads(self, all: usize, passes: usize) -> u64 {
+        let tiles = all.div_ceil(self.tile.max(1)).max(passes);
+        (tiles * self.parts) as u64
+    }
+
     /// Whether what is quantised or leaves together comes from one tile.
     pub fn have_one_tile(self) -> bool {
         self.parts == 1 && self.tile >= self.chunk
@@ -126,7 +132,13 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
         .products
         .get(&matmul)
         .and_then(|product| product.group);
-    let tile = evened(n, unit.clamp(1, n), array);
+    let unit = unit.clamp(1, n);
+    let step = match group {
+        _ if unit >= array => array,
+        Some(group) if unit >= group => group,
+        _ => 1,
+    };
+    let tile = evened(n, unit, step);
     match group {
         None => Columns {
             tile,
@@ -149,10 +161,8 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
     }
 }
 
-/// Columns of a tile of which as many cover `all`, as far as they fill arrays: the last one is no narrower than the others
-/// for nothing.
-fn evened(all: usize, tile: usize, array: usize) -> usize {
-    let step = if tile >= array { array } else { 1 };
+/// Columns of a tile of which as many cover `all`, in steps: the last one is no narrower than the others for nothing.
+fn evened(all: usize, tile: usize, step: usize) -> usize {
     let tiles = all.div_ceil(tile);
     all.div_ceil(tiles).next_multiple_of(step).min(tile)
 }
@@ -269,7 +279,8 @@ mod tests {
         for array in [4, 16, 64] {
             for all in 1..200_usize {
                 for tile in (1..array).chain([array, 2 * array, 3 * array]) {
-                    let even = evened(all, tile, array);
+                    let step = if tile >= array { array } else { 1 };
+                    let even = evened(all, tile, step);
                     assert!(even <= tile);
                     assert_eq!(all.div_ceil(even), all.div_ceil(tile), "{all} by {tile}");
                     assert!(tile < array || even.is_multiple_of(array));

@@ -25,11 +25,12 @@ const MOST_CUTS: usize = 8;
 /// Scratch below this part of SRAM is not worth saving.
 const LITTLE: u64 = 64;
 
+/// Parts of cycles and of room by which forms may differ that are compared as if they did not.
+const CYCLES_ALIKE: u64 = 256;
+const ROOM_ALIKE: u64 = 64;
+
 /// A price in bytes for each fragment: about what its packets take of DRAM.
 const FRAGMENT: u64 = 128;
-
-/// Bytes that DRAM could move while it opens a row for a result that leaves column by column.
-pub const RUN: u64 = 64;
 
 /// What a byte is worth that DRAM could move while units are at work: where bytes are to be few, and where time is.
 const CYCLE: f64 = 0.125;
@@ -168,12 +169,14 @@ fn worth_a_look(forms: Vec<Form>) -> Vec<Form> {
 }
 
 impl Form {
-    /// Whether it asks for no more of anything than another one with the same cut: room at each stage, bytes and cycles.
+    /// Whether it asks for no more bytes than another one with the same cut, and for hardly more of anything else: room at
+    /// each stage, and cycles.
     fn is_as_good_as(&self, other: &Form) -> bool {
+        let hardly_more = |own: u64, its: u64, part: u64| own <= its + its / part;
         let mut rooms = self.scratch.iter().zip(&other.scratch);
         self.price.bytes <= other.price.bytes
-            && self.price.cycles <= other.price.cycles + other.price.cycles / 256
-            && rooms.all(|(own, its)| self.ring + own <= other.ring + its + (other.ring + its) / 64)
+            && hardly_more(self.price.cycles, other.price.cycles, CYCLES_ALIKE)
+            && rooms.all(|(own, its)| hardly_more(self.ring + own, other.ring + its, ROOM_ALIKE))
     }
 }
 
@@ -381,10 +384,7 @@ pub fn packets(scene: &Scene<'_>, segment: &Segment) -> u64 {
         Stage::Matmul { node, .. } => {
             let columns = columns::of(scene, segment, *node);
             let all = scene.graph.types(*node)[0].columns();
-            let width = columns.tile.min(columns.chunk).max(1);
-            let loads = segment.visits();
-            let tiles = (all.div_ceil(width) as u64).max(segment.passes.count as u64);
-            tiles * columns.parts as u64 * (visits + loads)
+            columns.loads(all, segment.passes.count) * (visits + segment.visits())
         }
         Stage::Attention { node, quantize } => {
             let shape = demand::AttentionShape::of(scene.graph, *node);
@@ -421,7 +421,7 @@ pub fn drained(scene: &Scene<'_>, segment: &Segment) -> u64 {
         let row = scene.target.dram.row_bytes as usize / bytes;
         let chunk = columns::of(scene, segment, *node).chunk;
         let runs = all.div_ceil(chunk.clamp(1, row.max(1))) as u64;
-        segment.rows as u64 * ((all * bytes) as u64 + runs * RUN)
+        segment.rows as u64 * ((all * bytes) as u64 + runs * pace::RUN)
     };
     segment.stages.iter().map(of_stage).sum()
 }

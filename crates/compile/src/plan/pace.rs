@@ -6,18 +6,24 @@
 use packwright_ir::{NodeId, Op};
 use packwright_target::limits::matmul_cycles;
 
-use super::columns;
+use super::columns::{self, Columns};
 use super::cost;
 use super::demand::{self, AttentionShape, Scene};
-use super::form;
 use super::stage::Stage;
 use super::wave;
 use super::{Alternates, Segment};
 use crate::bound::time::lane_operations;
 
+/// Bytes that DRAM could move while it opens a row for a short run.
+pub const RUN: u64 = 64;
+
 /// Cycles that a segment takes, about: those of the arrays, and of the vector unit where they wait for it.
 pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let Work { products, heads } = Work::of(scene, segment);
+    let Work {
+        products,
+        streamed,
+        heads,
+    } = Work::of(scene, segment);
     let lanes = u64::from(scene.target.vector.lanes.max(1));
     // Scores apart; what is done with the results of attention stands behind them.
     let of_stage = |stage: &Stage| -> u64 {
@@ -39,7 +45,7 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     let vector = scores + beside + apart;
     let of_products: u64 = products.iter().map(Commands::all).sum();
     // With room for two tiles, each comes when the one before the last has gone.
-    let of_products = of_products.max((of_products + streamed(scene, segment)) / 2);
+    let of_products = of_products.max((of_products + streamed) / 2);
     // With one copy of scratch, and with one fragment in each row block of a pass, the units take turns.
     let is_one = match segment.stages[..] {
         [Stage::Matmul { node, .. }] => is_one_fragment(scene, segment, node),
@@ -75,25 +81,21 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
     all / u64::from(scene.target.cores.max(1)) + constants
 }
 
-/// Cycles until the tiles of all products are there, each of which is asked for when the one before it has come.
-fn streamed(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let of_stage = |stage: &Stage| {
-        let Stage::Matmul { node, .. } = stage else {
-            return 0;
-        };
-        let cut = columns::of(scene, segment, *node);
-        let all = scene.graph.types(*node)[0].columns();
-        let tiles = (all.div_ceil(cut.tile)).max(segment.passes.count);
-        let loads = (tiles * cut.parts) as u64;
-        let runs = match cut.parts {
-            1 => loads,
-            parts => (all * parts) as u64,
-        };
-        let bytes = demand::constant_bytes(scene, segment, stage).1 + runs * form::RUN;
-        transfer(scene, bytes) + loads * latency(scene)
+/// Cycles until all tiles of a product are there, each of which is asked for when the one before it has come.
+fn of_tiles(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    (stage, node): (&Stage, NodeId),
+    columns: Columns,
+) -> u64 {
+    let all = scene.graph.types(node)[0].columns();
+    let loads = columns.loads(all, segment.passes.count);
+    let runs = match columns.parts {
+        1 => loads,
+        parts => (all * parts) as u64,
     };
-    let all: u64 = segment.stages.iter().map(of_stage).sum();
-    segment.visits() * all
+    let bytes = demand::constant_bytes(scene, segment, stage).1 + runs * RUN;
+    segment.visits() * (transfer(scene, bytes) + loads * latency(scene))
 }
 
 /// Cycles from the begin of a load to its first bytes.
@@ -148,16 +150,23 @@ impl Commands {
 /// What the arrays, and what the scores of an attention, ask for in a segment.
 struct Work {
     products: Vec<Commands>,
+    /// Cycles until the tiles of all products are there.
+    streamed: u64,
     heads: Heads,
 }
 
 impl Work {
     fn of(scene: &Scene<'_>, segment: &Segment) -> Self {
         let mut products = Vec::new();
+        let mut streamed = 0;
         let mut heads = Heads::default();
         for stage in &segment.stages {
             match stage {
-                Stage::Matmul { node, .. } => products.extend(of_product(scene, segment, *node)),
+                Stage::Matmul { node, .. } => {
+                    let columns = columns::of(scene, segment, *node);
+                    products.extend(of_product(scene, segment, *node, columns));
+                    streamed += of_tiles(scene, segment, (stage, *node), columns);
+                }
                 Stage::Attention { node, .. } => heads = of_attention(scene, segment, stage, *node),
                 Stage::CachedAttention { .. }
                 | Stage::Rows { .. }
@@ -165,16 +174,24 @@ impl Work {
                 | Stage::Input { .. } => {}
             }
         }
-        Self { products, heads }
+        Self {
+            products,
+            streamed,
+            heads,
+        }
     }
 }
 
 /// The commands of a product with constant weights.
-fn of_product(scene: &Scene<'_>, segment: &Segment, node: NodeId) -> Vec<Commands> {
+fn of_product(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    node: NodeId,
+    columns: Columns,
+) -> Vec<Commands> {
     let Some(operand) = scene.graph.operand(node, 0) else {
         return Vec::new();
     };
-    let columns = columns::of(scene, segment, node);
     let depth = scene.graph.ty(operand).columns() as u64 / columns.parts as u64;
     let piece = wave::piece_rows(scene, segment, node);
     // Columns side by side, and how often there are as many.

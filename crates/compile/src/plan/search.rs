@@ -256,23 +256,23 @@ impl<'a> Search<'a> {
             .into_iter()
             .flat_map(|extra| self.alike(extra).into_iter().map(move |all| (extra, all)))
         {
+            // The highest address that it may take, and the cycles that are too many with it.
+            let (most, cycles) = match extra {
+                // What wider tiles take is missing for constants that stay.
+                Extra::Tiles(_) if scene.layout.is_shared() => continue,
+                Extra::Tiles(_) => (u64::MAX, fitting.price.cycles),
+                Extra::Copies => (u64::MAX, u64::MAX),
+                Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => (ahead, u64::MAX),
+            };
             let mut choice = fitting.choice.clone();
             let mut changed = false;
             for s in members {
                 changed |= extra.give(scene, &mut choice.segments[s]);
             }
-            // What wider tiles take is missing for constants that stay.
-            let takes_from_kept = matches!(extra, Extra::Tiles(_)) && scene.layout.is_shared();
-            if !changed || takes_from_kept {
-                continue;
-            }
-            let most = match extra {
-                Extra::Copies | Extra::Tiles(_) => u64::MAX,
-                Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => ahead,
-            };
-            if let Ok(better) = self.place(choice, slack)
+            if changed
+                && let Ok(better) = self.place(choice, slack)
                 && top(&better) <= most.max(top(&fitting))
-                && (!matches!(extra, Extra::Tiles(_)) || better.price.cycles < fitting.price.cycles)
+                && better.price.cycles < cycles
             {
                 fitting = Fitting {
                     uncut: fitting.uncut,

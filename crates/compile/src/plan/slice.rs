@@ -117,14 +117,11 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
         let ways: Vec<Way> = ways.collect();
         // Nothing is cheaper than what is whole: then the simplest way is as good as any.
         let whole = ways.par_iter().position_first(|way| way.is_whole(scene));
-        let (promising, ways) = match whole {
-            Some(whole) => (&promising[whole..=whole], &ways[whole..=whole]),
-            None => (&promising[..], &ways[..]),
+        let (tried, catalogue) = match whole {
+            Some(whole) => (whole..whole + 1, Catalogue::default()),
+            None => (0..ways.len(), catalogue(scene, &ways)),
         };
-        let catalogue = match whole {
-            Some(_) => Catalogue::default(),
-            None => catalogue(scene, ways),
-        };
+        let (promising, ways) = (&promising[tried.clone()], &ways[tried]);
         let promises = ways
             .par_iter()
             .map(|way| promises(scene, &catalogue, way, &worths));
