@@ -22,6 +22,7 @@ pub mod demand;
 pub mod extra;
 pub mod form;
 pub mod in_place;
+pub mod offer;
 pub mod order;
 pub mod pace;
 pub mod pin;
@@ -297,7 +298,6 @@ pub struct BufferId(pub u32);
 /// A region of SRAM with an address and a life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    pub name: String,
     pub bytes: u64,
     /// Steps during which the contents matter.
     pub life: Range<usize>,
@@ -331,6 +331,20 @@ pub enum Home {
         part: u8,
         copy: u8,
     },
+}
+
+impl Home {
+    /// The value of which a buffer holds something.
+    pub fn root(self) -> Option<RootId> {
+        match self {
+            Home::Whole(root)
+            | Home::Block { root, .. }
+            | Home::Refilled { root, .. }
+            | Home::Window { root, .. }
+            | Home::Heads { root, .. } => Some(root),
+            Home::Scratch { .. } => None,
+        }
+    }
 }
 
 /// A part of the data of one stage: what one packet carries out.

@@ -135,7 +135,6 @@ impl Choice<'_> {
                     segment.portions.copies
                 } {
                     buffers.push(Buffer {
-                        name: format!("s{s}.{i}.{part}.{copy}"),
                         bytes,
                         life: at..at + 1,
                         addr: 0,
@@ -188,7 +187,6 @@ impl Choice<'_> {
             using.output && passes.count > 1 && !using.leaves_by_heads(passes, root);
         let mut push_copies = |copies: u64, bytes: u64, life: Range<usize>, home: Home| {
             buffers.push(Buffer {
-                name: info.value.to_string(),
                 bytes: copies * bytes,
                 life,
                 addr: 0,

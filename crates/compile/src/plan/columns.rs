@@ -120,13 +120,11 @@ pub fn of(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> Columns {
     let budget = tile_budget(scene, segment, matmul);
     let fit = (budget.min(segment.tile_bytes) / record) as usize;
     let widest = (segment.tile_bytes / record).max(1) as usize;
-    // A packet costs as much for one row as for many: one row takes wider tiles.
-    let unit = if fit >= array {
-        fit / array * array
-    } else if segment.rows == 1 && widest >= 2 * array {
-        2 * array
-    } else {
-        array.min(widest)
+    let unit = match fit / array * array {
+        // A packet costs as much for one row as for many: one row takes wider tiles.
+        whole if segment.rows == 1 && widest >= 2 * array => whole.max(2 * array),
+        0 => array.min(widest),
+        whole => whole,
     };
     let group = scene
         .products
@@ -232,7 +230,7 @@ fn drained_columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId, tile: u
         return tile;
     };
     let bytes = scene.storage.root(root).elem.bytes() as usize;
-    let room = scene.sram as usize / 4 / (segment.block_rows * bytes).max(1);
+    let room = scene.target.sram.bytes as usize / 4 / (segment.block_rows * bytes).max(1);
     let columns = room.min(DRAINED_BYTES / bytes);
     (columns / tile * tile).max(tile)
 }
@@ -262,12 +260,12 @@ fn tile_budget(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> u64 {
     let share = if segment.rows == 1 { 16 } else { 24 };
     let most = match drained(scene, matmul) {
         Some(_) => 512 << 10,
-        None => 128 << 10,
+        None => 256 << 10,
     };
     scene
         .options
         .tile_bytes
-        .unwrap_or_else(|| (scene.sram / share).clamp(2 << 10, most))
+        .unwrap_or_else(|| (scene.target.sram.bytes / share).clamp(2 << 10, most))
 }
 
 #[cfg(test)]

@@ -27,8 +27,6 @@ pub struct Scene<'a> {
     pub storage: &'a Storage,
     pub layout: &'a Layout,
     pub products: &'a Products,
-    /// Bytes of SRAM that a plan may use; constants that several nodes read may stay in the rest.
-    pub sram: u64,
 }
 
 /// Where a root is made and read: step numbers are `(segment, stage)` pairs.
@@ -486,7 +484,7 @@ pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: Nod
     if let Scores::Rows(rows) = segment.portions.scores {
         return rows.min(most);
     }
-    let budget = scene.sram / SCORE_SHARE;
+    let budget = scene.target.sram.bytes / SCORE_SHARE;
     let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape))
         + relative_bytes(scene.graph, node);
     let fits = |rows: usize| {

@@ -107,6 +107,8 @@ pub struct Form {
     pub ring: u64,
     /// Constants and packets, for each segment.
     pub price: Price,
+    /// How often the constants come.
+    pub visits: u64,
     /// The cut that it shares with forms of other tiles, as an index into those of its class.
     pub cut: usize,
     /// Scratch of each stage, all copies.
@@ -115,7 +117,6 @@ pub struct Form {
 
 /// All forms of a segment, those that cut least first; `passes` are the ways of cutting its columns.
 pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>) -> Vec<Form> {
-    let kept = kept(scene, base);
     let passes: Vec<&Passes> = passes.values().collect();
     let rows = rows_of(base);
     let cuts = passes.par_iter().flat_map_iter(|&passes| {
@@ -124,7 +125,7 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
             passes: passes.clone(),
             ..base.clone()
         });
-        of_rows.map(|segment| forms_of_cuts(scene, segment, kept))
+        of_rows.map(|segment| forms_of_cuts(scene, segment))
     });
     let cuts: Vec<Vec<Vec<Form>>> = cuts.collect();
     let cuts = cuts.into_iter().flatten().enumerate();
@@ -135,12 +136,12 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
 
 /// The forms of a segment that is cut by rows and columns, by what their cuts take: where constants stay for all row blocks
 /// passes and blocks may change places, and values may have two places.
-fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment, kept: u64) -> Vec<Vec<Form>> {
-    let mut cuts = vec![with_tiles(scene, &segment, kept)];
+fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment) -> Vec<Vec<Form>> {
+    let mut cuts = vec![with_tiles(scene, &segment)];
     if segment.block_rows < segment.rows {
         let change_places = segment.blocks_first();
         segment.resident = true;
-        let forms = with_tiles(scene, &segment, kept);
+        let forms = with_tiles(scene, &segment);
         match cuts.last_mut() {
             Some(last) if !change_places => last.extend(forms),
             _ => cuts.push(forms),
@@ -150,7 +151,7 @@ fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment, kept: u64) -> Vec<Vec<
     for alternates in [Alternates::Spilled, Alternates::All] {
         segment.alternates = alternates;
         if is_worth_two_places(&segment) {
-            cuts.push(with_tiles(scene, &segment, kept));
+            cuts.push(with_tiles(scene, &segment));
         }
     }
     cuts.into_iter().map(worth_a_look).collect()
@@ -191,7 +192,7 @@ fn is_worth_two_places(segment: &Segment) -> bool {
 }
 
 /// A form for each size of tiles, with two copies of scratch and, where that saves something, with one.
-fn with_tiles(scene: &Scene<'_>, segment: &Segment, kept: u64) -> Vec<Form> {
+fn with_tiles(scene: &Scene<'_>, segment: &Segment) -> Vec<Form> {
     let mut forms = Vec::new();
     let mut segment = segment.clone();
     let streams = segment
@@ -215,10 +216,14 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment, kept: u64) -> Vec<Form> {
             }
             last = ring;
             let scratch = scratch(scene, &segment);
-            if copies == 1 && scratch.iter().all(|&bytes| bytes < scene.sram / LITTLE) {
+            if copies == 1
+                && scratch
+                    .iter()
+                    .all(|&bytes| bytes < scene.target.sram.bytes / LITTLE)
+            {
                 return forms;
             }
-            forms.push(form(scene, &segment, (ring, kept), scratch));
+            forms.push(form(scene, &segment, ring, scratch));
         }
     }
     forms
@@ -251,7 +256,7 @@ fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
 }
 
 /// The form that a segment has.
-fn form(scene: &Scene<'_>, segment: &Segment, (ring, kept): (u64, u64), scratch: Vec<u64>) -> Form {
+fn form(scene: &Scene<'_>, segment: &Segment, ring: u64, scratch: Vec<u64>) -> Form {
     let constants = segment.visits() * cost::constants(scene, segment);
     let (units, drained) = (pace::cycles(scene, segment), drained(scene, segment));
     let cycles = match (drained, segment.portions.copies) {
@@ -269,17 +274,17 @@ fn form(scene: &Scene<'_>, segment: &Segment, (ring, kept): (u64, u64), scratch:
         alternates: segment.alternates,
         ring,
         price: Price {
-            bytes: constants.saturating_sub(segment.visits() * kept) + packets(scene, segment),
+            bytes: constants + packets(scene, segment),
             cycles,
         },
+        visits: segment.visits(),
         cut: 0,
         scratch,
     }
 }
 
-/// Bytes of the constants of a segment that may stay in the SRAM that a plan leaves.
-fn kept(scene: &Scene<'_>, segment: &Segment) -> u64 {
-    let room = scene.target.sram.bytes - scene.sram;
+/// Bytes of the constants of a segment that may stay in some room.
+pub fn kept(scene: &Scene<'_>, segment: &Segment, room: u64) -> u64 {
     if room == 0 {
         return 0;
     }
@@ -334,7 +339,7 @@ pub fn passes(scene: &Scene<'_>, segment: &Segment, counts: &[usize]) -> IndexMa
 
 /// Bytes of a tile after some halvings: a seventh of SRAM, so that what is nearly a power of two fits after some.
 pub fn tile_bytes(scene: &Scene<'_>, halvings: u64) -> u64 {
-    (scene.sram / 7) >> halvings
+    (scene.target.sram.bytes / 7) >> halvings
 }
 
 /// Rows of a block that are worth a try, from all of them down to one, in steps of eight while they are

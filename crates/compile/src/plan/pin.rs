@@ -33,18 +33,20 @@ pub fn pin(
     let mut same = same(tiles);
     same.retain(|_, ids| ids.len() > 1);
     let bytes = same.keys().map(|(.., bytes)| bytes.next_multiple_of(ALIGN));
-    let budget = if bytes.sum::<u64>() <= all { all } else { some };
+    let bytes: Vec<u64> = bytes.collect();
+    let budget = if bytes.iter().sum::<u64>() <= all {
+        all
+    } else {
+        some
+    };
     let end = end / ALIGN * ALIGN;
     let mut start = end;
     let mut kept: Vec<TileId> = (0..tiles.len() as u32).map(TileId).collect();
-    for ((.., bytes), ids) in &same {
-        let bytes = bytes.next_multiple_of(ALIGN);
-        if end - start + bytes > budget {
-            continue;
-        }
+    for index in spread(&bytes, budget) {
+        let ids = &same[index];
         let first = ids[0];
         let tile = &mut tiles[first.0 as usize];
-        start -= bytes;
+        start -= bytes[index];
         (tile.addr, tile.pinned) = (start, true);
         for id in ids {
             kept[id.0 as usize] = first;
@@ -61,4 +63,46 @@ pub fn pin(
         }
     }
     start
+}
+
+/// Which of some tiles fit into a budget, spread evenly over all of them: between two that stay DRAM brings one that does
+/// not.
+fn spread(bytes: &[u64], budget: u64) -> Vec<usize> {
+    let all: u64 = bytes.iter().sum();
+    let share = budget.min(all);
+    let (mut seen, mut taken) = (0, 0);
+    let mut chosen = vec![false; bytes.len()];
+    for (chosen, &bytes) in chosen.iter_mut().zip(bytes) {
+        seen += bytes;
+        let due = u128::from(seen) * u128::from(share);
+        *chosen = u128::from(taken + bytes) * u128::from(all) <= due;
+        taken += if *chosen { bytes } else { 0 };
+    }
+    // What is left is for the first ones that fit.
+    for (chosen, &bytes) in chosen.iter_mut().zip(bytes) {
+        if !*chosen && taken + bytes <= budget {
+            (*chosen, taken) = (true, taken + bytes);
+        }
+    }
+    (0..bytes.len()).filter(|&index| chosen[index]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn tiles_that_stay_are_spread_evenly() {
+        assert_eq!(spread(&[8; 9], 24), [2, 5, 8]);
+        assert_eq!(spread(&[8; 9], 31), [2, 4, 6]);
+        assert_eq!(spread(&[8; 4], 32), [0, 1, 2, 3]);
+        assert_eq!(spread(&[8; 4], 7), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_left_goes_to_the_first_that_fit() {
+        // Half of all would be 10: the large one is never due, so small ones take its share.
+        assert_eq!(spread(&[14, 2, 2, 2], 10), [1, 2, 3]);
+        assert_eq!(spread(&[3, 10, 3, 3], 9), [0, 2, 3]);
+    }
 }

@@ -21,6 +21,7 @@ use super::classes::Classes;
 use super::demand::{Scene, Use};
 use super::extra::{EXTRAS, Extra};
 use super::form::{self, Form, Price};
+use super::offer::{self, Demand, Members, Offer};
 use super::stage::Stage;
 use super::storage::RootId;
 use super::too_small::TooSmall;
@@ -33,7 +34,6 @@ pub struct Problem<'a> {
     pub segments: &'a [Segment],
     pub uses: &'a IndexMap<RootId, Use>,
     pub classes: &'a Classes,
-    pub catalogue: &'a Catalogue,
     /// Whether every value goes through DRAM that can.
     pub through_dram: bool,
 }
@@ -60,15 +60,6 @@ pub struct Fitting {
     pub uncut: bool,
 }
 
-/// What a cut takes where certain values are spilled.
-#[derive(Clone, Debug)]
-struct Demand {
-    /// Bytes that are alive at each stage, without scratch.
-    live: Vec<u64>,
-    /// What values that come in and go out cost.
-    exchange: Price,
-}
-
 /// Members of a class whose values look alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Group {
@@ -76,16 +67,6 @@ struct Group {
     /// The most bytes that pass by one of them.
     passing: u64,
     count: usize,
-}
-
-/// A form with what it takes for all members of a class.
-#[derive(Clone, Copy, Debug)]
-struct Offer {
-    form: usize,
-    /// Bytes of buffers, and of the tiles beside them.
-    room: u64,
-    price: Price,
-    weight: u64,
 }
 
 /// A segment and the values that it sees.
@@ -117,11 +98,14 @@ struct Selection {
 }
 
 /// A search at work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Search<'a> {
     problem: Problem<'a>,
-    /// What a cycle is worth, in bytes.
-    cycle: f64,
+    /// Bytes of SRAM that a choice may use; constants that several nodes read may stay in the rest.
+    budget: u64,
+    /// What a cycle may be worth, in bytes, and which of that it is worth now.
+    cycles: Vec<f64>,
+    worth: usize,
     starts: Vec<usize>,
     sights: Vec<Sight>,
     /// The ways of cutting the columns of each segment, by the number of passes.
@@ -134,8 +118,9 @@ pub struct Search<'a> {
     known: IndexMap<(usize, Vec<Look>), Vec<Demand>>,
     /// The families whose values the segments of each class see.
     seen: Vec<Vec<usize>>,
-    /// The forms of a class that are worth a look, by which of the families that it sees are spilled.
-    offers: IndexMap<(usize, Vec<bool>), Vec<Offer>>,
+    /// The forms of a class that are worth a look for each worth of a cycle, by which of the families that it sees are
+    /// spilled.
+    offers: IndexMap<(usize, Vec<bool>), Vec<Vec<Offer>>>,
 }
 
 /// Most attempts at a placement.
@@ -145,11 +130,15 @@ const MOST_ATTEMPTS: usize = 12;
 const ALIGNMENT: u64 = 256;
 
 impl<'a> Search<'a> {
-    /// A search that has yet to list what can be done.
-    pub fn new(problem: Problem<'a>) -> Self {
+    /// A search within all of SRAM that has yet to list what can be done; `worths` are what a byte may be worth that DRAM
+    /// could move while units are at work.
+    pub fn new(problem: Problem<'a>, worths: &[f64]) -> Self {
+        let peak = problem.scene.target.peak_bytes_per_cycle();
         let mut search = Self {
             problem,
-            cycle: 0.0,
+            budget: problem.scene.target.sram.bytes,
+            cycles: worths.iter().map(|worth| worth * peak).collect(),
+            worth: 0,
             starts: buffers::starts(problem.segments),
             sights: sights(&problem),
             passes: Vec::new(),
@@ -173,9 +162,28 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// Sets what a byte is worth that DRAM could move while units are at work.
-    pub fn weigh(&mut self, worth: f64) {
-        self.cycle = worth * self.problem.scene.target.peak_bytes_per_cycle();
+    /// Chooses one of what a byte may be worth.
+    pub fn weigh(&mut self, worth: usize) {
+        self.worth = worth;
+    }
+
+    /// How many worths there are to choose from.
+    pub fn worths(&self) -> usize {
+        self.cycles.len()
+    }
+
+    pub fn scene(&self) -> &'a Scene<'a> {
+        self.problem.scene
+    }
+
+    /// Bytes of SRAM that a choice may use.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Sets what a choice may use of SRAM.
+    pub fn within(&mut self, budget: u64) {
+        self.budget = budget;
         self.offers.clear();
     }
 
@@ -196,15 +204,15 @@ impl<'a> Search<'a> {
     }
 
     /// Lists the forms of all classes.
-    fn list(&mut self) {
+    pub fn list(&mut self, catalogue: &Catalogue) {
         let Problem {
             scene,
             segments,
             classes,
-            catalogue,
             ..
         } = self.problem;
         self.passes = vec![IndexMap::new(); segments.len()];
+        self.listings.clear();
         for class in 0..classes.count() {
             let members = classes.members(class);
             let listing = catalogue.of(scene, &segments[members[0]]);
@@ -225,7 +233,7 @@ impl<'a> Search<'a> {
             return Ok(fitting);
         }
         if self.listings.is_empty() {
-            self.list();
+            self.list(&Catalogue::default());
         }
         let mut gaps = slack;
         let mut start: Vec<bool> = vec![true; self.families.len()];
@@ -249,7 +257,7 @@ impl<'a> Search<'a> {
         let top = |fitting: &Fitting| fitting.tops.iter().copied().max().unwrap_or(0);
         // Constants that stay take room from all segments alike; those that come ahead of their use need some.
         let ahead = match scene.layout.is_shared() {
-            false => scene.sram - scene.sram / 8,
+            false => self.budget - self.budget / 8,
             true => 0,
         };
         for (extra, members) in EXTRAS
@@ -258,8 +266,6 @@ impl<'a> Search<'a> {
         {
             // The highest address that it may take, and the cycles that are too many with it.
             let (most, cycles) = match extra {
-                // What wider tiles take is missing for constants that stay.
-                Extra::Tiles(_) if scene.layout.is_shared() => continue,
                 Extra::Tiles(_) => (u64::MAX, fitting.price.cycles),
                 Extra::Copies => (u64::MAX, u64::MAX),
                 Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => (ahead, u64::MAX),
@@ -337,7 +343,7 @@ impl<'a> Search<'a> {
         let rings: Vec<u64> = rings.collect();
         let least = place::peak_with(&buffers, alignment, &rings);
         let end = place::place(&mut buffers, alignment, &rings);
-        if end + slack > scene.sram {
+        if end + slack > self.budget {
             return Err(end - least);
         }
         let traffic = cost::traffic(scene, &choice.segments, uses, &choice.spilled);
@@ -430,8 +436,7 @@ impl<'a> Search<'a> {
 
     /// The cheapest forms that fit beside what is not spilled.
     fn select(&mut self, spilled: &[bool], gaps: u64) -> Option<Selection> {
-        let scene = self.problem.scene;
-        let room = scene.sram.checked_sub(gaps)?;
+        let room = self.budget.checked_sub(gaps)?;
         let families = self.families.iter().zip(spilled).filter(|(_, is)| **is);
         let written = families.flat_map(|(family, _)| family);
         let mut price = Price {
@@ -449,7 +454,7 @@ impl<'a> Search<'a> {
                 let offers = self.offers_of(class, &groups, set);
                 self.offers.insert(key.clone(), offers);
             }
-            let offers = self.offers[&key].iter();
+            let offers = self.offers[&key][self.worth].iter();
             let fitting = offers.filter(|offer| offer.room <= room);
             let offer = fitting.min_by_key(|offer| offer.weight)?;
             forms.push(offer.form);
@@ -457,7 +462,7 @@ impl<'a> Search<'a> {
         }
         Some(Selection {
             forms,
-            weight: price.weight(self.cycle),
+            weight: price.weight(self.cycles[self.worth]),
         })
     }
 
@@ -475,57 +480,30 @@ impl<'a> Search<'a> {
         spans.map(top).collect()
     }
 
-    /// The forms of a class that no other one beats in everything.
+    /// The forms of a class that no other one beats in everything, for each worth of a cycle.
     fn offers_of(
         &mut self,
         class: usize,
         groups: &[Group],
         spilled: &IndexSet<RootId>,
-    ) -> Vec<Offer> {
+    ) -> Vec<Vec<Offer>> {
         for group in groups {
             self.learn(class, &group.looks, spilled);
         }
-        let tables: Vec<(&Group, &Vec<Demand>)> = groups
-            .iter()
-            .map(|group| (group, &self.known[&(class, group.looks.clone())]))
-            .collect();
-        let scene = self.problem.scene;
-        let listing = &self.listings[class];
-        let mut offers: Vec<Offer> = Vec::with_capacity(listing.forms.len());
-        for (index, form) in listing.forms.iter().enumerate() {
-            let mut offer = Offer {
-                form: index,
-                room: 0,
-                price: Price::default(),
-                weight: 0,
-            };
-            for (group, table) in &tables {
-                let demand = &table[form.cut];
-                let steps = demand.live.iter().zip(&form.scratch);
-                let live = steps.map(|(live, scratch)| live + scratch).max();
-                let live = live.unwrap_or(0) + group.passing;
-                offer.room = offer.room.max(live + form.ring);
-                offer.price = offer
-                    .price
-                    .plus(form.price.plus(demand.exchange, 1), group.count as u64);
-            }
-            offer.weight = offer.price.weight(self.cycle);
-            offers.push(offer);
-        }
-        without_worse(&mut offers, scene.sram);
-        // Those that take more room are worth a look where they weigh less. Of what never fits the smallest says what is
-        // missing.
-        offers.sort_unstable_by_key(|offer| (offer.room, offer.weight, offer.form));
-        let mut lightest = u64::MAX;
-        offers.retain(|offer| {
-            let first = lightest == u64::MAX;
-            let is_better = offer.weight < lightest && (first || offer.room <= scene.sram);
-            if is_better {
-                lightest = offer.weight;
-            }
-            is_better
+        let members = groups.iter().map(|group| Members {
+            demands: &self.known[&(class, group.looks.clone())],
+            passing: group.passing,
+            count: group.count as u64,
         });
-        offers
+        let members: Vec<Members<'_>> = members.collect();
+        let first = self.problem.classes.members(class)[0];
+        let segment = &self.problem.segments[first];
+        let kept = form::kept(self.problem.scene, segment, self.left());
+        let forms = &self.listings[class].forms;
+        let offers = offer::offers(forms, &members, kept);
+        let cycles = self.cycles.iter();
+        let worth = cycles.map(|&cycle| offer::worth_a_look(&offers, cycle, self.budget));
+        worth.collect()
     }
 
     /// The members of a class by how their values look.
@@ -632,6 +610,11 @@ impl<'a> Search<'a> {
         segment.alternates = form.alternates;
     }
 
+    /// Bytes of SRAM beside the budget.
+    fn left(&self) -> u64 {
+        self.problem.scene.target.sram.bytes - self.budget
+    }
+
     fn bytes(&self, root: RootId) -> u64 {
         cost::spilled_bytes(self.problem.scene, root)
     }
@@ -685,7 +668,7 @@ impl<'a> Search<'a> {
         for class in 0..self.listings.len() {
             let groups = self.groups(class, &set);
             let offers = self.offers_of(class, &groups, &set);
-            let Some(least) = offers.iter().min_by_key(|offer| offer.room) else {
+            let Some(least) = offers.iter().flatten().min_by_key(|offer| offer.room) else {
                 continue;
             };
             if least.room > found.need {
@@ -707,26 +690,6 @@ impl<'a> Search<'a> {
         }
         found
     }
-}
-
-/// Steps of room by which offers are compared first.
-const STEPS: u64 = 64;
-
-/// Leaves out most of the offers that another one beats in room and in weight.
-fn without_worse(offers: &mut Vec<Offer>, sram: u64) {
-    let step = |offer: &Offer| (offer.room / (sram / STEPS).max(1)).min(STEPS) as usize;
-    let mut lightest = [u64::MAX; STEPS as usize + 1];
-    for offer in offers.iter() {
-        let known = &mut lightest[step(offer)];
-        *known = offer.weight.min(*known);
-    }
-    // The lightest of all steps below.
-    let mut below = u64::MAX;
-    for weight in &mut lightest {
-        let own = std::mem::replace(weight, below);
-        below = below.min(own);
-    }
-    offers.retain(|offer| offer.weight < lightest[step(offer)]);
 }
 
 /// What each segment sees.

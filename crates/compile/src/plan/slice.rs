@@ -59,7 +59,6 @@ pub fn choose(
         storage: &storage,
         layout: &layout,
         products: &columns::products(graph, &storage, &segments),
-        sram: target.sram.bytes,
     };
     let found = best(&scene, &segments)?;
     Ok(Chosen {
@@ -77,25 +76,19 @@ struct Found {
     weight: u64,
 }
 
-/// A way of forming segments within a budget of SRAM.
-struct Way<'a> {
-    shape: &'a Shape,
-    options: PlanOptions,
-    budget: u64,
-}
-
-/// A way with the best that the search has found for it.
-struct Candidate<'a> {
-    way: &'a Way<'a>,
-    /// What the search took for the worth of a cycle.
-    worth: f64,
+/// The best that a search has found, and which search.
+struct Candidate {
+    index: usize,
+    /// Which worth of a cycle it was found for.
+    worth: usize,
     fitting: Fitting,
     /// What it costs at the least, as one number: with constants that stay in all room that is left.
     least: u64,
 }
 
-/// The best of all ways. Of each budget it is found out first what each way promises; those that promise to be better
-/// than what is known are carried out. With smaller budgets a choice costs more, and more constants may stay.
+/// The best of all ways of forming segments. Of each budget it is found out first what each way promises; those that
+/// promise to be better than what is known are carried out. With smaller budgets a choice costs more, and more constants
+/// may stay.
 fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let constants = segments.iter().map(|s| cost::constants(scene, s));
     let constants: u64 = constants.sum();
@@ -104,31 +97,37 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
     let mut too_small: Option<TooSmall> = None;
     let mut found: Option<Found> = None;
     let shapes = shapes(scene, segments);
+    let scenes: Vec<Scene<'_>> = shapes.iter().map(|shape| shape.scene(scene)).collect();
+    let mut searches = searches(&shapes, &scenes, &worths(scene));
+    let mut are_listed = false;
     // What each costs at the least within the budgets to come.
     let mut leasts = vec![0; shapes.len()];
-    let worths = worths(scene);
     for budget in budgets(scene) {
+        for search in &mut searches {
+            search.within(budget);
+        }
         let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
-        let promising = (0..shapes.len()).filter(|&shape| leasts[shape] < known);
-        let promising: Vec<usize> = promising.collect();
-        let ways = promising
-            .iter()
-            .map(|&shape| shapes[shape].within(scene, budget));
-        let ways: Vec<Way> = ways.collect();
+        let promising = (0..shapes.len()).filter(|&index| leasts[index] < known);
+        let mut promising: Vec<usize> = promising.collect();
         // Nothing is cheaper than what is whole: then the simplest way is as good as any.
-        let whole = ways.par_iter().position_first(|way| way.is_whole(scene));
-        let (tried, catalogue) = match whole {
-            Some(whole) => (whole..whole + 1, Catalogue::default()),
-            None => (0..ways.len(), catalogue(scene, &ways)),
-        };
-        let (promising, ways) = (&promising[tried.clone()], &ways[tried]);
-        let promises = ways
-            .par_iter()
-            .map(|way| promises(scene, &catalogue, way, &worths));
+        let of_whole = promising.par_iter().copied();
+        match of_whole.find_first(|&index| searches[index].uncut(0).is_some()) {
+            Some(whole) => promising = vec![whole],
+            None if !are_listed => {
+                let catalogue = catalogue(&shapes, &scenes);
+                let all = searches.par_iter_mut();
+                all.for_each(|search| search.list(&catalogue));
+                are_listed = true;
+            }
+            None => {}
+        }
+        let tried = searches.par_iter_mut().enumerate();
+        let tried = tried.filter(|(index, _)| promising.contains(index));
+        let promises = tried.map(|(index, search)| (index, promises(search, index)));
         let promises: Vec<_> = promises.collect();
         let mut candidates = Vec::new();
-        for (&shape, promise) in promising.iter().zip(promises) {
-            leasts[shape] = match promise {
+        for (index, promise) in promises {
+            leasts[index] = match promise {
                 Ok((found, least)) => {
                     candidates.extend(found);
                     least
@@ -140,19 +139,19 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
                 }
             };
         }
-        candidates.sort_by_key(|candidate: &Candidate<'_>| candidate.least);
+        candidates.sort_by_key(|candidate: &Candidate| candidate.least);
         let mut candidates = candidates.into_iter().peekable();
         loop {
             let known = found.as_ref().map_or(u64::MAX, |found| found.weight);
             let next = std::iter::from_fn(|| candidates.next_if(|next| next.least < known));
             // The first is as a rule the best.
             let count = found.as_ref().map_or(1, |_| SIDE_BY_SIDE);
-            let next: Vec<Candidate<'_>> = next.take(count).collect();
+            let next: Vec<Candidate> = next.take(count).collect();
             if next.is_empty() {
                 break;
             }
             let done = next.into_par_iter();
-            let done = done.map(|candidate| finish(scene, &catalogue, candidate));
+            let done = done.map(|candidate| finish(&searches[candidate.index], candidate));
             for done in done.collect::<Vec<_>>() {
                 match done {
                     Ok(done) if found.as_ref().is_none_or(|f| done.weight < f.weight) => {
@@ -180,16 +179,17 @@ fn best(scene: &Scene<'_>, segments: &[Segment]) -> Result<Found, Diagnostics> {
 /// What the smallest fragments need, where they do not fit.
 pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
     let shapes = shapes(scene, segments);
-    let ways = shapes.iter().map(|s| s.within(scene, scene.sram));
-    let ways: Vec<Way> = ways.collect();
-    let worths = &worths(scene)[..1];
-    let catalogue = catalogue(scene, &ways);
-    let promises = ways.par_iter().map(|way| {
-        let (candidates, _) = promises(scene, &catalogue, way, worths)?;
-        let need = scene.sram;
+    let scenes: Vec<Scene<'_>> = shapes.iter().map(|shape| shape.scene(scene)).collect();
+    let mut searches = searches(&shapes, &scenes, &worths(scene)[..1]);
+    let catalogue = catalogue(&shapes, &scenes);
+    let all = searches.par_iter_mut().enumerate();
+    let promises = all.map(|(index, search)| {
+        search.list(&catalogue);
+        let (candidates, _) = promises(search, index)?;
+        let need = scene.target.sram.bytes;
         let mut made = candidates
             .into_iter()
-            .map(|candidate| finish(scene, &catalogue, candidate));
+            .map(|candidate| finish(search, candidate));
         let done = made.any(|made| made.is_ok());
         done.then_some(()).ok_or(TooSmall { need, at: None })
     });
@@ -200,106 +200,79 @@ pub fn fits(scene: &Scene<'_>, segments: &[Segment]) -> Result<(), TooSmall> {
 
 /// What a plan may take of SRAM: all, or less, for plans that are cheaper only beside constants that stay.
 fn budgets(scene: &Scene<'_>) -> Vec<u64> {
+    let all = scene.target.sram.bytes;
     if !scene.layout.is_shared() {
-        return vec![scene.sram];
+        return vec![all];
     }
     let smaller = |budget: &u64| Some(budget - budget / 6 - 1);
-    std::iter::successors(Some(scene.sram), smaller)
-        .take_while(|&budget| budget >= SMALLEST_BUDGET.min(scene.sram))
+    std::iter::successors(Some(all), smaller)
+        .take_while(|&budget| budget >= SMALLEST_BUDGET.min(all))
         .collect()
 }
 
-/// The forms of what all ways consist of.
-fn catalogue(scene: &Scene<'_>, ways: &[Way<'_>]) -> Catalogue {
-    let segments = ways.iter().flat_map(|way| {
-        let scene = way.scene(scene);
-        way.shape.firsts().map(move |segment| (scene, segment))
-    });
+/// The forms of what all shapes consist of.
+fn catalogue(shapes: &[Shape], scenes: &[Scene<'_>]) -> Catalogue {
+    let both = shapes.iter().zip(scenes);
+    let segments = both.flat_map(|(shape, &scene)| shape.firsts().map(move |first| (scene, first)));
     Catalogue::new(&segments.collect::<Vec<_>>())
 }
 
-impl Way<'_> {
-    fn scene<'a>(&'a self, scene: &Scene<'a>) -> Scene<'a> {
-        Scene {
-            options: &self.options,
-            sram: self.budget,
-            ..*scene
-        }
-    }
-
-    /// Whether nothing need be cut or spilled.
-    fn is_whole(&self, scene: &Scene<'_>) -> bool {
-        let run = |_: &Scene<'_>, search: Search<'_>| search.uncut(0).is_some();
-        self.with_search(scene, &Catalogue::default(), run)
-    }
-
-    /// Hands the search for this way to a function.
-    fn with_search<T>(
-        &self,
-        scene: &Scene<'_>,
-        catalogue: &Catalogue,
-        run: impl FnOnce(&Scene<'_>, Search<'_>) -> T,
-    ) -> T {
-        let scene = &self.scene(scene);
+/// A search for each shape.
+fn searches<'a>(shapes: &'a [Shape], scenes: &'a [Scene<'a>], worths: &[f64]) -> Vec<Search<'a>> {
+    let both = shapes.par_iter().zip(scenes);
+    let searches = both.map(|(shape, scene)| {
         let Shape {
             segments,
             uses,
             classes,
-        } = self.shape;
-        let search = Search::new(Problem {
+            ..
+        } = shape;
+        let problem = Problem {
             scene,
             segments,
             uses,
             classes,
-            catalogue,
             through_dram: scene.options.mode.is_baseline(),
-        });
-        run(scene, search)
-    }
+        };
+        Search::new(problem, worths)
+    });
+    searches.collect()
 }
 
-/// The best choices for a way, before they become fragments, for each worth of a cycle; and what smaller budgets for it
+/// The best choices of a search, before they become fragments, for each worth of a cycle; and what smaller budgets for it
 /// cost at the least, with all of SRAM for constants that stay.
-fn promises<'a>(
-    scene: &Scene<'_>,
-    catalogue: &Catalogue,
-    way: &'a Way<'a>,
-    worths: &[f64],
-) -> Result<(Vec<Candidate<'a>>, u64), TooSmall> {
-    let fittings = way.with_search(scene, catalogue, |_, mut search| {
-        let mut fittings = Vec::new();
-        for &worth in worths {
-            search.weigh(worth);
-            let fitting = match search.fit(0) {
-                Ok(fitting) => fitting,
-                Err(_) if !fittings.is_empty() => break,
-                Err(more) => return Err(more),
-            };
-            let uncut = fitting.uncut;
-            fittings.push((worth, fitting));
-            if uncut {
-                break;
-            }
+fn promises(search: &mut Search<'_>, index: usize) -> Result<(Vec<Candidate>, u64), TooSmall> {
+    let mut fittings = Vec::new();
+    for worth in 0..search.worths() {
+        search.weigh(worth);
+        let fitting = match search.fit(0) {
+            Ok(fitting) => fitting,
+            Err(_) if !fittings.is_empty() => break,
+            Err(more) => return Err(more),
+        };
+        let uncut = fitting.uncut;
+        fittings.push((worth, fitting));
+        if uncut {
+            break;
         }
-        Ok(fittings)
-    })?;
-    let scene = way.scene(scene);
+    }
+    let scene = search.scene();
     let price = |fitting: &Fitting, room: u64| {
         let bytes = fitting.price.bytes;
         let price = Price {
-            bytes: bytes.saturating_sub(most_saved(&scene, fitting, room)),
+            bytes: bytes.saturating_sub(most_saved(scene, fitting, room)),
             ..fitting.price
         };
-        price.judged(&scene)
+        price.judged(scene)
     };
     let of_smaller = fittings
         .iter()
         .map(|(_, f)| price(f, scene.target.sram.bytes));
     let of_smaller = of_smaller.min().unwrap_or(u64::MAX);
     let candidates = fittings.into_iter().map(|(worth, fitting)| Candidate {
-        way,
+        index,
         worth,
-        least: price(&fitting, spare(&scene, &fitting, 0)),
+        least: price(&fitting, spare(scene, &fitting, 0)),
         fitting,
     });
     Ok((candidates.collect(), of_smaller))
@@ -328,44 +301,41 @@ fn most_saved(scene: &Scene<'_>, fitting: &Fitting, mut room: u64) -> u64 {
 }
 
 /// Carries a candidate out.
-fn finish(
-    scene: &Scene<'_>,
-    catalogue: &Catalogue,
-    candidate: Candidate<'_>,
-) -> Result<Found, Diagnostics> {
-    let Candidate {
-        way,
-        worth,
-        fitting,
-        ..
-    } = candidate;
-    let mut fitting = Some(fitting);
-    way.with_search(scene, catalogue, |scene, mut search| {
-        search.weigh(worth);
-        let mut problem: Option<Diagnostics> = None;
-        // The ends of the ring may leave too little of it; then it needs more room.
-        for share in [0, 64, 32, 16, 8] {
-            let slack = scene.sram.checked_div(share).unwrap_or(0);
-            let Ok(fitting) = fitting.take().map_or_else(|| search.fit(slack), Ok) else {
-                break;
-            };
-            let fitting = search.with_room_left(fitting, slack);
-            // Waves may ask for more of the ring at once than its ends permit.
-            for share in [Some(WAVE_SHARE), None] {
-                match carry_out(scene, with_waves(scene, &fitting, share)) {
-                    Ok(parts) => {
-                        return Ok(Found {
-                            weight: parts.weight(scene),
-                            parts,
-                            options: way.options.clone(),
-                        });
-                    }
-                    Err(diagnostics) => problem = Some(diagnostics),
+fn finish(search: &Search<'_>, candidate: Candidate) -> Result<Found, Diagnostics> {
+    let scene = search.scene();
+    let mut problem: Option<Diagnostics> = None;
+    let mut fitting = Some(candidate.fitting);
+    // The ends of the ring may leave too little of it; then it needs more room.
+    let mut again = None;
+    for share in [0, 64, 32, 16, 8] {
+        let slack = search.budget().checked_div(share).unwrap_or(0);
+        let found = fitting.take().map_or_else(
+            || {
+                let again = again.get_or_insert_with(|| search.clone());
+                again.weigh(candidate.worth);
+                again.fit(slack)
+            },
+            Ok,
+        );
+        let Ok(fitting) = found else {
+            break;
+        };
+        let fitting = search.with_room_left(fitting, slack);
+        // Waves may ask for more of the ring at once than its ends permit.
+        for share in [Some(WAVE_SHARE), None] {
+            match carry_out(scene, with_waves(scene, &fitting, share)) {
+                Ok(parts) => {
+                    return Ok(Found {
+                        weight: parts.weight(scene),
+                        parts,
+                        options: scene.options.clone(),
+                    });
                 }
+                Err(diagnostics) => problem = Some(diagnostics),
             }
         }
-        Err(problem.unwrap_or_default())
-    })
+    }
+    Err(problem.unwrap_or_default())
 }
 
 /// Limits waves to a part of the room for constants, or leaves them out.
@@ -380,6 +350,7 @@ fn with_waves(scene: &Scene<'_>, fitting: &Fitting, share: Option<u64>) -> Fitti
 
 /// A way of forming segments that is tried within one budget after the other.
 struct Shape {
+    options: PlanOptions,
     segments: Vec<Segment>,
     uses: IndexMap<RootId, Use>,
     classes: Classes,
@@ -390,9 +361,17 @@ impl Shape {
         let (graph, storage) = (scene.graph, scene.storage);
         let uses = demand::uses(graph, storage, &segments);
         Self {
+            options: options_for(scene, &segments),
             classes: Classes::of(graph, storage, &segments, &uses),
             segments,
             uses,
+        }
+    }
+
+    fn scene<'a>(&'a self, scene: &Scene<'a>) -> Scene<'a> {
+        Scene {
+            options: &self.options,
+            ..*scene
         }
     }
 
@@ -400,14 +379,6 @@ impl Shape {
     fn firsts(&self) -> impl Iterator<Item = &Segment> {
         let classes = 0..self.classes.count();
         classes.map(|class| &self.segments[self.classes.members(class)[0]])
-    }
-
-    fn within(&self, scene: &Scene<'_>, budget: u64) -> Way<'_> {
-        Way {
-            options: options_for(scene, &self.segments, budget),
-            shape: self,
-            budget,
-        }
     }
 }
 
@@ -455,8 +426,8 @@ fn ways(scene: &Scene<'_>, segments: &[Segment]) -> Vec<Vec<Segment>> {
 }
 
 /// Rows of a row-wise fragment: as many as asked for, fewer where two copies of their scratch would take
-/// more than an eighth of the budget.
-fn options_for(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> PlanOptions {
+/// more than an eighth of SRAM.
+fn options_for(scene: &Scene<'_>, segments: &[Segment]) -> PlanOptions {
     let one = PlanOptions {
         row_chunk: 1,
         ..scene.options.clone()
@@ -472,7 +443,7 @@ fn options_for(scene: &Scene<'_>, segments: &[Segment], budget: u64) -> PlanOpti
         .map(|(segment, stage)| demand::scratch(&of_one, segment, stage).iter().sum::<u64>())
         .max()
         .unwrap_or(0);
-    let fit = budget / 16 / widest.max(1);
+    let fit = scene.target.sram.bytes / 16 / widest.max(1);
     PlanOptions {
         row_chunk: scene.options.row_chunk.min(fit as usize).max(1),
         ..scene.options.clone()

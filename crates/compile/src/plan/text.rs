@@ -167,15 +167,18 @@ pub fn print(graph: &Graph, plan: &Plan, bound: &Bound) -> String {
         let bytes = info.bytes(info.rows);
         let _ = writeln!(out, "  spilled {} : {bytes} bytes", info.value);
     }
-    for buffer in plan
-        .buffers
-        .iter()
-        .filter(|b| !matches!(b.home, Home::Scratch { .. }))
-    {
+    for buffer in &plan.buffers {
+        let Some(root) = buffer.home.root() else {
+            continue;
+        };
         let _ = writeln!(
             out,
             "  buffer {} : {:#x} + {} steps {}..{}",
-            buffer.name, buffer.addr, buffer.bytes, buffer.life.start, buffer.life.end
+            plan.storage.root(root).value,
+            buffer.addr,
+            buffer.bytes,
+            buffer.life.start,
+            buffer.life.end
         );
     }
     out

@@ -40,7 +40,6 @@ pub fn complaint(scene: &Scene<'_>, segments: &[Segment], found: TooSmall) -> Di
         target.sram.bytes = least.need;
         let scene = Scene {
             target: &target,
-            sram: least.need,
             ..*scene
         };
         match slice::fits(&scene, segments) {
