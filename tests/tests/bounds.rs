@@ -346,6 +346,40 @@ fn no_schedule_moves_less_of_shared_weights() {
     assert!(tight > 0, "nothing comes near the bound");
 }
 
+#[test]
+fn parts_of_a_model_take_turns() {
+    let compiled = compiled(&layers(2, 48, 32, false));
+    let seconds = |settings: &[&str]| {
+        let target = target("e2", settings);
+        let plan = &compiled.plan;
+        let bound = bound(&compiled.graph, &target, &plan.storage, &plan.layout);
+        (bound.seconds, bound.attainable_seconds)
+    };
+    let (slow_lanes, fast_lanes) = ("vector.lanes=1", "vector.lanes=65536");
+    // Where one unit outlasts the other in every part, it alone counts.
+    let (matrix, in_turn) = seconds(&["matrix.rows=1", "matrix.columns=1", fast_lanes]);
+    assert!(
+        (in_turn / matrix - 1.0).abs() < 0.01,
+        "{in_turn} for {matrix} of matrix work"
+    );
+    let (vector, in_turn) = seconds(&[slow_lanes]);
+    assert!(
+        (in_turn / vector - 1.0).abs() < 0.01,
+        "{in_turn} for {vector} of vector work"
+    );
+    // As much work for both, most of that of the lanes in attention: part of it has no products beside it.
+    let rows = (matrix / vector).round();
+    let (least, in_turn) = seconds(&[
+        &format!("matrix.rows={rows}"),
+        "matrix.columns=1",
+        slow_lanes,
+    ]);
+    assert!(
+        least * 1.05 < in_turn && in_turn < least + vector,
+        "{in_turn} in turn, {least} at the least"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -372,6 +406,8 @@ proptest! {
                 }
             };
             let entry = &compiled.program.entries[0];
+            prop_assert!(entry.bound.seconds <= entry.bound.attainable_seconds);
+            prop_assert!(entry.bound.dram_bytes <= entry.bound.attainable_dram_bytes);
             let report = simulate(&compiled.program, entry, &e2, &Options::default());
             prop_assert!(report.is_ok(), "{mode:?}: {:?}", report.err());
             let mut before = u64::MAX;

@@ -60,6 +60,7 @@ pub fn page(
 }
 
 fn headline(entry: &EntryReport) -> String {
+    let attainable = entry.bound.attainable_ratios();
     let rows = [
         (
             "time",
@@ -80,6 +81,13 @@ fn headline(entry: &EntryReport) -> String {
             format!(
                 "{:.3} × its bytes, {:.3} × its time",
                 entry.bound.dram_ratio, entry.bound.time_ratio
+            ),
+        ),
+        (
+            "known schedules",
+            format!(
+                "{:.3} × their bytes, {:.3} × their time",
+                attainable.0, attainable.1
             ),
         ),
         ("energy", format!("{:.3} mJ", entry.energy_joules * 1e3)),

@@ -6,6 +6,8 @@
 //! operands in DRAM. Of weights that several layers read a part may be kept from layer to layer; the rest of SRAM is
 //! then for the layers. A plan may be better than the best of them; then the families were too few.
 
+pub mod turns;
+
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::{Graph, NodeId, Op, Value};
 use packwright_target::Target;

@@ -73,10 +73,14 @@ pub fn bound(graph: &Graph, target: &Target, storage: &Storage, layout: &Layout)
         is_attention(op) || matches!(op, Op::HashSort(_))
     });
     let attainable = compulsory + attainable::extra(graph, target, layout, &layers, &shared);
+    let attainable = attainable.max(dram_bytes);
+    let seconds = memory_seconds.max(compute_seconds);
+    let in_turn = attainable::turns::seconds(graph, target, storage, layout, attainable);
     Bound {
         dram_bytes,
-        attainable_dram_bytes: attainable.max(dram_bytes),
-        seconds: memory_seconds.max(compute_seconds),
+        attainable_dram_bytes: attainable,
+        seconds,
+        attainable_seconds: in_turn.max(seconds),
         slopes: slopes(graph, target, &caches, &order),
         binding_term,
         terms: terms
@@ -216,7 +220,7 @@ fn table_rows(stored: &Stored) -> u64 {
     }
 }
 
-fn value_bytes(graph: &Graph, value: Value) -> u64 {
+pub(crate) fn value_bytes(graph: &Graph, value: Value) -> u64 {
     let ty = graph.ty(value);
     let elem = machine_elem(ty.elem).map_or(0, |elem| u64::from(elem.bytes()));
     ty.elements() as u64 * elem
@@ -378,7 +382,7 @@ fn residual(graph: &Graph, storage: &Storage, attention: NodeId) -> Option<(Node
 
 /// Multiply-adds that no schedule can avoid; scores of columns that a causal order or
 /// a window hides are not among them.
-fn least_macs(graph: &Graph, node: NodeId) -> u64 {
+pub(crate) fn least_macs(graph: &Graph, node: NodeId) -> u64 {
     match graph.op(node) {
         Op::Matmul(_) => {
             let k = graph.operand(node, 0).map_or(1, |v| graph.ty(v).columns());

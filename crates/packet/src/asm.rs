@@ -569,6 +569,9 @@ fn bound_line(
         dram_bytes: fields.required("dram_bytes").unwrap_or_default(),
         attainable_dram_bytes: fields.required("attainable_dram_bytes").unwrap_or_default(),
         seconds: fields.required_with("seconds", seconds).unwrap_or_default(),
+        attainable_seconds: fields
+            .required_with("attainable_seconds", seconds)
+            .unwrap_or_default(),
         binding_term: fields
             .required_with("binding_term", Cursor::string)
             .unwrap_or_default(),

@@ -205,19 +205,22 @@ fn print_bound(bound: &Bound, out: &mut String) {
         dram_bytes,
         attainable_dram_bytes,
         seconds,
+        attainable_seconds,
         binding_term,
         terms,
         slopes,
     } = bound;
-    if *seconds == 0.0 && *bound == Default::default() && seconds.is_sign_positive() {
+    let is_default = |seconds: f64| seconds == 0.0 && seconds.is_sign_positive();
+    if is_default(*seconds) && is_default(*attainable_seconds) && *bound == Default::default() {
         return;
     }
     let seconds = seconds_text(*seconds);
+    let attainable_seconds = seconds_text(*attainable_seconds);
     line(
         out,
         format_args!(
             "  bound dram_bytes={dram_bytes} attainable_dram_bytes={attainable_dram_bytes} \
-         seconds={seconds} binding_term={}",
+         seconds={seconds} attainable_seconds={attainable_seconds} binding_term={}",
             quoted(binding_term)
         ),
     );

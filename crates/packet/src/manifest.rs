@@ -141,6 +141,9 @@ pub struct BoundMessage {
     /// What each register takes off.
     #[prost(message, repeated, tag = "6")]
     pub slopes: Vec<SlopeMessage>,
+    /// The bits of the time of the best known schedule in seconds, an f64.
+    #[prost(fixed64, tag = "7")]
+    pub attainable_seconds_bits: u64,
 }
 
 /// What a unit of a register costs.
@@ -407,6 +410,7 @@ fn bound_message(bound: &Bound) -> BoundMessage {
         dram_bytes: bound.dram_bytes,
         attainable_dram_bytes: bound.attainable_dram_bytes,
         seconds_bits: bound.seconds.to_bits(),
+        attainable_seconds_bits: bound.attainable_seconds.to_bits(),
         binding_term: bound.binding_term.clone(),
         terms: pairs(&bound.terms),
         slopes: bound
@@ -425,6 +429,7 @@ fn bound_of(bound: BoundMessage) -> Bound {
         dram_bytes: bound.dram_bytes,
         attainable_dram_bytes: bound.attainable_dram_bytes,
         seconds: f64::from_bits(bound.seconds_bits),
+        attainable_seconds: f64::from_bits(bound.attainable_seconds_bits),
         binding_term: bound.binding_term,
         terms: pairs_of(bound.terms),
         slopes: bound

@@ -145,6 +145,8 @@ pub struct Bound {
     pub attainable_dram_bytes: u64,
     /// Least time in seconds.
     pub seconds: f64,
+    /// Seconds of the best schedule of a known family; at least `seconds`.
+    pub attainable_seconds: f64,
     /// The term of `dram_bytes` that is largest.
     pub binding_term: String,
     /// The terms that add up to `dram_bytes`.

@@ -73,6 +73,14 @@ fn headline(entry: &EntryReport) -> String {
         unit::ratio(entry.bound.dram_ratio),
         unit::ratio(entry.bound.time_ratio),
     ));
+    let (in_bytes, in_time) = entry.bound.attainable_ratios();
+    lines.push(format!(
+        "  known schedules reach {} and {}: {} in bytes, {} in time",
+        unit::bytes(entry.bound.attainable_dram_bytes),
+        unit::seconds(entry.bound.attainable_seconds),
+        unit::ratio(in_bytes),
+        unit::ratio(in_time),
+    ));
     lines.push(format!(
         "  padding {} of bursts and {} of the array's multiply-adds",
         unit::bytes(entry.padding.dram_bytes),
@@ -226,7 +234,9 @@ mod tests {
             },
             bound: BoundReport {
                 dram_bytes: 10_600_000,
+                attainable_dram_bytes: 10_900_000,
                 seconds: 0.001_2,
+                attainable_seconds: 0.001_3,
                 binding_term: "weights".into(),
                 dram_ratio: 1.01,
                 time_ratio: 1.25,

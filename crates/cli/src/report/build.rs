@@ -204,6 +204,7 @@ fn bound(entry: &Entry, report: &packwright_sim::Report, registers: &[u64]) -> B
         dram_bytes,
         attainable_dram_bytes: bound.attainable_dram_bytes - (bound.dram_bytes - dram_bytes),
         seconds,
+        attainable_seconds: bound.attainable_seconds - (bound.seconds - seconds),
         binding_term: bound.binding_term.clone(),
         terms: bound.terms.iter().cloned().collect(),
         dram_ratio: ratio(

@@ -180,6 +180,8 @@ pub struct BoundReport {
     pub dram_bytes: u64,
     pub attainable_dram_bytes: u64,
     pub seconds: f64,
+    /// What schedules that work on one part of the model after the other take; at least `seconds`.
+    pub attainable_seconds: f64,
     pub binding_term: String,
     /// The terms that add up to `dram_bytes`.
     pub terms: IndexMap<String, u64>,
@@ -187,6 +189,22 @@ pub struct BoundReport {
     pub dram_ratio: f64,
     /// Measured seconds over `seconds`.
     pub time_ratio: f64,
+}
+
+impl BoundReport {
+    /// Measured bytes, without the packet stream, and seconds over those of known schedules.
+    pub fn attainable_ratios(&self) -> (f64, f64) {
+        let ratio = |ratio: f64, least: f64, attainable: f64| match attainable {
+            0.0 => ratio,
+            attainable => ratio * least / attainable,
+        };
+        let bytes = (self.dram_bytes as f64, self.attainable_dram_bytes as f64);
+        let seconds = (self.seconds, self.attainable_seconds);
+        (
+            ratio(self.dram_ratio, bytes.0, bytes.1),
+            ratio(self.time_ratio, seconds.0, seconds.1),
+        )
+    }
 }
 
 /// How the units spent their cycles.

@@ -60,7 +60,7 @@ pub(super) fn least(graph: &Graph, target: &Target, order: &[NodeId]) -> Least {
 }
 
 /// Lane operations a second of all cores.
-fn lanes_per_second(target: &Target) -> f64 {
+pub fn lanes_per_second(target: &Target) -> f64 {
     f64::from(target.cores) * f64::from(target.vector.lanes) * target.clock_hz as f64
 }
 

@@ -480,17 +480,18 @@ fn bound() -> BoxedStrategy<Bound> {
         };
         slopes.into_iter().map(slope).collect()
     });
-    (number(), number(), seconds, name(), pairs(), slopes)
-        .prop_map(
-            |(dram_bytes, attainable_dram_bytes, seconds, binding_term, terms, slopes)| Bound {
-                slopes,
-                dram_bytes,
-                attainable_dram_bytes,
-                seconds,
-                binding_term,
-                terms,
-            },
-        )
+    let bytes = (number(), number());
+    let seconds = (seconds.clone(), seconds);
+    (bytes, seconds, name(), pairs(), slopes)
+        .prop_map(|(bytes, seconds, binding_term, terms, slopes)| Bound {
+            slopes,
+            dram_bytes: bytes.0,
+            attainable_dram_bytes: bytes.1,
+            seconds: seconds.0,
+            attainable_seconds: seconds.1,
+            binding_term,
+            terms,
+        })
         .boxed()
 }
 

@@ -61,7 +61,7 @@ entry "main"
   input "x" i8[2,4] d1
   output "y" f32[2,2] d2
   facts parameters=4 macs=16 weight_bytes=4 sram_peak=64
-  bound dram_bytes=28 attainable_dram_bytes=28 seconds=1e-9 binding_term="outputs"
+  bound dram_bytes=28 attainable_dram_bytes=28 seconds=1e-9 attainable_seconds=1e-9 binding_term="outputs"
   term "weights" 4
   packet p0 origin=o0 signal=t0
     load dst=0x0 src=d0 block=4
@@ -94,7 +94,7 @@ fn text_is_readable() {
       input "x" i8[2,4] d1
       output "y" f32[2,2] d2
       facts parameters=4 macs=16 weight_bytes=4 sram_peak=64
-      bound dram_bytes=28 attainable_dram_bytes=28 seconds=1e-9 binding_term="outputs"
+      bound dram_bytes=28 attainable_dram_bytes=28 seconds=1e-9 attainable_seconds=1e-9 binding_term="outputs"
       term "weights" 4
       packet p0 origin=o0 signal=t0
         load dst=0x0 src=d0 block=4
