@@ -23,6 +23,8 @@ pub struct Ordered {
     pub tiles: Vec<Tile>,
     /// Constants of attentions, which stay for all passes.
     held: IndexMap<NodeId, Vec<TileId>>,
+    /// The head whose biases by distance lie in the scratch of an attention.
+    biased: Option<(NodeId, usize)>,
 }
 
 /// The stage and the pass at hand.

@@ -46,9 +46,12 @@ pub(super) fn attention_fragments(
         let mine = block.start.max(whole.start)..block.end.min(whole.end);
         let heads = cut.index * at_once..(cut.index + 1) * at_once;
         for first in heads.step_by(together) {
-            if attrs.relative && !mine.is_empty() {
+            // Other stages may take the place of scratch between two row blocks.
+            let stays = segment.stages.len() == 1 && ordered.biased == Some((node, first));
+            if attrs.relative && !mine.is_empty() && !stays {
                 let rows = mine.start..(mine.start + score_rows).min(mine.end);
                 ordered.work(at, rows, Part::Bias { head: first }, tiles.clone());
+                ordered.biased = Some((node, first));
             }
             let pieces = match keys {
                 Some(keys) => rows_by_sight(attrs, &shape, &mine, keys.size, score_rows),
