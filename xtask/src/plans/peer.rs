@@ -38,7 +38,9 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
         "Vela 5.2 for Ethos-U85-256, its own estimate of off-chip traffic, for an int8 encoder of MiniLM's shape at 128 \
          positions, which moves 10.3 MB at the least; here MiniLM itself at 128 positions on e2 with its SRAM changed. \
          Aim: 1.05 × the bound, packet stream included.\n\n\
-         | SRAM | Vela, MB | Packwright, MB | × bound | Vela ÷ Packwright |\n|---|---|---|---|---|\n{}",
+         | SRAM | Vela, MB | Packwright, MB | × bound | Vela ÷ Packwright |\n|---|---|---|---|---|\n{}\n\
+         In 256 KiB there is no room for what is alive when the first feed-forward product of a layer ends: its int8 rows, \
+         the hidden rows and the f16 stream, about 340 KiB. A plan spills values as a whole.\n",
         rows.concat()
     ))
 }

@@ -7,6 +7,7 @@ use packwright_ir::{Graph, Value};
 use packwright_packet::operand::{Elem, View};
 
 use crate::plan::constants::TileId;
+use crate::plan::demand;
 use crate::plan::storage::{Place, RootId};
 use crate::plan::window::Window;
 use crate::plan::{Buffer, Home, Plan};
@@ -114,7 +115,8 @@ impl<'a> Site<'a> {
 
     /// Address of a scratch part; copies alternate where there are two.
     pub fn scratch(&self, at: &At, part: u8, copy: u8) -> u64 {
-        let copy = copy % self.plan.segments[at.segment.segment].portions.copies;
+        let segment = &self.plan.segments[at.segment.segment];
+        let copy = copy % demand::places(segment, &segment.stages[at.stage], part);
         let home = Home::Scratch {
             segment: at.segment.segment,
             stage: at.stage,

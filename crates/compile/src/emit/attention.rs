@@ -523,7 +523,7 @@ struct Skewed {
 impl Skewed {
     fn of(site: &Site<'_>, at: &At, head: usize, columns: usize, elem: Elem) -> Self {
         Self {
-            base: site.scratch(at, 3, (head % 2) as u8),
+            base: site.scratch(at, demand::BIASES, (head % 2) as u8),
             pitch: columns as u64 * u64::from(elem.bytes()),
         }
     }

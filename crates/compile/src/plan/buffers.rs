@@ -128,12 +128,9 @@ impl Choice<'_> {
         for (i, stage) in segment.stages.iter().enumerate() {
             let at = self.starts[s] + i;
             let parts = demand::scratch(self.scene, segment, stage);
-            for (part, bytes) in parts.into_iter().enumerate() {
-                for copy in 0..if bytes == 0 {
-                    0
-                } else {
-                    segment.portions.copies
-                } {
+            let parts = (0..).zip(parts).filter(|&(_, bytes)| bytes > 0);
+            for (part, bytes) in parts {
+                for copy in 0..demand::places(segment, stage, part) {
                     buffers.push(Buffer {
                         bytes,
                         life: at..at + 1,
@@ -143,7 +140,7 @@ impl Choice<'_> {
                         home: Home::Scratch {
                             segment: s,
                             stage: i,
-                            part: part as u8,
+                            part,
                             copy,
                         },
                     });

@@ -20,7 +20,7 @@ pub struct Listing {
     pub forms: Vec<Form>,
 }
 
-/// Listings of one graph within one budget.
+/// Listings of one graph on one machine.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     listings: IndexMap<Key, Arc<Listing>>,

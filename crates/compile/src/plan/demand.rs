@@ -465,6 +465,18 @@ fn element_bytes(scene: &Scene<'_>, node: NodeId) -> u64 {
 /// difference, exponential (four), sum; product with that scale; magnitude and maximum, product, conversion.
 pub const SOFTMAX_OPERATIONS: u64 = 11;
 
+/// The part of the scratch of an attention that biases by distance go to.
+pub const BIASES: u8 = 3;
+
+/// In how many places a part of the scratch of a stage lies. Where room is short the biases of a head have one: those of
+/// the next head then come when its last scores are there.
+pub fn places(segment: &Segment, stage: &Stage, part: u8) -> u8 {
+    match (stage, segment.portions.scores) {
+        (Stage::Attention { .. }, Scores::Rows(_)) if part == BIASES => 1,
+        _ => segment.portions.copies,
+    }
+}
+
 /// Two copies of scores and probabilities should not take more than an eighth of SRAM.
 const SCORE_SHARE: u64 = 16;
 

@@ -259,12 +259,8 @@ fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
 fn form(scene: &Scene<'_>, segment: &Segment, ring: u64, scratch: Vec<u64>) -> Form {
     let constants = segment.visits() * cost::constants(scene, segment);
     let (units, drained) = (pace::cycles(scene, segment), drained(scene, segment));
-    let cycles = match (drained, segment.portions.copies) {
-        (0, _) => units,
-        // With one copy of what leaves, the units wait until it has left.
-        (_, 1) => units + pace::transfer(scene, constants + drained),
-        _ => units.max(pace::transfer(scene, constants + drained)),
-    };
+    let transfers = if drained > 0 { constants + drained } else { 0 };
+    let cycles = beside(scene, segment, units, (drained, transfers));
     Form {
         block_rows: segment.block_rows,
         resident: segment.resident,
@@ -280,6 +276,21 @@ fn form(scene: &Scene<'_>, segment: &Segment, ring: u64, scratch: Vec<u64>) -> F
         visits: segment.visits(),
         cut: 0,
         scratch,
+    }
+}
+
+/// Cycles of units beside so many bytes of transfers, of which some are results that leave as they are made: with one copy
+/// of these, the units wait until they have left.
+pub fn beside(
+    scene: &Scene<'_>,
+    segment: &Segment,
+    units: u64,
+    (drained, transfers): (u64, u64),
+) -> u64 {
+    let transfers = pace::transfer(scene, transfers);
+    match (drained, segment.portions.copies) {
+        (1.., 1) => units + transfers,
+        _ => units.max(transfers),
     }
 }
 
@@ -305,8 +316,11 @@ fn scratch(scene: &Scene<'_>, segment: &Segment) -> Vec<u64> {
     let alignment = u64::from(scene.target.sram.alignment);
     let of_stage = |stage: &Stage| {
         let parts = demand::scratch(scene, segment, stage).into_iter();
-        let bytes: u64 = parts.map(|bytes| bytes.next_multiple_of(alignment)).sum();
-        u64::from(segment.portions.copies) * bytes
+        let all_places = (0..).zip(parts).map(|(part, bytes)| {
+            let places = u64::from(demand::places(segment, stage, part));
+            places * bytes.next_multiple_of(alignment)
+        });
+        all_places.sum()
     };
     let mut scratch: Vec<u64> = segment.stages.iter().map(of_stage).collect();
     if segment.alternates == Alternates::All {

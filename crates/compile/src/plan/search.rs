@@ -359,11 +359,9 @@ impl<'a> Search<'a> {
             let constants = segment.visits() * cost::constants(scene, segment);
             let bytes = constants + exchange.fills + exchange.spills;
             let room = scene.target.sram.bytes - tops[s.saturating_sub(1)].max(tops[s]);
-            let (drained, brought) = (form::drained(scene, segment), bytes.saturating_sub(room));
-            match (drained, segment.portions.copies) {
-                (1.., 1) => units + pace::transfer(scene, drained + brought),
-                _ => units.max(pace::transfer(scene, drained + brought)),
-            }
+            let drained = form::drained(scene, segment);
+            let transfers = drained + bytes.saturating_sub(room);
+            form::beside(scene, segment, units, (drained, transfers))
         });
         let cycles = cycles.sum();
         Ok(Fitting {

@@ -98,18 +98,25 @@ fn wanted(scene: &Scene<'_>, columns: usize) -> u64 {
 /// The pieces of a row block: two, or more where each still has twice the rows that an array has, so that filling and
 /// draining it costs little.
 pub fn pieces(scene: &Scene<'_>, block: &Range<usize>) -> Vec<Range<usize>> {
-    let (target, all) = (scene.target, block.len());
-    let array = target.matrix.rows as usize * target.cores as usize;
-    let least = all.div_ceil(2).min(2 * array);
-    let rows = all.div_ceil(PIECES).max(least).max(1);
-    chunks(block.clone(), rows.next_multiple_of(array.max(1)))
+    let all = block.len();
+    let least = all.div_ceil(2).min(2 * array_rows(scene));
+    of_whole_arrays(scene, block, all.div_ceil(PIECES).max(least))
 }
 
 /// The halves of a row block, or all of it where it has too few rows.
 pub fn halves(scene: &Scene<'_>, block: &Range<usize>) -> Vec<Range<usize>> {
-    let array = scene.target.matrix.rows as usize * scene.target.cores as usize;
-    let rows = block.len().div_ceil(2).max(1);
-    chunks(block.clone(), rows.next_multiple_of(array.max(1)))
+    of_whole_arrays(scene, block, block.len().div_ceil(2))
+}
+
+/// Pieces of so many rows, or a few more, so that they fill the arrays of all cores.
+fn of_whole_arrays(scene: &Scene<'_>, block: &Range<usize>, rows: usize) -> Vec<Range<usize>> {
+    let array = array_rows(scene).max(1);
+    chunks(block.clone(), rows.max(1).next_multiple_of(array))
+}
+
+/// Rows of the arrays of all cores.
+fn array_rows(scene: &Scene<'_>) -> usize {
+    scene.target.matrix.rows as usize * scene.target.cores as usize
 }
 
 /// Rows that go through a tile of a product at a time, at the most. Several tiles whose columns belong together stay for

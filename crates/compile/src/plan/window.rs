@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use num_integer::Integer;
-use packwright_ir::{Graph, NodeId, Op, Quant, Value};
+use packwright_ir::{Graph, NodeId, Op, Quant};
 
 use super::demand::{self, AttentionShape, Scene};
 use super::pace;
@@ -177,11 +177,10 @@ pub fn passes(graph: &Graph, storage: &Storage, stages: &[Stage], count: usize) 
                         Op::Unary(_) | Op::Binary(_) | Op::Cast { .. } => {
                             elementwise(graph, storage, node, &mut windows)?;
                         }
-                        Op::Rotary { heads, .. } => {
-                            let width = graph.types(node)[0].columns() / heads;
-                            rotated(graph, storage, node, width, &mut windows)?;
+                        _ => {
+                            let group = group_of(graph, node)?;
+                            in_groups(graph, storage, node, group, &mut windows)?;
                         }
-                        _ => quantized(graph, storage, node, &mut windows)?,
                     }
                     if nodes.len() > 1 && find(&windows, root)?.sections.len() > 1 {
                         return None;
@@ -267,21 +266,33 @@ fn elementwise(
     Some(())
 }
 
-/// The columns of what is rotated: those of whole heads.
-fn rotated(
+/// The columns of what works on whole groups of them.
+fn in_groups(
     graph: &Graph,
     storage: &Storage,
     node: NodeId,
-    width: usize,
+    group: usize,
     windows: &mut Vec<Window>,
 ) -> Option<()> {
     let sections = find(windows, storage.root_of(node)?)?.sections.clone();
     let mut bounds = sections.iter().flat_map(|s| [s.start, s.width]);
-    if !bounds.all(|bound| bound.is_multiple_of(width)) {
+    if !bounds.all(|bound| bound.is_multiple_of(group)) {
         return None;
     }
     add_sections(windows, storage.place(graph.operand(node, 0)?)?, &sections);
     Some(())
+}
+
+/// Columns that are rotated or quantised together.
+fn group_of(graph: &Graph, node: NodeId) -> Option<usize> {
+    match graph.op(node) {
+        Op::Rotary { heads, .. } => Some(graph.types(node)[0].columns() / heads),
+        Op::Quantize {
+            quant: Quant::Row { group },
+        } => Some(*group),
+        Op::Quantize { .. } => Some(1),
+        _ => None,
+    }
 }
 
 /// Whether no column belongs to two sections, whatever the pass.
@@ -371,32 +382,4 @@ fn covers(storage: &Storage, window: &Window, count: usize) -> bool {
         end = section.start + section.width * count;
         starts
     }) && end == storage.root(window.root).cols
-}
-
-/// A quantisation whose groups lie within the sections of its result.
-fn quantized(
-    graph: &Graph,
-    storage: &Storage,
-    node: NodeId,
-    windows: &mut Vec<Window>,
-) -> Option<()> {
-    let Op::Quantize { quant } = graph.op(node) else {
-        return None;
-    };
-    let sections = find(windows, storage.root_of(node)?)?.sections.clone();
-    let group = match quant {
-        Quant::Row { group } => *group,
-        Quant::Tensor { .. }
-        | Quant::Affine { .. }
-        | Quant::Channel { .. }
-        | Quant::Shifted { .. }
-        | Quant::Block { .. } => 1,
-    };
-    let source: Value = graph.operand(node, 0)?;
-    let place = storage.place(source)?;
-    if !sections.iter().all(|s| s.width.is_multiple_of(group)) {
-        return None;
-    }
-    add_sections(windows, place, &sections);
-    Some(())
 }
