@@ -54,6 +54,7 @@ fn embedded(program: &Path, runs: usize) -> anyhow::Result<()> {
     let slms = measure(program, &["slms", "--json"], runs)?;
     row("slms", slms, Some(("start", help.seconds)));
     sweep(program)?;
+    planning(program, runs)?;
     call(
         "cargo",
         &["bench", "--quiet", "--workspace", "--bench", "simulate"],
@@ -79,6 +80,32 @@ fn sweep(program: &Path) -> anyhow::Result<()> {
         job,
         Some(("60 s", 60.0)),
     );
+    Ok(())
+}
+
+/// Models that take long to plan, their positions and machines, and the seconds that they may take.
+const PLANS: &[(&str, &str, &str, f64)] = &[
+    ("DistilBERT", "512", "e1", 1.0),
+    ("MiniLM", "512", "e1", 1.0),
+    ("ALBERT", "128", "e2", 1.0),
+    ("ALBERT", "512", "e6", 1.0),
+    ("T5-Base:encoder", "512", "e2", 1.0),
+    ("T5-Base:encoder", "512", "e1", 1.0),
+    ("Llama-3.2-1B:prefill", "128", "e2", 5.0),
+];
+
+/// Planning, with import and graph passes: what a row takes is to be less than its aim, and less than 1 GB.
+fn planning(program: &Path, runs: usize) -> anyhow::Result<()> {
+    for &(model, positions, target, aim) in PLANS {
+        let name = format!("zoo:{model}");
+        let arguments = ["plan", &name, "--seq", positions, "--target", target];
+        let job = measure(program, &arguments, runs)?;
+        row(
+            &format!("plan {model}, {positions}, {target}"),
+            job,
+            Some((&format!("{aim} s"), aim)),
+        );
+    }
     Ok(())
 }
 

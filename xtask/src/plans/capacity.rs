@@ -11,9 +11,6 @@ const SIZES: [u64; 12] = [
     64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192, 16384,
 ];
 
-/// Models of a billion parameters, which are planned and not carried out.
-const LARGE: [&str; 2] = ["Babbage:prefill", "Llama-3.2-1B:prefill"];
-
 /// What stands in a row.
 struct Row {
     bytes: u64,
@@ -35,14 +32,15 @@ pub fn section(selection: &Selection) -> anyhow::Result<String> {
         "---|".repeat(SIZES.len())
     );
     let mut summaries = [PlanMode::Best, PlanMode::Least].map(Summary::of);
-    for &Wide { model, lengths, .. } in WIDE.iter().filter(|wide| selection.has(wide.model)) {
-        for &seq in lengths {
+    for wide in WIDE.iter().filter(|wide| selection.has(wide.model)) {
+        let model = wide.model;
+        for &seq in wide.lengths {
             let mut label = format!("{model} | {seq}");
             let mut bounds = String::new();
             for summary in &mut summaries {
                 let rows: Vec<Option<Row>> = SIZES
                     .par_iter()
-                    .map(|&kib| row(model, seq, kib, summary.mode))
+                    .map(|&kib| row(wide, seq, kib, summary.mode))
                     .collect();
                 text += &format!("| {label} |{}\n", rows.iter().map(cell).collect::<String>());
                 " | `--plan least`".clone_into(&mut label);
@@ -118,17 +116,17 @@ impl Row {
     }
 }
 
-fn row(model: &str, seq: u64, kib: u64, mode: PlanMode) -> Option<Row> {
+fn row(wide: &Wide, seq: u64, kib: u64, mode: PlanMode) -> Option<Row> {
     let point = Point {
-        model: model.to_owned(),
+        model: wide.model.to_owned(),
         target: "e2",
         seq: Some(seq),
         sram: Some(kib << 10),
         mode,
         ..Point::default()
     };
-    let carried_out = mode == PlanMode::Best && seq <= LONGEST_RUN && !LARGE.contains(&model);
-    let (bytes, bound) = match carried_out {
+    let is_carried_out = mode == PlanMode::Best && seq <= LONGEST_RUN && !wide.is_large;
+    let (bytes, bound) = match is_carried_out {
         true => {
             let report = point.report().ok()?;
             let bytes = report.dram_bytes.without_packets();

@@ -85,6 +85,8 @@ pub struct Wide {
     pub lengths: &'static [u64],
     /// The most positions that it has.
     pub longest: u64,
+    /// Whether it has a billion parameters.
+    pub is_large: bool,
 }
 
 const fn wide(model: &'static str, lengths: &'static [u64], longest: u64) -> Wide {
@@ -92,6 +94,14 @@ const fn wide(model: &'static str, lengths: &'static [u64], longest: u64) -> Wid
         model,
         lengths,
         longest,
+        is_large: false,
+    }
+}
+
+const fn large(model: &'static str, longest: u64) -> Wide {
+    Wide {
+        is_large: true,
+        ..wide(model, &[128], longest)
     }
 }
 
@@ -104,12 +114,12 @@ pub const WIDE: &[Wide] = &[
     wide("Reformer", &[512], 512),
     wide("Longformer", &[1024], 1024),
     wide("Ada:prefill", &[128, 512, 2048], 2048),
-    wide("Babbage:prefill", &[128], 2048),
+    large("Babbage:prefill", 2048),
     wide("T5-Small:encoder", &[128, 512], 512),
     wide("T5-Base:encoder", &[128, 512], 512),
     wide("GPT-2:prefill", &[128, 512], 1024),
     wide("SmolLM2-135M:prefill", &[128, 512, 2048], 2048),
-    wide("Llama-3.2-1B:prefill", &[128], 2048),
+    large("Llama-3.2-1B:prefill", 2048),
 ];
 
 /// Most positions of a pass that is carried out: in little memory longer ones become millions of commands.
