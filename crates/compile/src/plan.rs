@@ -108,6 +108,8 @@ pub struct Segment {
     pub passes: Passes,
     /// Most bytes of one weight tile.
     pub tile_bytes: u64,
+    /// Whether tiles may be wider than a ring needs.
+    pub wide: bool,
     /// Which values have two places, which alternate from pass to pass or from row block to row block.
     pub alternates: Alternates,
     pub portions: Portions,
@@ -202,6 +204,7 @@ impl Segment {
             resident: false,
             passes: Passes::default(),
             tile_bytes: u64::MAX,
+            wide: false,
             alternates: Alternates::Nothing,
             portions: Portions::default(),
             wave: 0,

@@ -260,7 +260,8 @@ fn tile_budget(scene: &Scene<'_>, segment: &Segment, matmul: NodeId) -> u64 {
     let share = if segment.rows == 1 { 16 } else { 24 };
     let most = match drained(scene, matmul) {
         Some(_) => 512 << 10,
-        None => 256 << 10,
+        None if segment.wide => 256 << 10,
+        None => 128 << 10,
     };
     scene
         .options

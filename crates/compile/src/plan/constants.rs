@@ -181,6 +181,12 @@ impl Layout {
         all.saturating_sub(once.sum())
     }
 
+    /// Bytes of constants that several nodes read.
+    pub fn stays(&self) -> u64 {
+        let shared = self.shared().into_iter();
+        shared.map(|id| self.brought(id)).sum()
+    }
+
     /// Whether enough of what is read could stay in SRAM that plans should leave room for it; vectors of a few norms could not.
     pub fn is_shared(&self) -> bool {
         self.shared_bytes() * SHARED_PART > self.own_bytes()

@@ -6,6 +6,8 @@ use super::{Alternates, Segment, wave, window};
 /// What SRAM that is left is good for.
 #[derive(Clone, Copy, Debug)]
 pub enum Extra {
+    /// Tiles that are wider than most.
+    Wide,
     /// Tiles that are so many eighths of what they were.
     Tiles(u64),
     /// Second copies of scratch.
@@ -21,7 +23,8 @@ pub enum Extra {
 }
 
 /// In the order in which it is given.
-pub const EXTRAS: [Extra; 8] = [
+pub const EXTRAS: [Extra; 9] = [
+    Extra::Wide,
     Extra::Tiles(14),
     Extra::Tiles(12),
     Extra::Tiles(10),
@@ -37,6 +40,7 @@ impl Extra {
     pub fn give(self, scene: &Scene<'_>, segment: &mut Segment) -> bool {
         let before = segment.clone();
         match self {
+            Extra::Wide => segment.wide = true,
             Extra::Tiles(eighths) => {
                 segment.tile_bytes = (segment.tile_bytes / 8).saturating_mul(eighths);
             }

@@ -117,6 +117,7 @@ pub struct Form {
 
 /// All forms of a segment, those that cut least first; `passes` are the ways of cutting its columns.
 pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>) -> Vec<Form> {
+    let room = least_room(scene);
     let passes: Vec<&Passes> = passes.values().collect();
     let rows = rows_of(base);
     let cuts = passes.par_iter().flat_map_iter(|&passes| {
@@ -125,7 +126,7 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
             passes: passes.clone(),
             ..base.clone()
         });
-        of_rows.map(|segment| forms_of_cuts(scene, segment))
+        of_rows.map(|segment| forms_of_cuts(scene, segment, room))
     });
     let cuts: Vec<Vec<Vec<Form>>> = cuts.collect();
     let cuts = cuts.into_iter().flatten().enumerate();
@@ -136,12 +137,12 @@ pub fn forms(scene: &Scene<'_>, base: &Segment, passes: &IndexMap<usize, Passes>
 
 /// The forms of a segment that is cut by rows and columns, by what their cuts take: where constants stay for all row blocks
 /// passes and blocks may change places, and values may have two places.
-fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment) -> Vec<Vec<Form>> {
-    let mut cuts = vec![with_tiles(scene, &segment)];
+fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment, room: u64) -> Vec<Vec<Form>> {
+    let mut cuts = vec![with_tiles(scene, &segment, room)];
     if segment.block_rows < segment.rows {
         let change_places = segment.blocks_first();
         segment.resident = true;
-        let forms = with_tiles(scene, &segment);
+        let forms = with_tiles(scene, &segment, room);
         match cuts.last_mut() {
             Some(last) if !change_places => last.extend(forms),
             _ => cuts.push(forms),
@@ -151,7 +152,7 @@ fn forms_of_cuts(scene: &Scene<'_>, mut segment: Segment) -> Vec<Vec<Form>> {
     for alternates in [Alternates::Spilled, Alternates::All] {
         segment.alternates = alternates;
         if is_worth_two_places(&segment) {
-            cuts.push(with_tiles(scene, &segment));
+            cuts.push(with_tiles(scene, &segment, room));
         }
     }
     cuts.into_iter().map(worth_a_look).collect()
@@ -192,7 +193,7 @@ fn is_worth_two_places(segment: &Segment) -> bool {
 }
 
 /// A form for each size of tiles, with two copies of scratch and, where that saves something, with one.
-fn with_tiles(scene: &Scene<'_>, segment: &Segment) -> Vec<Form> {
+fn with_tiles(scene: &Scene<'_>, segment: &Segment, room: u64) -> Vec<Form> {
     let mut forms = Vec::new();
     let mut segment = segment.clone();
     let streams = segment
@@ -208,7 +209,7 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment) -> Vec<Form> {
         segment.portions = portions;
         let copies = portions.copies;
         let mut last = u64::MAX;
-        for halvings in 0..if streams { TILE_SIZES } else { 1 } {
+        for halvings in 0..if streams { tile_sizes(scene, room) } else { 1 } {
             segment.tile_bytes = tile_bytes(scene, halvings);
             let ring = ring_need(scene, &segment);
             if ring >= last {
@@ -216,11 +217,7 @@ fn with_tiles(scene: &Scene<'_>, segment: &Segment) -> Vec<Form> {
             }
             last = ring;
             let scratch = scratch(scene, &segment);
-            if copies == 1
-                && scratch
-                    .iter()
-                    .all(|&bytes| bytes < scene.target.sram.bytes / LITTLE)
-            {
+            if copies == 1 && scratch.iter().all(|&bytes| bytes < room / LITTLE) {
                 return forms;
             }
             forms.push(form(scene, &segment, ring, scratch));
@@ -301,7 +298,7 @@ pub fn kept(scene: &Scene<'_>, segment: &Segment, room: u64) -> u64 {
     }
     let shared = scene.layout.shared();
     let bytes = |id| scene.layout.brought(id);
-    let all: u64 = shared.iter().map(|&id| bytes(id)).sum();
+    let all = scene.layout.stays();
     let nodes = segment.stages.iter().flat_map(Stage::nodes);
     let own = nodes.flat_map(|node| scene.layout.of(node));
     let own: u64 = own
@@ -349,6 +346,21 @@ pub fn passes(scene: &Scene<'_>, segment: &Segment, counts: &[usize]) -> IndexMa
             Some((count, passes))
         })
         .collect()
+}
+
+/// SRAM that a plan has beside constants that stay, at the least: a part of it where they need not all stay.
+fn least_room(scene: &Scene<'_>) -> u64 {
+    let all = scene.target.sram.bytes;
+    match scene.layout.is_shared() {
+        true => all.saturating_sub(scene.layout.stays()).max(all / 4),
+        false => all,
+    }
+}
+
+/// How many sizes of tiles are worth a try: more where a plan may have to do with less of SRAM.
+fn tile_sizes(scene: &Scene<'_>, room: u64) -> u64 {
+    let less = scene.target.sram.bytes / room.max(1);
+    TILE_SIZES + u64::from(less.max(1).ilog2())
 }
 
 /// Bytes of a tile after some halvings: a seventh of SRAM, so that what is nearly a power of two fits after some.

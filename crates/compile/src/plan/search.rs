@@ -266,7 +266,7 @@ impl<'a> Search<'a> {
         {
             // The highest address that it may take, and the cycles that are too many with it.
             let (most, cycles) = match extra {
-                Extra::Tiles(_) => (u64::MAX, fitting.price.cycles),
+                Extra::Wide | Extra::Tiles(_) => (u64::MAX, fitting.price.cycles),
                 Extra::Copies => (u64::MAX, u64::MAX),
                 Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => (ahead, u64::MAX),
             };
@@ -296,9 +296,12 @@ impl<'a> Search<'a> {
         for s in 0..self.problem.segments.len() {
             let before = match extra {
                 Extra::Wave => s.checked_sub(1).map(|before| classes.class(before)),
-                Extra::Tiles(_) | Extra::Copies | Extra::Spilled | Extra::All | Extra::Passes => {
-                    None
-                }
+                Extra::Wide
+                | Extra::Tiles(_)
+                | Extra::Copies
+                | Extra::Spilled
+                | Extra::All
+                | Extra::Passes => None,
             };
             groups
                 .entry((classes.class(s), before))
