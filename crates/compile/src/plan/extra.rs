@@ -1,7 +1,7 @@
 //! Extras: what SRAM that a choice leaves is given to.
 
 use super::demand::Scene;
-use super::{Alternates, Segment, wave, window};
+use super::{Alternates, Segment, form, wave, window};
 
 /// What SRAM that is left is good for.
 #[derive(Clone, Copy, Debug)]
@@ -10,8 +10,8 @@ pub enum Extra {
     Wide,
     /// Tiles that are so many eighths of what they were.
     Tiles(u64),
-    /// Second copies of scratch.
-    Copies,
+    /// So many copies of scratch, or as many as keep all cores at work.
+    Copies(u8),
     /// A second place for values that come from DRAM or go there.
     Spilled,
     /// A second place for all values of a pass or a row block.
@@ -23,12 +23,14 @@ pub enum Extra {
 }
 
 /// In the order in which it is given.
-pub const EXTRAS: [Extra; 9] = [
+pub const EXTRAS: [Extra; 11] = [
     Extra::Wide,
     Extra::Tiles(14),
     Extra::Tiles(12),
     Extra::Tiles(10),
-    Extra::Copies,
+    Extra::Copies(2),
+    Extra::Copies(4),
+    Extra::Copies(form::MOST_COPIES),
     Extra::Spilled,
     Extra::All,
     Extra::Passes,
@@ -44,7 +46,10 @@ impl Extra {
             Extra::Tiles(eighths) => {
                 segment.tile_bytes = (segment.tile_bytes / 8).saturating_mul(eighths);
             }
-            Extra::Copies => segment.portions.copies = 2,
+            Extra::Copies(copies) => {
+                let most = form::most_copies(scene).min(copies);
+                segment.portions.copies = segment.portions.copies.max(most);
+            }
             Extra::Spilled => segment.alternate(Alternates::Spilled),
             Extra::All => segment.alternate(Alternates::All),
             Extra::Passes => {

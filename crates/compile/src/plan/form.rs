@@ -233,23 +233,38 @@ fn portions(scene: &Scene<'_>, scores: bool) -> Vec<Portions> {
         scores,
         pieces,
     };
-    let mut portions = vec![all(2, Scores::Share, Pieces::Whole)];
-    if scores {
-        for halvings in 0..SCORE_SIZES {
-            let rows = (scene.target.matrix.rows as usize >> halvings).max(1);
-            portions.push(all(2, Scores::Rows(rows), Pieces::Turns));
-            portions.push(all(1, Scores::Rows(rows), Pieces::Turns));
-            for eighths in [7, 6] {
-                let rows = (eighths * rows / 8).max(1);
-                portions.push(all(2, Scores::Rows(rows), Pieces::Turns));
+    let mut portions = Vec::new();
+    let several = std::iter::successors(Some(most_copies(scene)), |copies| Some(copies / 2));
+    for copies in several.take_while(|&copies| copies > 1) {
+        portions.push(all(copies, Scores::Share, Pieces::Whole));
+        if scores {
+            for halvings in 0..SCORE_SIZES {
+                let rows = (scene.target.matrix.rows as usize >> halvings).max(1);
+                portions.push(all(copies, Scores::Rows(rows), Pieces::Turns));
+                if copies == 2 {
+                    portions.push(all(1, Scores::Rows(rows), Pieces::Turns));
+                }
+                for eighths in [7, 6] {
+                    let rows = (eighths * rows / 8).max(1);
+                    portions.push(all(copies, Scores::Rows(rows), Pieces::Turns));
+                }
             }
+        } else {
+            portions.push(all(copies, Scores::Share, Pieces::Turns));
+            portions.push(all(copies, Scores::Share, Pieces::Halves));
         }
-    } else {
-        portions.push(all(2, Scores::Share, Pieces::Turns));
-        portions.push(all(2, Scores::Share, Pieces::Halves));
     }
     portions.push(all(1, Scores::Share, Pieces::Whole));
     portions
+}
+
+/// The most copies of scratch.
+pub const MOST_COPIES: u8 = 16;
+
+/// Copies of scratch with which each core has one fragment at work and another one to go on with.
+pub fn most_copies(scene: &Scene<'_>) -> u8 {
+    let wanted = (2 * scene.target.cores).next_power_of_two();
+    u8::try_from(wanted).map_or(MOST_COPIES, |copies| copies.min(MOST_COPIES))
 }
 
 /// The form that a segment has.

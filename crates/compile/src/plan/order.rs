@@ -7,6 +7,7 @@ use std::ops::Range;
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::{NodeId, Op};
 
+use super::form::MOST_COPIES;
 use super::chunk;
 use super::columns;
 use super::constants::{Form, StoredId, Tile, TileId};
@@ -235,8 +236,8 @@ impl Cut<'_> {
     }
 }
 
-/// Turns of scratch: where there are fewer copies they come round sooner.
-const TURNS: u8 = 4;
+/// Turns of scratch: where there are fewer copies they come round sooner. Results have two places for each copy.
+const TURNS: u8 = 2 * MOST_COPIES;
 
 /// Which copy of scratch is next.
 #[derive(Clone, Copy, Default)]

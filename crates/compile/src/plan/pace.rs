@@ -78,7 +78,12 @@ pub fn cycles(scene: &Scene<'_>, segment: &Segment) -> u64 {
         true => transfer(scene, cost::constants(scene, segment)),
         false => 0,
     };
-    all / u64::from(scene.target.cores.max(1)) + constants
+    // As many cores are at work on scores as have a copy of scratch.
+    let busy = match segment.stages.iter().any(Segment::is_gathering) {
+        true => u32::from(copies),
+        false => u32::MAX,
+    };
+    all / u64::from(scene.target.cores.clamp(1, busy)) + constants
 }
 
 /// Cycles until all tiles of a product are there, each of which is asked for when the one before it has come.

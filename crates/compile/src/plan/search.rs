@@ -267,7 +267,7 @@ impl<'a> Search<'a> {
             // The highest address that it may take, and the cycles that are too many with it.
             let (most, cycles) = match extra {
                 Extra::Wide | Extra::Tiles(_) => (u64::MAX, fitting.price.cycles),
-                Extra::Copies => (u64::MAX, u64::MAX),
+                Extra::Copies(_) => (u64::MAX, u64::MAX),
                 Extra::Spilled | Extra::All | Extra::Passes | Extra::Wave => (ahead, u64::MAX),
             };
             let mut choice = fitting.choice.clone();
@@ -298,7 +298,7 @@ impl<'a> Search<'a> {
                 Extra::Wave => s.checked_sub(1).map(|before| classes.class(before)),
                 Extra::Wide
                 | Extra::Tiles(_)
-                | Extra::Copies
+                | Extra::Copies(_)
                 | Extra::Spilled
                 | Extra::All
                 | Extra::Passes => None,
@@ -319,6 +319,7 @@ impl<'a> Search<'a> {
         let mut segments = self.problem.segments.to_vec();
         for segment in &mut segments {
             segment.tile_bytes = form::tile_bytes(self.problem.scene, 0);
+            segment.portions.copies = form::most_copies(self.problem.scene);
         }
         let choice = Choice {
             segments,
