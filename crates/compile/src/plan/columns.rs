@@ -226,8 +226,7 @@ const DRAINED_BYTES: usize = 8 << 10;
 /// runs to write, where there is room for two copies of them.
 fn drained_columns(scene: &Scene<'_>, segment: &Segment, matmul: NodeId, tile: usize) -> usize {
     let root = scene.storage.root_of(matmul);
-    let (Some(root), Some(_), 2..) = (root, drained(scene, matmul), segment.portions.copies)
-    else {
+    let (Some(root), Some(_), 2..) = (root, drained(scene, matmul), segment.portions.copies) else {
         return tile;
     };
     let bytes = scene.storage.root(root).elem.bytes() as usize;

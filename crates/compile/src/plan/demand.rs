@@ -496,6 +496,11 @@ pub fn score_rows(scene: &Scene<'_>, segment: &Segment, stage: &Stage, node: Nod
     if let Scores::Rows(rows) = segment.portions.scores {
         return rows.min(most);
     }
+    if scene.target.cores > 1 {
+        // Several cores share the rows of each head, two fragments each.
+        let shared = shape.s.div_ceil(2 * scene.target.cores as usize);
+        most = most.min(shared.max(scene.target.matrix.rows as usize));
+    }
     let budget = scene.target.sram.bytes / SCORE_SHARE;
     let left = key_blocks(scene.graph, node).map_or(0, |keys| keys.row_bytes(&shape))
         + relative_bytes(scene.graph, node);

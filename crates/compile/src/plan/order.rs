@@ -7,11 +7,11 @@ use std::ops::Range;
 use indexmap::{IndexMap, IndexSet};
 use packwright_ir::{NodeId, Op};
 
-use super::form::MOST_COPIES;
 use super::chunk;
 use super::columns;
 use super::constants::{Form, StoredId, Tile, TileId};
 use super::demand::{self, Scene, Taking, Use};
+use super::form::MOST_COPIES;
 use super::pace;
 use super::stage::Stage;
 use super::storage::RootId;
