@@ -421,6 +421,28 @@ fn long_contractions_come_in_parts() {
 }
 
 #[test]
+fn several_cores_are_at_work_on_scores() {
+    // Biases by distance have a place of their own.
+    let name = "t5-small.encoder.ts14.dyn.onnx";
+    let mut cycles = Vec::new();
+    for cores in [1, 2, 4] {
+        let machine = [format!("cores={cores}"), "sram.bytes=1MiB".into()];
+        let e1 = target("e1", &machine.each_ref().map(String::as_str));
+        let mut compiled =
+            planned(name, 128, &e1, PlanMode::Best, Some(7)).expect("there is a plan");
+        let copies = compiled.plan.segments.iter().map(|s| s.portions.copies);
+        assert_eq!(copies.max(), Some(2 * cores), "{cores} cores");
+        cycles.push(simulated(&compiled, &e1).cycles);
+        for (output, expected, found) in both(&mut compiled, &e1, 3) {
+            assert!(expected == found, "{cores} cores: {output} differs");
+        }
+    }
+    // DRAM is the limit with four.
+    assert!(cycles[1] * 3 < cycles[0] * 2, "two cores: {cycles:?}");
+    assert!(cycles[2] * 8 < cycles[1] * 7, "four cores: {cycles:?}");
+}
+
+#[test]
 fn what_sram_has_left_is_given_away() {
     let name = "minilm-l6.encoder.ts14.dyn.onnx";
     let mut met = [false; 4];
