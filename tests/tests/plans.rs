@@ -8,7 +8,9 @@ use packwright_compile::graph::recipe::{Activations, Recipe};
 use packwright_compile::options::{CompileOptions, PlanMode, PlanOptions};
 use packwright_compile::pipeline::GraphOptions;
 use packwright_compile::plan::stage::Stage;
-use packwright_compile::plan::{Alternates, Home, Pieces, Scores, Segment, again, demand, text};
+use packwright_compile::plan::{
+    Alternates, Fragment, Home, Part, Pieces, Scores, Segment, again, demand, text,
+};
 use packwright_ir::Op;
 use packwright_packet::check::check;
 use packwright_sim::{Options, Report, simulate};
@@ -417,6 +419,37 @@ fn long_contractions_come_in_parts() {
             parts.push(tiles.any(|tile| tile.runs > 1));
         }
         assert_eq!(parts, [true, true, false]);
+    }
+}
+
+#[test]
+fn biases_of_a_head_are_copied_once_for_all_row_blocks() {
+    let e1 = target("e1", &["sram.bytes=64KiB"]);
+    let name = "t5-small.encoder.ts14.dyn.onnx";
+    let mut compiled = planned(name, 100, &e1, PlanMode::Best, Some(7)).expect("there is a plan");
+    let attends = |s: &&Segment| matches!(s.stages[..], [Stage::Attention { .. }]);
+    let alone = compiled.plan.segments.iter().filter(attends);
+    let alone: Vec<&Segment> = alone.collect();
+    assert_eq!(alone.len(), 6, "an attention is not alone in its segment");
+    assert!(
+        alone.iter().all(|s| s.block_count() > 1),
+        "rows come at once"
+    );
+    let is_bias = |fragment: &&Fragment| {
+        matches!(
+            fragment,
+            Fragment::Work {
+                part: Part::Bias { .. },
+                ..
+            }
+        )
+    };
+    assert_eq!(
+        compiled.plan.fragments.iter().filter(is_bias).count(),
+        6 * 8
+    );
+    for (output, expected, found) in both(&mut compiled, &e1, 3) {
+        assert!(expected == found, "{output} differs");
     }
 }
 
